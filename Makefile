@@ -1,0 +1,41 @@
+# On a machine that has only Python and make:
+#   make demo     train, measure, search, cut out, export, and draw the trade-off
+#   make test     run the tests
+# Each makes .venv where it is missing, and installs into it.
+
+PYTHON  ?= python3
+WORKERS ?= 2
+
+BIN       := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check lint types bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/elastic demo
+
+# One thread to each worker: two on two cores never wait for each other.
+test: export OMP_NUM_THREADS = 1
+test: export MKL_NUM_THREADS = 1
+test: $(INSTALLED)
+	$(BIN)/pytest -n $(WORKERS)
+
+check: lint types test
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/pytest tests/benchmarks
+
+clean:    # .venv stays: what it took minutes to install is no build product
+	rm -rf build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
