@@ -1,0 +1,3 @@
+from typing import Any
+class Costs:
+    def __init__(self, s: Any) -> None: ...

@@ -1,0 +1,120 @@
+"""Cutting a subnet out: the same module tree, plain classes, the active tensors cloned, sizes as plain numbers.
+
+Reads through the very properties that a forward pass reads, so what is cut out is what was evaluated. Only
+the active slices are copied.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from elastic.layers import DEPTH, DepthRule, Elastic, TensorRule, upstream_class
+
+_SHARED = (int, float, str, bytes, bool, complex, type(None), type, torch.dtype, torch.device, type(len), type(lambda: 0))
+_TENSORS = ("_parameters", "_buffers", "_modules")
+
+
+def cut_out(model: nn.Module) -> nn.Module:
+    """A plain copy of the active subnet of an elastic `model`, sharing no memory with it.
+
+    Modules, parameters and buffers that occur twice occur twice, and are shared, in the copy too.
+    """
+    memo: dict[int, Any] = {}
+    with torch.no_grad():
+        for module in _active_modules(model):
+            plain = upstream_class(module)
+            memo[id(module)] = plain.__new__(plain)
+        for module in _active_modules(model):
+            _fill(memo[id(module)], module, memo)
+    clone: nn.Module = memo[id(model)]
+    return clone
+
+
+def _active_children(module: nn.Module) -> dict[str, nn.Module | None]:
+    """The children that run, by the names they will have: numbered ones are renumbered."""
+    rule = module._elastic.get(DEPTH) if isinstance(module, Elastic) else None
+    if not isinstance(rule, DepthRule):
+        return module._modules
+    kept = rule.active(module)
+    names = [name for name, child in module._modules.items() if any(child is one for one in kept)]
+    if all(name.isdecimal() for name in names):
+        names = [str(number) for number in range(len(kept))]
+    return dict(zip(names, kept, strict=True))
+
+
+def _active_modules(module: nn.Module) -> list[nn.Module]:
+    found: dict[int, nn.Module] = {}
+
+    def visit(one: nn.Module) -> None:
+        if id(one) not in found:
+            found[id(one)] = one
+            for child in _active_children(one).values():
+                if child is not None:
+                    visit(child)
+
+    visit(module)
+    return list(found.values())
+
+
+def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
+    rules = module._elastic if isinstance(module, Elastic) else {}
+    state = clone.__dict__
+    for name, value in module.__dict__.items():
+        if name in _TENSORS or name == "_elastic":
+            continue
+        state[name] = _copied(value, memo)
+    for name, rule in rules.items():
+        if not isinstance(rule, (TensorRule, DepthRule)):
+            value = rule.read(module, name)
+            state[name] = list(value) if isinstance(module.__dict__[name], list) else value  # type: ignore[arg-type]
+    state["_modules"] = {
+        name: None if child is None else memo[id(child)] for name, child in _active_children(module).items()
+    }
+    helpers = {
+        helper
+        for rule in rules.values()
+        if isinstance(rule, TensorRule) and rule.transform is not None
+        for helper in rule.transform.parameter_names()
+    }
+    state["_parameters"] = {
+        name: _copied_parameter(module, name, parameter, memo)
+        for name, parameter in module._parameters.items()
+        if name not in helpers
+    }
+    state["_buffers"] = {name: _copied_buffer(module, name, buffer, memo) for name, buffer in module._buffers.items()}
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    if isinstance(value, _SHARED):
+        return value
+    if isinstance(value, dict) and not value:  # most of a module's hook tables
+        return type(value)()
+    return copy.deepcopy(value, memo)
+
+
+def _copied_parameter(
+    module: nn.Module, name: str, parameter: nn.Parameter | None, memo: dict[int, Any]
+) -> nn.Parameter | None:
+    if parameter is None:
+        return None
+    if id(parameter) not in memo:
+        active: torch.Tensor = getattr(module, name)
+        memo[id(parameter)] = nn.Parameter(active.detach().clone(), requires_grad=parameter.requires_grad)
+    copied: nn.Parameter = memo[id(parameter)]
+    return copied
+
+
+def _copied_buffer(
+    module: nn.Module, name: str, buffer: torch.Tensor | None, memo: dict[int, Any]
+) -> torch.Tensor | None:
+    if buffer is None:
+        return None
+    if id(buffer) not in memo:
+        active: torch.Tensor = getattr(module, name)
+        memo[id(buffer)] = active.detach().clone()
+    copied: torch.Tensor = memo[id(buffer)]
+    return copied

@@ -1,0 +1,255 @@
+"""Elastic layers: the plain layer, whose tensors and numbers are read through the layout.
+
+Elasticising a module changes its class to a thin subclass in which the attributes that restate a size
+(`weight`, `running_mean`, `groups`, `num_heads` …) are properties; `forward` is the upstream one, untouched.
+The stored parameters, buffers and `state_dict` keys stay those of the plain module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from elastic.errors import LayoutError
+from elastic.sizes import Size, kept_indices
+from elastic.slicing import Axes, Axis
+
+DEPTH = "children"
+"""The key under which a container keeps its depth rule, beside its tensors' and numbers' rules."""
+
+
+class Transform(Protocol):
+    """Makes the active tensor where slicing isn't enough: kernel matrices, resampled position embeddings."""
+
+    def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
+        """Turn the sliced `tensor` of `module` into the active one; must return it untouched at full size."""
+
+    def setup(self, module: nn.Module) -> None:
+        """Register on `module` the parameters that the transform needs, if any."""
+
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters that `setup` registers: training needs them, an extracted model doesn't."""
+
+
+class TensorRule:
+    """Reads a parameter or buffer: the active slice, then the entry's transform."""
+
+    def __init__(self, axes: Axes, transform: Transform | None = None) -> None:
+        self.axes = axes
+        self.transform = transform
+
+    def read(self, module: nn.Module, name: str) -> Tensor:
+        """The active tensor, differentiable in the full one."""
+        part = self.axes.take(stored_tensor(module, name))
+        return part if self.transform is None else self.transform(part, module)
+
+
+class NumberRule:
+    """Reads a plain number, or a tuple of them, that restates sizes."""
+
+    def __init__(self, axes: tuple[Axis, ...], as_tuple: bool) -> None:
+        self.axes = axes
+        self.as_tuple = as_tuple
+
+    def read(self, module: nn.Module, name: str) -> int | tuple[int, ...]:
+        """The active number."""
+        if self.as_tuple:
+            return tuple([axis.value for axis in self.axes])
+        return self.axes[0].value
+
+
+class PaddingRule:
+    """Keeps a convolution "same": a kernel smaller by 2 needs a padding smaller by one dilation."""
+
+    def __init__(self, padding: tuple[int, ...], dilation: tuple[int, ...], kernel: tuple[Axis, ...]) -> None:
+        self.padding = padding
+        self.dilation = dilation
+        self.kernel = kernel
+
+    def read(self, module: nn.Module, name: str) -> tuple[int, ...]:
+        """The active padding, one int per spatial axis."""
+        sides = zip(self.padding, self.dilation, self.kernel, strict=True)
+        return tuple([pad - (axis.full - axis.value) // 2 * step for pad, step, axis in sides])
+
+
+class DepthRule:
+    """Says which children of a container run."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+
+    def active(self, module: nn.Module) -> list[nn.Module]:
+        """The active children, in order."""
+        children = list(module._modules.values())
+        kept = kept_indices(self.size.full, self.size.value, self.size.keep)
+        return [cast(nn.Module, children[index]) for index in kept]
+
+
+AttributeRule = TensorRule | NumberRule | PaddingRule
+Rule = AttributeRule | DepthRule
+
+
+def stored_tensor(module: nn.Module, name: str) -> Tensor:
+    """The full-size parameter or buffer, whatever subnet is active."""
+    # KeyError, never AttributeError: nn.Module would answer that one with the full tensor
+    stored = module._parameters.get(name)
+    return cast(Tensor, module._buffers[name] if stored is None else stored)
+
+
+class Elastic:
+    """Mixin of every elastic layer; `_elastic` holds the rules, by attribute name."""
+
+    _elastic: dict[str, Rule]
+    _upstream: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copies and pickles name the upstream class: elastic classes are made at run time."""
+        _, _, *state = super().__reduce_ex__(protocol)
+        return _blank, (self._upstream, *_shape(self._elastic)), *state
+
+
+class _ElasticList(Elastic):
+    """Depth of `nn.Sequential` and `nn.ModuleList`: whoever iterates, indexes or counts sees the active children."""
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(cast(DepthRule, self._elastic[DEPTH]).active(cast(nn.Module, self)))
+
+    def __len__(self) -> int:
+        return cast(DepthRule, self._elastic[DEPTH]).size.value
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        children = list(self)
+        return self._upstream(*_packed(self, children[index])) if isinstance(index, slice) else children[index]
+
+
+def _packed(container: object, children: list[nn.Module]) -> tuple[Any, ...]:
+    return tuple(children) if isinstance(container, nn.Sequential) else (children,)
+
+
+class _ActiveChildren:
+    """Stands in for a container while its forward runs: everything of it, but only its active children."""
+
+    def __init__(self, container: nn.Module, rule: DepthRule) -> None:
+        self._container = container
+        self._rule = rule
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def children(self) -> Iterator[nn.Module]:
+        return iter(self._rule.active(self._container))
+
+
+class _ElasticStage(Elastic):
+    """Depth of a module whose forward runs over `self.children()` (RegNet's stages)."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        stand_in = _ActiveChildren(cast(nn.Module, self), cast(DepthRule, self._elastic[DEPTH]))
+        return self._upstream.forward(cast(nn.Module, stand_in), *args, **kwargs)
+
+
+def _property(name: str) -> property:
+    def read(self: Any) -> Any:
+        return self._elastic[name].read(self, name)
+
+    return property(read)
+
+
+def _shape(rules: dict[str, Rule]) -> tuple[tuple[str, ...], bool]:
+    return tuple(sorted(name for name in rules if name != DEPTH)), DEPTH in rules
+
+
+@lru_cache(maxsize=None)
+def _elastic_class(upstream: type[nn.Module], names: tuple[str, ...], depth: bool) -> type[nn.Module]:
+    listed = issubclass(upstream, (nn.Sequential, nn.ModuleList))
+    mixin = (_ElasticList if listed else _ElasticStage) if depth else Elastic
+    body: dict[str, Any] = {name: _property(name) for name in names}
+    return type(f"Elastic{upstream.__name__}", (mixin, upstream), body | {"_upstream": upstream})
+
+
+def _blank(upstream: type[nn.Module], names: tuple[str, ...], depth: bool) -> nn.Module:
+    made = _elastic_class(upstream, names, depth)
+    return made.__new__(made)
+
+
+def upstream_class(module: nn.Module) -> type[nn.Module]:
+    """The class that `module` had before it became elastic."""
+    return module._upstream if isinstance(module, Elastic) else type(module)
+
+
+def make_elastic(module: nn.Module, rules: dict[str, Rule]) -> None:
+    """Give `module` its rules, in place."""
+    module._elastic = rules  # type: ignore[assignment]
+    module.__class__ = _elastic_class(type(module), *_shape(rules))
+    for rule in rules.values():
+        if isinstance(rule, TensorRule) and rule.transform is not None:
+            rule.transform.setup(module)
+
+
+def number_rules(module: nn.Module, axes: Axes, entry: str) -> dict[str, Rule]:
+    """The plain numbers of a standard layer that restate its weight's axes.
+
+    Raises:
+        LayoutError: a convolution whose groups or padding can't follow.
+    """
+    axis = axes.axes
+    numbers: dict[str, tuple[Axis, ...]] = {}
+    rules: dict[str, Rule] = {}
+    if isinstance(module, nn.Linear):
+        numbers = {"out_features": (axis[0],), "in_features": (axis[1],)}
+    elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        groups = _groups(module, axis, entry)
+        numbers = {"out_channels": (axis[0],), "groups": (groups,), "kernel_size": axis[2:]}
+        numbers["in_channels"] = (Axis(groups.factors + axis[1].factors),)
+        rules |= _padding(module, axis[2:], entry)
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        numbers = {"num_features": (axis[0],)}
+    elif isinstance(module, nn.GroupNorm):
+        numbers = {"num_channels": (axis[0],)}
+    elif isinstance(module, nn.Embedding):
+        numbers = {"num_embeddings": (axis[0],), "embedding_dim": (axis[1],)}
+    elif isinstance(getattr(module, "normalized_shape", None), tuple):
+        numbers = {"normalized_shape": axis}
+    for name, parts in numbers.items():
+        if any(part.sizes for part in parts):
+            rules[name] = NumberRule(parts, isinstance(getattr(module, name), tuple))
+    return rules
+
+
+def _groups(conv: nn.Module, axis: tuple[Axis, ...], entry: str) -> Axis:
+    groups = cast(int, conv.groups)
+    if groups == 1:
+        return Axis([1])
+    lead = axis[0].factors[0]
+    if groups == (lead if isinstance(lead, int) else lead.full):
+        return Axis([lead])
+    if not (axis[0].sizes or axis[1].sizes):
+        return Axis([groups])
+    raise LayoutError(
+        f"layout entry {entry!r}: the convolution has {groups} groups, so the first factor of its first axis "
+        f"must be the groups (written (groups width)); it is {lead!r}"
+    )
+
+
+def _padding(conv: nn.Module, kernel: tuple[Axis, ...], entry: str) -> dict[str, Rule]:
+    padding, dilation = cast("tuple[int, ...] | str", conv.padding), cast("tuple[int, ...]", conv.dilation)
+    if not any(axis.sizes for axis in kernel) or isinstance(padding, str):
+        return {}
+    same = tuple((axis.full - 1) // 2 * step for axis, step in zip(kernel, dilation, strict=True))
+    if padding == same:
+        return {"padding": PaddingRule(padding, dilation, kernel)}
+    if not any(padding) and type(conv).forward not in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward):
+        return {}  # pads for itself, from the weight's shape (timm's Conv2dSame)
+    raise LayoutError(
+        f"layout entry {entry!r}: an elastic kernel needs 'same' padding {same}, the convolution has {padding}"
+    )
+
+
+def detached_parameter(tensor: Tensor, requires_grad: bool) -> nn.Parameter:
+    """A parameter of its own memory with the values of `tensor`."""
+    with torch.no_grad():
+        return nn.Parameter(tensor.detach().clone(), requires_grad=requires_grad)

@@ -1,0 +1,132 @@
+"""A recipe: a family's layout, and how its sizes are offered. The registry finds the one for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import nn
+
+from elastic.errors import LayoutError
+from elastic.sizes import Derived, DimRule, Number
+
+if TYPE_CHECKING:
+    from elastic.layers import Transform
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a model elastic, as data.
+
+    Attributes:
+        layout: entries in the layout notation (see `elastic.notation`).
+        dims: how each kind of size is offered; the key is a size's first name part (`heads` for `heads.3`),
+            its whole name, or a glob pattern. Later keys win over earlier ones.
+        derived: sizes that follow from others, by name.
+        transforms: by layout entry, what makes a tensor that slicing alone can't.
+        resolution: side of the square input in pixels, for image models.
+        input_size: shape of one input, without the batch axis; costs are counted for it.
+        notes: what stays as it is, and why, for `elastic inspect`.
+    """
+
+    layout: Mapping[str, str]
+    dims: Mapping[str, DimRule]
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    resolution: int | None = None
+    input_size: tuple[int, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def rule(self, name: str) -> DimRule:
+        """How the size `name` is offered.
+
+        Raises:
+            LayoutError: no key of `dims` covers it.
+        """
+        for key in reversed(list(self.dims)):
+            if for_name(key, name):
+                return self.dims[key]
+        raise LayoutError(f"unknown axis {name!r}: the recipe offers {sorted(self.dims)}; add it there")
+
+    def with_choices(self, choices: Mapping[str, Sequence[Number] | None]) -> Recipe:
+        """The recipe with other choices for some dims, by the same keys as `dims`; None leaves a dim at full size.
+
+        Raises:
+            LayoutError: choices that aren't positive numbers.
+        """
+        dims = dict(self.dims)
+        for key, values in choices.items():
+            wanted = (1.0,) if values is None else tuple(values)
+            if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 for v in wanted):
+                raise LayoutError(f"choices of {key!r}: wanted sizes (int) or fractions (float), got {values!r}")
+            if key in dims:
+                dims.pop(key)  # reinsert last, so that it wins
+                dims[key] = replace(self.dims[key], choices=wanted)
+            else:
+                dims[key] = replace(self._nearest(key), choices=wanted)
+        return replace(self, dims=dims)
+
+    def _nearest(self, key: str) -> DimRule:
+        kind = key.split(".")[0]
+        if kind not in self.dims:
+            raise LayoutError(f"choices of {key!r}: the recipe has no such dim; it offers {sorted(self.dims)}")
+        return self.dims[kind]
+
+
+def for_name(key: str, name: str) -> bool:
+    """Whether `key` (a kind, a whole name, or a glob) covers the dim `name`."""
+    return key == name or key == name.split(".")[0] or fnmatchcase(name, key)
+
+
+RecipeFunction = Callable[..., Recipe]
+_Function = TypeVar("_Function", bound=RecipeFunction)
+
+
+class Registry:
+    """Recipes by name, and the classes of the models that they are for."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, RecipeFunction] = {}
+        self._by_class: dict[str, str] = {}
+
+    def register(self, name: str, *classes: str) -> Callable[[_Function], _Function]:
+        """Register a recipe function under `name`, for models of these classes (module:qualname).
+
+        Classes are named, not imported, so that a recipe costs nothing until its library is used.
+        """
+
+        def keep(function: _Function) -> _Function:
+            self._by_name[name] = function
+            self._by_class.update(dict.fromkeys(classes, name))
+            return function
+
+        return keep
+
+    def names(self) -> list[str]:
+        """Every recipe's name."""
+        return sorted(self._by_name)
+
+    def by_name(self, name: str) -> RecipeFunction | None:
+        """The recipe of that name."""
+        return self._by_name.get(name)
+
+    def find(self, model: nn.Module) -> str | None:
+        """The name of the recipe for this model: its class decides, or the nearest class that it inherits from."""
+        for cls in type(model).__mro__:
+            name = self._by_class.get(f"{cls.__module__}:{cls.__qualname__}")
+            if name is not None:
+                return name
+        return None
+
+
+registry = Registry()
+register = registry.register
+
+
+def input_size(model: Any, default: tuple[int, int, int] = (3, 224, 224)) -> tuple[int, int, int]:
+    """The (channels, height, width) that a timm model was configured for; `in_chans` overrides its channels."""
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    _, height, width = config.get("input_size") or default
+    return int(getattr(model, "in_chans", 3)), int(height), int(width)

@@ -1,0 +1,111 @@
+"""The slicing rule, written once: it serves `active`, `extract`, `sort` and the parameter count alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from elastic.sizes import Size
+
+
+class Axis:
+    """One tensor axis as a product of factors, outermost first; a factor is a fixed length or a `Size`."""
+
+    __slots__ = ("factors", "full")
+
+    def __init__(self, factors: Sequence[int | Size]) -> None:
+        self.factors = tuple(factors)
+        self.full = 1
+        for factor in self.factors:
+            self.full *= factor if isinstance(factor, int) else factor.full
+
+    @property
+    def sizes(self) -> list[Size]:
+        """The named sizes of this axis."""
+        return [factor for factor in self.factors if isinstance(factor, Size)]
+
+    @property
+    def value(self) -> int:
+        """The active length."""
+        length = 1
+        for factor in self.factors:
+            length = length * (factor if isinstance(factor, int) else factor.value)
+        return length
+
+    def evaluate(self, values: Mapping[str, Any]) -> Any:
+        """The length for these values of the sizes: an int, or an array where they are arrays."""
+        length: Any = 1
+        for factor in self.factors:
+            length = length * (factor if isinstance(factor, int) else values[factor.name])
+        return length
+
+
+def _window(factor: int | Size) -> slice:
+    if isinstance(factor, int) or factor.keep == "transform":
+        return slice(None)
+    if factor.keep == "centre":
+        start = (factor.full - factor.value) // 2
+        return slice(start, start + factor.value)
+    return slice(0, factor.value)
+
+
+class Axes:
+    """All axes of one tensor.
+
+    Attributes:
+        axes: one `Axis` per tensor axis.
+        split: the tensor's shape with every factor an axis of its own, full size.
+    """
+
+    __slots__ = ("axes", "factors", "split")
+
+    def __init__(self, axes: Sequence[Axis]) -> None:
+        self.axes = tuple(axes)
+        self.factors = tuple(factor for axis in self.axes for factor in axis.factors)
+        full = tuple(factor if isinstance(factor, int) else factor.full for factor in self.factors)
+        self.split = None if len(full) == len(self.axes) else full
+
+    @property
+    def sizes(self) -> list[Size]:
+        """The named sizes of this tensor, one entry per occurrence."""
+        return [factor for factor in self.factors if isinstance(factor, Size)]
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """The active part of the full-size `tensor`: a differentiable view, or a copy where factors need one."""
+        windows = tuple([_window(factor) for factor in self.factors])
+        if self.split is None:
+            return tensor[windows]
+        part = tensor.reshape(self.split)[windows]
+        shape, at = [], 0
+        for axis in self.axes:  # "transform" factors are still full here, so lengths come from the tensor
+            length = 1
+            for _ in axis.factors:
+                length = length * part.shape[at]
+                at += 1
+            shape.append(length)
+        return part.reshape(shape)
+
+    def permute(self, tensor: Tensor, orders: Mapping[str, Tensor]) -> Tensor:
+        """`tensor` with the indices of every size named in `orders` reordered (int64, new → old)."""
+        part = tensor.reshape(self.split) if self.split is not None else tensor
+        for at, factor in enumerate(self.factors):
+            if isinstance(factor, Size) and factor.name in orders:
+                part = part.index_select(at, orders[factor.name].to(part.device))
+        return part.reshape(tensor.shape)
+
+    def reduce(self, tensor: Tensor, size: Size) -> Tensor:
+        """Sum `tensor` over everything but `size`: shape `(size.full,)`."""
+        part = tensor.reshape(self.split) if self.split is not None else tensor
+        at = [index for index, factor in enumerate(self.factors) if factor is size]
+        for index in reversed(at[1:]):  # a size that occurs twice (k × k) counts on its first axis
+            part = part.sum(index)
+        return part.movedim(at[0], 0).flatten(1).sum(1) if part.ndim > 1 else part
+
+    def numel(self, values: Mapping[str, Any]) -> Any:
+        """The number of active elements for these values of the sizes (int, or int64 array)."""
+        count: Any = 1
+        for axis in self.axes:
+            count = count * axis.evaluate(values)
+        return count

@@ -1,0 +1,50 @@
+"""Sorting units by importance: one permutation per size, applied to every tensor axis bound to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from elastic.errors import LayoutError
+from elastic.layers import TensorRule, stored_tensor
+from elastic.layout import Layout
+from elastic.sizes import Size
+
+
+def sort_units(model: nn.Module, layout: Layout, importance: Mapping[str, Tensor]) -> None:
+    """Reorder parameters and buffers in place; see `Supernet.sort`."""
+    orders = {name: _order(layout, name, scores) for name, scores in importance.items()}
+    done: set[int] = set()
+    with torch.no_grad():
+        for path, rules in layout.rules.items():
+            module = model.get_submodule(path)
+            for name, rule in rules.items():
+                if not isinstance(rule, TensorRule) or not any(size.name in orders for size in rule.axes.sizes):
+                    continue
+                tensor = stored_tensor(module, name)
+                if id(tensor) not in done:
+                    done.add(id(tensor))
+                    tensor.copy_(rule.axes.permute(tensor, orders))
+
+
+def _order(layout: Layout, name: str, scores: Tensor) -> Tensor:
+    size = layout.sizes.get(name)
+    if size is None or not is_sortable(size, layout):
+        sortable = [other.name for other in layout.sizes.values() if is_sortable(other, layout)]
+        raise LayoutError(f"can't sort {name!r}: the layout can reorder {sortable}")
+    if scores.shape != (size.full,):
+        raise LayoutError(f"importance of {name!r}: wanted {size.full} scores, got shape {tuple(scores.shape)}")
+    return torch.argsort(scores, descending=True, stable=True)
+
+
+def is_sortable(size: Size, layout: Layout) -> bool:
+    """Whether the units of a size are interchangeable: widths and heads are; kernels, depths and tokens aren't."""
+    if size.keep != "prefix":
+        return False
+    return any(
+        isinstance(rule, TensorRule) and any(bound is size for bound in rule.axes.sizes)
+        for rules in layout.rules.values()
+        for rule in rules.values()
+    )

@@ -1,0 +1,337 @@
+"""The search space: every subnet of a supernet, counted exactly, sampled, encoded, mutated and crossed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.arch import Arch
+from elastic.errors import ArchError
+from elastic.recipe import for_name
+from elastic.sizes import Keep, Number, kept_indices
+
+Rows = NDArray[np.int16]
+"""Encoded archs: one row each, one column per dim, each entry an index into the dim's choices."""
+
+Seed = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A block's place in an elastic container: it runs if the container's depth keeps its index."""
+
+    depth: str
+    index: int
+    full: int
+    keep: Keep = "prefix"
+
+    def passes(self, value: Number) -> bool:
+        """Whether a depth of `value` keeps the block."""
+        return self.index in kept_indices(self.full, int(value), self.keep)
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A named size that can be chosen.
+
+    Attributes:
+        name: unique; its first part is its kind (`heads` for `heads.3`).
+        choices: the values on offer, ascending; the last one is the original model's.
+        uses: the places that the dim is used in, each the gates that it stands behind; a dim exists in an
+            arch if all gates of any one of its uses pass.
+        counted: whether it distinguishes networks (resolution doesn't: it changes the input).
+    """
+
+    name: str
+    choices: tuple[Number, ...]
+    uses: frozenset[tuple[Gate, ...]] = frozenset({()})
+    counted: bool = True
+
+    @property
+    def kind(self) -> str:
+        """The first part of the name."""
+        return self.name.split(".")[0]
+
+    @property
+    def full(self) -> Number:
+        """The largest choice."""
+        return self.choices[-1]
+
+    @property
+    def gated(self) -> bool:
+        """Whether some depth leaves it out."""
+        return () not in self.uses
+
+    def exists(self, values: Mapping[str, Number]) -> bool:
+        """Whether an arch with these depths has the dim."""
+        return any(all(gate.depth not in values or gate.passes(values[gate.depth]) for gate in use) for use in self.uses)
+
+    def simplified(self, choices: Mapping[str, Sequence[Number]]) -> Dim:
+        """The dim without gates that pass for every choice of their depth."""
+
+        def matters(gate: Gate) -> bool:
+            return not all(gate.passes(value) for value in choices[gate.depth])
+
+        uses = frozenset(tuple(filter(matters, use)) for use in self.uses)
+        return replace(self, uses=frozenset({()}) if () in uses else uses)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All subnets of a supernet: a tuple of dims. Immutable; `narrow` gives a smaller one.
+
+    Attributes:
+        dims: in the order of the encoded columns.
+    """
+
+    dims: tuple[Dim, ...]
+    _by_name: dict[str, Dim] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {dim.name: dim for dim in self.dims})
+
+    def __contains__(self, arch: object) -> bool:
+        try:
+            return isinstance(arch, Mapping) and self.arch(arch) == arch
+        except ArchError:
+            return False
+
+    def __getitem__(self, name: str) -> Dim:
+        if name not in self._by_name:
+            raise ArchError(f"unknown dim {name!r}; the space has {self._some(self._by_name)}")
+        return self._by_name[name]
+
+    # --- single archs ---------------------------------------------------------------------------------------
+
+    def arch(self, values: Mapping[str, Number]) -> Arch:
+        """The canonical arch with exactly these values; dims that its depths leave out may be there and are dropped.
+
+        Raises:
+            ArchError: an unknown dim, a missing one, or a value that isn't one of its choices.
+        """
+        for name in values:
+            if name not in self._by_name:
+                raise ArchError(f"unknown dim {name!r}; the space has {self._some(self._by_name)}")
+        chosen: dict[str, Number] = {}
+        for dim in self.dims:
+            if not dim.exists(values):
+                continue
+            if dim.name not in values:
+                raise ArchError(f"the arch lacks {dim.name!r}; choose one of {list(dim.choices)}")
+            if values[dim.name] not in dim.choices:
+                raise ArchError(f"{dim.name} = {values[dim.name]!r} isn't on offer; choose one of {list(dim.choices)}")
+            chosen[dim.name] = values[dim.name]
+        return Arch(chosen)
+
+    def variant(self, changes: Mapping[str, Number], of: Mapping[str, Number] | None = None) -> Arch:
+        """The arch `of` (the largest by default) with some values changed; keys are kinds, names or globs.
+
+            space.variant({"depth": 2, "kernel.1.*": 3})
+
+        Raises:
+            ArchError: a key that names no dim, or a value that none of its dims offers.
+        """
+        values = {dim.name: dim.full for dim in self.dims} | dict(of or {})
+        for key, value in changes.items():
+            for dim in self._matching(key):
+                if value not in dim.choices:
+                    raise ArchError(f"{dim.name} = {value!r} isn't on offer; choose one of {list(dim.choices)}")
+                values[dim.name] = value
+        return self.arch(values)
+
+    @cached_property
+    def largest(self) -> Arch:
+        """Every dim at its largest: the original model."""
+        return self.arch({dim.name: dim.choices[-1] for dim in self.dims})
+
+    @cached_property
+    def smallest(self) -> Arch:
+        """Every dim at its smallest."""
+        return self.arch({dim.name: dim.choices[0] for dim in self.dims})
+
+    @overload
+    def sample(self, seed: Seed) -> Arch: ...
+    @overload
+    def sample(self, seed: Seed, n: int) -> list[Arch]: ...
+    def sample(self, seed: Seed, n: int | None = None) -> Arch | list[Arch]:
+        """One random arch, or a list of `n`: each dim uniform over its choices, a pure function of `seed`."""
+        rows = self.sample_rows(seed, 1 if n is None else n)
+        archs = self.decode(rows)
+        return archs[0] if n is None else archs
+
+    def mutate(self, arch: Mapping[str, Number], rate: float, seed: Seed) -> Arch:
+        """`arch` with each dim redrawn with probability `rate`."""
+        return self.decode(self.mutate_rows(self.encode([arch]), rate, seed))[0]
+
+    def crossover(self, one: Mapping[str, Number], other: Mapping[str, Number], seed: Seed) -> Arch:
+        """A child that takes each dim from either parent with equal chance."""
+        return self.decode(self.crossover_rows(self.encode([one]), self.encode([other]), seed))[0]
+
+    # --- the space as a whole -------------------------------------------------------------------------------
+
+    @cached_property
+    def size(self) -> int:
+        """The exact number of distinct networks."""
+        total = 1
+        for group in self._groups():
+            total *= _count(group, self._by_name)
+        return total
+
+    def narrow(self, choices: Mapping[str, Number | Iterable[Number]]) -> SearchSpace:
+        """The space with fewer choices for some dims; keys are kinds, names or globs, values one value or several.
+
+        Columns stay where they are, so that encoded archs of both spaces have the same width.
+
+        Raises:
+            ArchError: a key that names no dim, or no choice left for a dim.
+        """
+        dims = {dim.name: dim for dim in self.dims}
+        for key, wanted in choices.items():
+            allowed = set(wanted) if isinstance(wanted, Iterable) else {wanted}
+            for dim in self._matching(key):
+                left = tuple(choice for choice in dim.choices if choice in allowed)
+                if not left:
+                    raise ArchError(f"{dim.name}: none of {sorted(allowed)} is among its choices {list(dim.choices)}")
+                dims[dim.name] = replace(dim, choices=left)
+        return SearchSpace(tuple(dims.values()))
+
+    def _matching(self, key: str) -> list[Dim]:
+        found = [dim for dim in self.dims if for_name(key, dim.name)]
+        if not found:
+            raise ArchError(f"{key!r} names no dim; the space has {self._some(self._by_name)}")
+        return found
+
+    def _groups(self) -> list[list[Dim]]:
+        """Dims that depend on each other through gates, together."""
+        parent = {dim.name: dim.name for dim in self.dims}
+
+        def root(name: str) -> str:
+            while parent[name] != name:
+                name = parent[name]
+            return name
+
+        for dim in self.dims:
+            for gate in itertools.chain.from_iterable(dim.uses):
+                parent[root(dim.name)] = root(gate.depth)
+        groups: dict[str, list[Dim]] = {}
+        for dim in self.dims:
+            groups.setdefault(root(dim.name), []).append(dim)
+        return list(groups.values())
+
+    @staticmethod
+    def _some(names: Iterable[str]) -> str:
+        shown = list(names)
+        return ", ".join(shown[:12]) + (f", … ({len(shown)} in all)" if len(shown) > 12 else "")
+
+    # --- encoded archs --------------------------------------------------------------------------------------
+
+    def encode(self, archs: Iterable[Mapping[str, Number]]) -> Rows:
+        """Archs as rows: int16 `(n, len(dims))`, indices into the choices; 0 where a dim doesn't exist.
+
+        Raises:
+            ArchError: an arch that isn't in the space.
+        """
+        checked = [self.arch(arch) for arch in archs]
+        rows = np.zeros((len(checked), len(self.dims)), np.int16)
+        for column, dim in enumerate(self.dims):
+            index = {choice: at for at, choice in enumerate(dim.choices)}
+            rows[:, column] = [index[arch[dim.name]] if dim.name in arch else 0 for arch in checked]
+        return rows
+
+    def decode(self, rows: NDArray[np.integer[Any]]) -> list[Arch]:
+        """The canonical archs of encoded rows.
+
+        Raises:
+            ArchError: rows of another width, or an index out of range.
+        """
+        rows = self._checked(rows)
+        values = [[dim.choices[at] for at in rows[:, column]] for column, dim in enumerate(self.dims)]
+        names = [dim.name for dim in self.dims]
+        exists = self._existing(rows)
+        columns = range(len(names))
+        return [Arch({names[c]: values[c][r] for c in columns if exists[c][r]}) for r in range(len(rows))]
+
+    def canonical(self, rows: NDArray[np.integer[Any]]) -> Rows:
+        """`rows` with the columns of dims that don't exist set to 0: equal subnets become equal rows."""
+        rows = self._checked(rows).copy()
+        for column, exists in enumerate(self._existing(rows)):
+            rows[~exists, column] = 0
+        return rows
+
+    def sample_rows(self, seed: Seed, n: int) -> Rows:
+        """`n` random archs, encoded."""
+        counts = np.array([len(dim.choices) for dim in self.dims])
+        drawn = np.random.default_rng(seed).integers(0, counts, (n, len(counts)))
+        return self.canonical(drawn)
+
+    def mutate_rows(self, rows: Rows, rate: float, seed: Seed) -> Rows:
+        """Encoded archs with each dim redrawn with probability `rate`."""
+        rng = np.random.default_rng(seed)
+        counts = np.array([len(dim.choices) for dim in self.dims])
+        fresh = rng.integers(0, counts, rows.shape)
+        return self.canonical(np.where(rng.random(rows.shape) < rate, fresh, rows))
+
+    def crossover_rows(self, one: Rows, other: Rows, seed: Seed) -> Rows:
+        """Encoded children that take each dim from either parent with equal chance."""
+        return self.canonical(np.where(np.random.default_rng(seed).random(one.shape) < 0.5, one, other))
+
+    def values(self, rows: NDArray[np.integer[Any]]) -> dict[str, NDArray[Any]]:
+        """The chosen value of each dim, an array per dim, whether the dim exists or not."""
+        rows = self._checked(rows)
+        return {dim.name: np.array(dim.choices)[rows[:, column]] for column, dim in enumerate(self.dims)}
+
+    def _checked(self, rows: NDArray[np.integer[Any]]) -> Rows:
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or rows.shape[1] != len(self.dims):
+            raise ArchError(f"encoded archs have {len(self.dims)} columns, one per dim; got an array of shape {rows.shape}")
+        counts = np.array([len(dim.choices) for dim in self.dims])
+        if rows.size and ((rows < 0) | (rows >= counts)).any():
+            row, column = np.argwhere((rows < 0) | (rows >= counts))[0]
+            dim = self.dims[column]
+            raise ArchError(f"encoded arch {row}: {dim.name} has choices 0…{len(dim.choices) - 1}, got {rows[row, column]}")
+        return rows.astype(np.int16, copy=False)
+
+    def _existing(self, rows: Rows) -> list[NDArray[np.bool_]]:
+        """For each dim, which rows have it."""
+        column = {dim.name: at for at, dim in enumerate(self.dims)}
+        cache: dict[Any, NDArray[np.bool_]] = {}
+
+        def passes(gate: Gate) -> NDArray[np.bool_]:
+            if gate not in cache:
+                table = np.array([gate.passes(value) for value in self._by_name[gate.depth].choices])
+                cache[gate] = table[rows[:, column[gate.depth]]]
+            return cache[gate]
+
+        def any_use(uses: frozenset[tuple[Gate, ...]]) -> NDArray[np.bool_]:
+            if uses not in cache:
+                cache[uses] = np.zeros(len(rows), bool)
+                for use in uses:
+                    cache[uses] |= np.logical_and.reduce([np.ones(len(rows), bool), *map(passes, use)])
+            return cache[uses]
+
+        return [any_use(dim.uses) for dim in self.dims]
+
+
+def _count(group: Sequence[Dim], by_name: Mapping[str, Dim]) -> int:
+    """Distinct networks of one group: a sum over its depths of products over the dims that exist."""
+    names = sorted({gate.depth for dim in group for use in dim.uses for gate in use})
+    rest = [dim for dim in group if dim.name not in names]
+    total, seen = 0, set()
+    for values in itertools.product(*(by_name[name].choices for name in names)):
+        depths = dict(zip(names, values, strict=True))
+        existing = frozenset((n, v) for n, v in depths.items() if by_name[n].exists(depths))
+        if existing in seen:  # a depth inside a block that isn't there doesn't distinguish networks
+            continue
+        seen.add(existing)
+        product = 1
+        for dim in rest:
+            if dim.counted and dim.exists(depths):
+                product *= len(dim.choices)
+        total += product
+    return total

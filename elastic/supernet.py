@@ -1,0 +1,155 @@
+"""The supernet: an ordinary model plus a layout. It activates subnets, cuts them out, costs and sorts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elastic.arch import Arch
+from elastic.costs import Costs
+from elastic.extraction import cut_out
+from elastic.layout import Layout
+from elastic.recipe import Recipe
+from elastic.sizes import Number
+from elastic.sorting import sort_units
+from elastic.space import Rows, SearchSpace
+
+Archs = Sequence[Mapping[str, Number]] | NDArray[np.integer[Any]]
+"""Archs to cost: a sequence of them, or encoded rows `(n, len(space.dims))`."""
+
+
+class Supernet(nn.Module):
+    """One set of weights, many subnets; made by `elastic.elasticize`.
+
+    Attributes:
+        model: the module that came in, elastic in place; its `state_dict` has upstream's keys.
+        space: all subnets.
+        recipe: what made the model elastic.
+        layout: the recipe bound to the model.
+    """
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, recipe: Recipe, layout: Layout) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.layout = layout
+        self.space = SearchSpace(layout.dims)
+        self._arch = self.space.largest
+        self._costs: Costs | None = None
+
+    # --- running a subnet -----------------------------------------------------------------------------------
+
+    @property
+    def arch(self) -> Arch:
+        """The active arch."""
+        return self._arch
+
+    def activate(self, arch: Mapping[str, Number]) -> Arch:
+        """Make `arch` the active subnet; nothing is copied.
+
+        Raises:
+            ArchError: an unknown dim, a missing one, or a value that isn't one of its choices.
+        """
+        self._arch = self.space.arch(arch)
+        self.layout.set(self._arch)
+        return self._arch
+
+    @contextmanager
+    def active(self, arch: Mapping[str, Number]) -> Iterator[Supernet]:
+        """Within the block, `arch` is the active subnet; afterwards the former one is again, whatever happened."""
+        before = self._arch
+        self.activate(arch)
+        try:
+            yield self
+        finally:
+            self.activate(before)
+
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The active subnet's output. A batch of images `(N, C, H, W)` is resized to the active resolution first."""
+        return self.model(self.resize(x), *args, **kwargs)
+
+    def resize(self, images: Any) -> Any:
+        """Images `(N, C, H, W)` at the active resolution (bilinear, antialiased); anything else untouched."""
+        side = self._arch.get("resolution")
+        if side is None or not isinstance(images, Tensor) or images.ndim != 4 or images.shape[-2:] == (side, side):
+            return images
+        return F.interpolate(images, (int(side), int(side)), mode="bilinear", align_corners=False, antialias=True)
+
+    def input_shape(self, arch: Mapping[str, Number] | None = None) -> tuple[int, ...]:
+        """Shape of one input of `arch` (the active one by default), without the batch axis."""
+        shape = self.recipe.input_size
+        side = (self._arch if arch is None else arch).get("resolution")
+        return shape if side is None else (*shape[:-2], int(side), int(side))
+
+    # --- cutting one out ------------------------------------------------------------------------------------
+
+    def extract(self, arch: Mapping[str, Number]) -> nn.Module:
+        """The subnet as an ordinary module: upstream's classes, tensors of its own, nothing of this library.
+
+        Computes exactly what the supernet computes with `arch` active (give it images of the arch's
+        resolution). The supernet is left as it was.
+
+        Raises:
+            ArchError: as for `activate`.
+        """
+        with self.active(arch):
+            subnet = cut_out(self.model)
+            config = getattr(subnet, "pretrained_cfg", None)
+            if isinstance(config, dict) and "resolution" in self._arch:
+                config = {**config, "input_size": self.input_shape()}
+                subnet.pretrained_cfg = subnet.default_cfg = config  # type: ignore[assignment]
+        return subnet
+
+    # --- costs ----------------------------------------------------------------------------------------------
+
+    @property
+    def costs(self) -> Costs:
+        """The cost formulas of this supernet, derived on first use."""
+        if self._costs is None:
+            self._costs = Costs(self)
+        return self._costs
+
+    def macs(self, archs: Archs) -> NDArray[np.int64]:
+        """Multiply-accumulates of one forward pass on one input, exact: int64 `(n,)`. Activates nothing.
+
+        Counts what `torch.utils.flop_counter` counts on the extracted model (matrix products, convolutions,
+        attention), halved.
+        """
+        return self.costs.macs(self._rows(archs))
+
+    def params(self, archs: Archs) -> NDArray[np.int64]:
+        """Parameters of the extracted models, exact: int64 `(n,)`. Activates nothing."""
+        return self.costs.params(self._rows(archs))
+
+    def memory(self, archs: Archs) -> NDArray[np.int64]:
+        """Peak activation bytes of one forward pass on one float32 input, in inference: int64 `(n,)`.
+
+        The largest sum of tensors alive at once, the input included and parameters left out.
+        """
+        return self.costs.memory(self._rows(archs))
+
+    def _rows(self, archs: Archs) -> Rows:
+        if isinstance(archs, Mapping):
+            raise TypeError("wanted a sequence of archs, got a single one; write [arch]")
+        return self.space._checked(archs) if isinstance(archs, np.ndarray) else self.space.encode(archs)
+
+    # --- order of importance --------------------------------------------------------------------------------
+
+    def sort(self, importance: Mapping[str, Tensor]) -> None:
+        """Reorder the units of every size in `importance`, most important first; the full output stays the same.
+
+        Args:
+            importance: by size name, a score per unit, shape `(full,)` (see `elastic.importance`).
+
+        Raises:
+            LayoutError: a size that the layout doesn't have or that can't be reordered, or scores of a wrong shape.
+        """
+        sort_units(self.model, self.layout, importance)

@@ -1,0 +1,1 @@
+"""How a supernet learns: the Lightning module, curricula, samplers, losses, data and the command line."""

@@ -1,0 +1,1 @@
+"""Named supernets: builders, cards, checkpoints, importers of published weights."""
