@@ -1,0 +1,69 @@
+"""Building a supernet from a description that fits into a file: a timm model's name and what to make elastic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from elastic.elasticize import elasticize
+from elastic.errors import CheckpointError, RecipeError
+from elastic.sizes import Number
+from elastic.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class SupernetSource:
+    """What a supernet is made from: enough to make it again, without its weights.
+
+    Attributes:
+        model: a model's name, as for `timm.create_model`.
+        model_args: keyword arguments of `timm.create_model`, such as `num_classes` or `pretrained`.
+        recipe: the recipe's name; found by the model's class by default.
+        choices: what to offer instead of the recipe's choices (see `elastic.elasticize`).
+        options: the recipe's own options, such as `kernel_transforms` or `resolutions`.
+    """
+
+    model: str
+    model_args: dict[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
+    choices: dict[str, list[Number] | None] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Supernet:
+        """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
+
+        Raises:
+            RecipeError: timm has no model of that name, or there is no recipe for it.
+        """
+        import timm
+
+        try:
+            model = timm.create_model(self.model, **self.model_args)
+        except RuntimeError as error:
+            if "Unknown model" not in str(error):
+                raise
+            near = ", ".join(timm.list_models(f"*{self.model.split('_')[0]}*")[:8])
+            raise RecipeError(f"timm has no model {self.model!r}; similar names: {near or 'none'}") from error
+        return elasticize(model, recipe=self.recipe, choices=self.choices or None, **self.options)
+
+    def untrained(self) -> SupernetSource:
+        """The same source, downloading and loading no weights: its own are about to be loaded."""
+        weights = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
+        return replace(self, model_args={key: v for key, v in self.model_args.items() if key not in weights})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SupernetSource:
+        """What `to_dict` gave.
+
+        Raises:
+            CheckpointError: the model's name is missing, or there are keys that a source doesn't have.
+        """
+        known = {one.name for one in fields(cls)}
+        if not isinstance(values, Mapping) or "model" not in values or set(values) - known:
+            raise CheckpointError(f"a supernet's source has {sorted(known)}, got {values!r:.120}")
+        return cls(**values)

@@ -1,0 +1,219 @@
+"""Files: written whole or not at all, and supernets in folders.
+
+A supernet's folder holds `supernet.json` (what it is made from) and `supernet.safetensors` (its weights).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from elastic.building import SupernetSource
+from elastic.errors import CheckpointError
+from elastic.supernet import Supernet
+
+_JSON, _WEIGHTS = "supernet.json", "supernet.safetensors"
+
+
+# --- written whole or not at all ----------------------------------------------------------------------------
+
+
+@contextmanager
+def staged(folder: str | Path) -> Iterator[Path]:
+    """A folder to write files into; once the block ends well, they move into `folder`, each by one rename.
+
+    Where the block fails (a full disk, Ctrl-C), what was in `folder` before is untouched. Other files in
+    `folder` stay.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield stage
+        folder.mkdir(exist_ok=True)
+        for path in sorted(stage.iterdir()):
+            os.replace(path, folder / path.name)  # noqa: PTH105 - the one atomic move
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file beside `path`, then rename it: `path` is never half written."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(name, path)  # noqa: PTH105
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: str | Path, values: Any) -> Path:
+    """Write readable JSON, whole or not at all."""
+    return write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+def read_json(path: str | Path, error: type[Exception], wanted: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        path: the file.
+        error: the class of the errors raised.
+        wanted: what the file should be, for the message: "a device profile".
+
+    Raises:
+        error: no such file, not JSON, or not an object.
+    """
+    try:
+        values = json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError as missing:
+        raise error(f"{path} doesn't exist; wanted {wanted}") from missing
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as broken:
+        raise error(f"{path} isn't {wanted}: {broken}; it may be truncated, make it again") from broken
+    if not isinstance(values, dict):
+        raise error(f"{path} isn't {wanted}: it holds a {type(values).__name__}, not a JSON object")
+    return values
+
+
+# --- weights ------------------------------------------------------------------------------------------------
+
+
+def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> str:
+    """Write a model's `state_dict` as safetensors; shared tensors are stored once for each name.
+
+    Returns:
+        The file's SHA-256, as hexadecimal digits.
+    """
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    save_file(tensors, path, metadata={"format": "pt", **(metadata or {})})
+    return sha256(path)
+
+
+def load_weights(model: nn.Module, path: Path, digest: str | None = None) -> None:
+    """Load safetensors into `model`, strictly; the model is unchanged where the file doesn't fit.
+
+    Args:
+        model: the module to fill.
+        path: the safetensors file.
+        digest: the SHA-256 that the file must have.
+
+    Raises:
+        CheckpointError: a file that is missing, truncated, altered, or another model's.
+    """
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} doesn't exist; wanted the weights of a {type(model).__name__}") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({error}); it is truncated or foreign") from error
+    if digest is not None and sha256(path) != digest:
+        raise CheckpointError(f"{path} isn't the file that was saved with its JSON (another SHA-256); save it again")
+    check_tensors(model, tensors, str(path))
+    model.load_state_dict(tensors)
+
+
+def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Check that `tensors` are exactly those of the model's `state_dict`.
+
+    Raises:
+        CheckpointError: names that are missing or unknown, or tensors of another shape.
+    """
+    own = model.state_dict()
+    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing or unknown:
+        what = f"it lacks {missing[:3]}" if missing else f"the model has no {unknown[:3]}"
+        counts = f"{len(missing)} missing, {len(unknown)} unknown"
+        raise CheckpointError(f"{origin} holds another model's weights: {what} ({counts})")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(f"{origin}: {name} is {tuple(tensor.shape)}, the model's is {tuple(own[name].shape)}")
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+# --- supernets ----------------------------------------------------------------------------------------------
+
+
+def digest_supernet(supernet: Supernet) -> str:
+    """Sixteen hexadecimal digits for a supernet's dims and full tensor shapes: measurements belong to it."""
+    dims = [(dim.name, list(dim.choices)) for dim in supernet.space.dims]
+    shapes = [(name, list(tensor.shape)) for name, tensor in supernet.model.state_dict().items()]
+    described = json.dumps([dims, shapes, list(supernet.recipe.input_size)])
+    return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
+
+
+def save_supernet(supernet: Supernet, source: SupernetSource, folder: str | Path) -> Path:
+    """Write `supernet.json` and `supernet.safetensors` into `folder`, whole or not at all.
+
+    Args:
+        supernet: built from `source`, perhaps trained and sorted since.
+        source: what it was made from.
+        folder: made where it is missing; other files in it stay.
+    """
+    folder = Path(folder)
+    with staged(folder) as stage:
+        digest = save_weights(supernet.model, stage / _WEIGHTS)
+        described = {
+            "kind": "elastic supernet",
+            "source": source.untrained().to_dict(),
+            "supernet_digest": digest_supernet(supernet),
+            "weights_sha256": digest,
+            "torch": torch.__version__,
+        }
+        write_json(stage / _JSON, described)
+    return folder
+
+
+def load_source(folder: str | Path) -> SupernetSource:
+    """What the supernet in `folder` is made from.
+
+    Raises:
+        CheckpointError: `folder` has no `supernet.json`, or a broken one.
+    """
+    return SupernetSource.from_dict(_described(Path(folder))["source"])
+
+
+def load_supernet(folder: str | Path) -> Supernet:
+    """The supernet that `save_supernet` wrote, in eval mode, its largest subnet active.
+
+    Raises:
+        CheckpointError: a folder without a supernet; a truncated, altered or foreign file; a supernet that this
+            version builds with other dims.
+    """
+    folder = Path(folder)
+    described = _described(folder)
+    supernet = SupernetSource.from_dict(described["source"]).build()
+    load_weights(supernet.model, folder / _WEIGHTS, described["weights_sha256"])
+    if digest_supernet(supernet) != described["supernet_digest"]:
+        raise CheckpointError(f"{folder}: the recipe offers other dims than when the supernet was saved; train it again")
+    return supernet.eval()
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    described = read_json(folder / _JSON, CheckpointError, "a supernet's description (elastic fit writes one)")
+    missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
+    if missing:
+        raise CheckpointError(f"{folder / _JSON} isn't a supernet's description: it lacks {sorted(missing)}")
+    return described
