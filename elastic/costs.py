@@ -1,3 +1,268 @@
-from typing import Any
+"""Exact costs of any number of subnets, without activating one.
+
+A layer's parameters and multiply-accumulates are a constant times a product of sizes, present while its block
+is; the constant comes from one traced forward pass per resolution. Such a sum is kept as small tables over
+few dims each, so that a million encoded archs cost a few look-ups each.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from elastic.errors import CostError
+from elastic.layers import Elastic, NumberRule, TensorRule
+from elastic.memory import PeakMemory
+from elastic.sizes import Derived, Number, Size
+from elastic.space import Gate, Rows, SearchSpace
+from elastic.tracing import Trace, trace, weightless_twin
+
+if TYPE_CHECKING:
+    from elastic.layout import Layout
+    from elastic.supernet import Supernet
+
+_TABLE_LIMIT = 4096
+_CHUNK = 16384
+"""Rows at a time: a chunk's columns stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One addend of a cost: a constant times a product of sizes, while its gates pass.
+
+    Attributes:
+        sizes: names of the sizes that are multiplied; a name may occur twice.
+        gates: what the block that it belongs to stands behind.
+        constant: the factor; or one per choice of resolution.
+    """
+
+    sizes: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    constant: int | tuple[int, ...]
+
+
+class Sizes:
+    """Evaluates sizes for values of the dims, whatever is not given at full size."""
+
+    def __init__(self, space: SearchSpace, layout: Layout) -> None:
+        self.space = space
+        self.layout = layout
+        self.full: dict[str, Number] = {name: size.full for name, size in layout.sizes.items()}
+        self.full |= {dim.name: dim.full for dim in layout.dims}
+
+    def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All sizes by name: ints, or int64 arrays."""
+        free = {name: value for name, value in self.full.items() if name not in self.layout.derived}
+        return self.layout.resolve({**free, **values})
+
+    def dims_of(self, names: Iterable[str]) -> set[str]:
+        """The dims that these sizes depend on."""
+        found: set[str] = set()
+        for name in names:
+            formula: Derived | None = self.layout.derived.get(name)
+            found |= self.dims_of(formula.parts) if formula else {name} & self.space._by_name.keys()
+        return found
+
+
+class TableSum:
+    """A sum of terms as look-up tables over the columns of encoded archs."""
+
+    def __init__(self, space: SearchSpace, sizes: Sizes, terms: Sequence[Term]) -> None:
+        self.space = space
+        self.sizes = sizes
+        self.column = {dim.name: at for at, dim in enumerate(space.dims)}
+        groups = _grouped(terms, self._dims, lambda dims: self._entries(dims) <= _TABLE_LIMIT)
+        self.tables = [self._table(dims, members) for dims, members in groups]
+
+    def __call__(self, rows: Rows) -> NDArray[np.int64]:
+        """The sum for each row, int64."""
+        total = np.empty(len(rows), np.int64)
+        for start in range(0, len(rows), _CHUNK):
+            columns = rows[start : start + _CHUNK].T.astype(np.intp)
+            total[start : start + _CHUNK] = sum(
+                (table[self._index(columns, at, strides)] for at, strides, table in self.tables),
+                start=np.zeros(columns.shape[1], np.int64),
+            )
+        return total
+
+    @staticmethod
+    def _index(columns: NDArray[np.intp], at: list[int], strides: list[int]) -> NDArray[np.intp]:
+        index = np.zeros(columns.shape[1], np.intp)
+        for column, stride in zip(at, strides, strict=True):
+            index += columns[column] * stride
+        return index
+
+    def _dims(self, term: Term) -> frozenset[str]:
+        dims = self.sizes.dims_of(term.sizes) | {gate.depth for gate in term.gates}
+        if not isinstance(term.constant, int):
+            dims.add("resolution")
+        return frozenset(dims & self.column.keys())
+
+    def _entries(self, dims: Iterable[str]) -> int:
+        return int(np.prod([len(self.space[dim].choices) for dim in dims], dtype=np.int64))
+
+    def _table(self, dims: frozenset[str], terms: Sequence[Term]) -> tuple[list[int], list[int], NDArray[np.int64]]:
+        names = sorted(dims, key=self.column.__getitem__)
+        counts = [len(self.space[name].choices) for name in names]
+        grid = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, len(names))
+        values = {name: np.array(self.space[name].choices)[grid[:, at]] for at, name in enumerate(names)}
+        sizes = self.sizes(values)
+        resolution = grid[:, names.index("resolution")] if "resolution" in names else 0
+        table = np.zeros(len(grid), np.int64)
+        for term in terms:
+            constant = term.constant if isinstance(term.constant, int) else np.array(term.constant)[resolution]
+            table += _product(sizes, term.sizes) * constant * _passing(term.gates, values)
+        strides = [int(np.prod(counts[at + 1 :], dtype=np.int64)) for at in range(len(counts))]
+        return [self.column[name] for name in names], strides, table
+
+
+def _product(values: Mapping[str, Any], names: Iterable[str]) -> Any:
+    product: Any = 1
+    for name in names:
+        product = product * values[name]
+    return product
+
+
+def _passing(gates: Iterable[Gate], values: Mapping[str, NDArray[Any]]) -> Any:
+    passing: Any = 1
+    for gate in gates:
+        if gate.depth in values:
+            passing = passing * np.array([gate.passes(value) for value in values[gate.depth]])
+    return passing
+
+
+def _grouped(
+    terms: Sequence[Term], dims_of: Callable[[Term], frozenset[str]], fits: Callable[[frozenset[str]], bool]
+) -> list[tuple[frozenset[str], list[Term]]]:
+    """Terms that depend on similar dims, together: fewer look-ups."""
+    groups: list[tuple[frozenset[str], list[Term]]] = []
+    for term in terms:
+        dims = dims_of(term)
+        for at, (held, members) in enumerate(groups):
+            if dims <= held or ((dims & held or not held) and fits(dims | held)):
+                groups[at] = (dims | held, [*members, term])
+                break
+        else:
+            groups.append((dims, [term]))
+    return groups
+
+
 class Costs:
-    def __init__(self, s: Any) -> None: ...
+    """The cost formulas of one supernet; see `Supernet.macs`, `.params` and `.memory`."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.space = supernet.space
+        self.layout = supernet.layout
+        self._model = supernet.model
+        self._twin = weightless_twin(supernet)
+        self._sizes = Sizes(self.space, self.layout)
+
+    @cached_property
+    def params(self) -> TableSum:
+        """Parameters, by encoded arch."""
+        return TableSum(self.space, self._sizes, list(self._parameter_terms()))
+
+    @cached_property
+    def macs(self) -> TableSum:
+        """Multiply-accumulates, by encoded arch."""
+        return TableSum(self.space, self._sizes, self.mac_terms())
+
+    @cached_property
+    def memory(self) -> PeakMemory:
+        """Peak activation bytes, by encoded arch."""
+        probes = [self._probe(kind) for kind in ("largest", "smallest", "mixed")]
+        traces = [[self._trace(probe, at) for probe in probes] for at in range(len(self._resolutions))]
+        values = [self._sizes(probe) for probe in probes]
+        return PeakMemory(self.space, self._sizes, self.layout.gates_of, values, traces)
+
+    # --- terms ----------------------------------------------------------------------------------------------
+
+    def _parameter_terms(self) -> Iterable[Term]:
+        seen: set[int] = set()
+        for path, module in self._model.named_modules():
+            rules = module._elastic if isinstance(module, Elastic) else {}
+            helpers = {
+                helper
+                for rule in rules.values()
+                if isinstance(rule, TensorRule) and rule.transform is not None
+                for helper in rule.transform.parameter_names()
+            }
+            for name, parameter in module._parameters.items():
+                if parameter is None or name in helpers or id(parameter) in seen:
+                    continue
+                seen.add(id(parameter))
+                rule = rules.get(name)
+                sizes = rule.axes.sizes if isinstance(rule, TensorRule) else []
+                yield self._term(sizes, path, parameter.numel())
+
+    def mac_terms(self) -> list[Term]:
+        """One term per module that multiplies, its constant per resolution.
+
+        Raises:
+            CostError: a module's multiply-accumulates don't follow from its sizes.
+        """
+        full = [self._trace(self._probe("largest"), at).macs_by_module() for at in range(len(self._resolutions))]
+        terms = {}
+        for path in full[-1]:
+            sizes = self._multiplied(self._model.get_submodule(path))
+            per_resolution = [self._term(sizes, path, counts[path]).constant for counts in full]
+            constant = tuple(per_resolution) if len(set(per_resolution)) > 1 else per_resolution[0]
+            terms[path] = Term(tuple(size.name for size in sizes), self.layout.gates_of(path), constant)  # type: ignore[arg-type]
+        for kind in ("smallest", "mixed"):
+            self._check(terms, kind)
+        return list(terms.values())
+
+    def _check(self, terms: Mapping[str, Term], kind: str) -> None:
+        """The formula must give what another traced subnet takes."""
+        probe = self._probe(kind)
+        sizes = self._sizes(probe)
+        counted = self._trace(probe, len(self._resolutions) - 1).macs_by_module()
+        for path, term in terms.items():
+            constant = term.constant if isinstance(term.constant, int) else term.constant[-1]
+            expected = constant * _product(sizes, term.sizes)
+            if counted.get(path, 0) != expected:
+                raise CostError(
+                    f"multiply-accumulates of {path!r}: {counted.get(path, 0)} counted, {expected} from its sizes "
+                    f"{term.sizes}; bind the number that its operators depend on (heads, groups) in the layout"
+                )
+
+    def _term(self, sizes: Sequence[Size], path: str, full: int) -> Term:
+        product = _product({size.name: size.full for size in sizes}, (size.name for size in sizes))
+        if full % product:
+            raise CostError(f"{path!r}: a cost of {full} is no multiple of its sizes' product {product}")
+        return Term(tuple(size.name for size in sizes), self.layout.gates_of(path), full // product)
+
+    @staticmethod
+    def _multiplied(module: nn.Module) -> list[Size]:
+        """The sizes that a module's own multiply-accumulates are proportional to."""
+        rules = module._elastic if isinstance(module, Elastic) else {}
+        weight = rules.get("weight")
+        if isinstance(weight, TensorRule):
+            return weight.axes.sizes
+        axes = (axis for rule in rules.values() if isinstance(rule, NumberRule) for axis in rule.axes)
+        unique = {size.name: size for axis in axes for size in axis.sizes if size.keep == "prefix"}
+        return list(unique.values())
+
+    # --- traced passes --------------------------------------------------------------------------------------
+
+    @property
+    def _resolutions(self) -> tuple[Number, ...]:
+        return self.space["resolution"].choices if "resolution" in self.space._by_name else (0,)
+
+    def _probe(self, kind: str) -> dict[str, Number]:
+        """Values for a trace with every block present: the largest, the smallest, or one that tells sizes apart."""
+        fixed = {gate.depth for gates in self.layout.gates.values() for gate in gates} | {"resolution"}
+        pattern = {"largest": (-1,), "smallest": (0,), "mixed": (0, -1)}[kind]
+        picks = zip(self.space.dims, itertools.cycle(pattern), strict=False)
+        return {dim.name: dim.full if dim.name in fixed else dim.choices[at] for dim, at in picks}
+
+    def _trace(self, probe: Mapping[str, Number], resolution: int) -> Trace:
+        at = {"resolution": self._resolutions[resolution]} if "resolution" in self.space._by_name else {}
+        return trace(self._twin, {**probe, **at})

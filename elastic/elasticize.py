@@ -38,7 +38,7 @@ def elasticize(
         LayoutError: recipe and model don't fit; the model is unchanged.
     """
     if any(isinstance(module, Elastic) for module in model.modules()):
-        raise RecipeError(f"this {type(model).__name__} is elastic already; elasticize a fresh one, or keep its supernet")
+        raise RecipeError(f"this {type(model).__name__} is elastic already: keep its supernet, or take a fresh one")
     if not isinstance(recipe, Recipe):
         recipe = _make(model, recipe, options)
     elif options:

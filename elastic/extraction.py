@@ -7,6 +7,7 @@ the active slices are copied.
 from __future__ import annotations
 
 import copy
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 
 from elastic.layers import DEPTH, DepthRule, Elastic, TensorRule, upstream_class
 
-_SHARED = (int, float, str, bytes, bool, complex, type(None), type, torch.dtype, torch.device, type(len), type(lambda: 0))
+_SHARED = (int, float, str, bytes, type(None), type, torch.dtype, torch.device, BuiltinFunctionType, FunctionType)
 _TENSORS = ("_parameters", "_buffers", "_modules")
 
 

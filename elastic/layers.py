@@ -7,8 +7,8 @@ The stored parameters, buffers and `state_dict` keys stay those of the plain mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Hashable, Iterator
+from functools import cache
 from typing import Any, Protocol, cast
 
 import torch
@@ -108,8 +108,8 @@ class Elastic:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copies and pickles name the upstream class: elastic classes are made at run time."""
-        _, _, *state = super().__reduce_ex__(protocol)
-        return _blank, (self._upstream, *_shape(self._elastic)), *state
+        reduced: Any = super().__reduce_ex__(protocol)
+        return _blank, (self._upstream, *_shape(self._elastic)), *reduced[2:]
 
 
 class _ElasticList(Elastic):
@@ -163,8 +163,13 @@ def _shape(rules: dict[str, Rule]) -> tuple[tuple[str, ...], bool]:
     return tuple(sorted(name for name in rules if name != DEPTH)), DEPTH in rules
 
 
-@lru_cache(maxsize=None)
 def _elastic_class(upstream: type[nn.Module], names: tuple[str, ...], depth: bool) -> type[nn.Module]:
+    """The elastic subclass; the same one each time, so that copies have the class of what they copy."""
+    return _made(cast(Hashable, upstream), names, depth)
+
+
+@cache
+def _made(upstream: Any, names: tuple[str, ...], depth: bool) -> type[nn.Module]:
     listed = issubclass(upstream, (nn.Sequential, nn.ModuleList))
     mixin = (_ElasticList if listed else _ElasticStage) if depth else Elastic
     body: dict[str, Any] = {name: _property(name) for name in names}

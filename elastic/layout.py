@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from elastic.binding import Binding, axes_for, direct_tensors, match_entries
 from elastic.errors import LayoutError
 from elastic.layers import (
     DEPTH,
@@ -15,31 +16,15 @@ from elastic.layers import (
     NumberRule,
     Rule,
     TensorRule,
-    Transform,
     make_elastic,
     number_rules,
 )
-from elastic.notation import ANY, AxesText, Factor, count_placeholders, fill, match_paths, parse_axes
+from elastic.notation import ANY, Factor
 from elastic.recipe import Recipe
 from elastic.sizes import Derived, DimRule, Number, Size
 from elastic.slicing import Axes, Axis
+from elastic.solving import Solver
 from elastic.space import Dim, Gate
-
-
-@dataclass(frozen=True)
-class _Binding:
-    """One layout entry at one place of the model, before its sizes are known."""
-
-    entry: str
-    module: str
-    tensors: tuple[str, ...] = ()
-    """Tensors to slice; each takes as many of the axes as it has."""
-    number: str | None = None
-    """A plain number, or tuple of numbers, to restate."""
-    depth: bool = False
-    axes: tuple[tuple[Factor, ...], ...] = ()
-    open_ended: bool = False
-    transform: Transform | None = None
 
 
 @dataclass
@@ -94,8 +79,8 @@ def bind(model: nn.Module, recipe: Recipe) -> Layout:
         LayoutError: an unknown axis, a tensor or number that the model doesn't have, a length that doesn't
             fit; the message names the entry.
     """
-    bindings = list(_match(model, recipe))
-    sizes = _Solver(model, recipe, bindings).solve()
+    bindings = list(match_entries(model, recipe))
+    sizes = Solver(model, recipe, bindings).solve()
     rules: dict[str, dict[str, Rule]] = {}
     for binding in bindings:
         module = model.get_submodule(binding.module)
@@ -105,227 +90,10 @@ def bind(model: nn.Module, recipe: Recipe) -> Layout:
     return _assemble(recipe, sizes, rules, gates)
 
 
-# --- matching entries to places -----------------------------------------------------------------------------
-
-
-def _match(model: nn.Module, recipe: Recipe) -> Iterator[_Binding]:
-    modules = dict(model.named_modules())
-    taken: dict[tuple[str, str], str] = {}
-    entries = sorted(recipe.layout.items(), key=lambda item: count_placeholders(item[0]))
-    for entry, text in entries:
-        path, optional = entry.removesuffix("?"), entry.endswith("?")
-        parsed = parse_axes(text, entry)
-        found = list(_places(modules, path, parsed, entry, recipe))
-        if not found and not optional:
-            raise LayoutError(
-                f"layout entry {entry!r}: {type(model).__name__} has no module, tensor or number of that name; "
-                f"it has {_nearby(modules, path)}. End the entry with ? if only some models have it"
-            )
-        for binding in found:
-            fresh = _unclaimed(binding, taken, entry)
-            if fresh is not None:
-                yield fresh
-
-
-def _unclaimed(binding: _Binding, taken: dict[tuple[str, str], str], entry: str) -> _Binding | None:
-    """The binding without what a more specific entry has already bound; an equally specific one is an error."""
-    keys = binding.tensors or (binding.number or DEPTH,)
-    fresh = []
-    for key in keys:
-        owner = taken.setdefault((binding.module, key), entry)
-        if owner == entry:
-            fresh.append(key)
-        elif count_placeholders(owner) == count_placeholders(entry):
-            where = f"{binding.module}.{key}".lstrip(".")
-            raise LayoutError(f"layout entries {owner!r} and {entry!r} both describe {where}; keep one of them")
-    if not fresh:
-        return None
-    if not binding.tensors:
-        return binding
-    return _Binding(**{**binding.__dict__, "tensors": tuple(fresh)})
-
-
-def _places(
-    modules: Mapping[str, nn.Module], path: str, parsed: AxesText, entry: str, recipe: Recipe
-) -> Iterator[_Binding]:
-    """Where an entry applies: modules of that path, else tensors and numbers of the module above."""
-    transform = recipe.transforms.get(entry)
-    for name, captured in match_paths(path, modules):
-        if isinstance(modules[name], nn.Identity):
-            continue  # a part that this model goes without
-        tensors = tuple(_direct_tensors(modules[name]))
-        axes = _filled(parsed, captured, entry)
-        yield _Binding(entry, name, tensors, None, not tensors, axes, parsed.open_ended, transform)
-    above, _, attribute = path.rpartition(".")
-    for name, captured in match_paths(above, modules):
-        module = modules[name]
-        axes = _filled(parsed, captured, entry)
-        if attribute in _direct_tensors(module):
-            yield _Binding(entry, name, (attribute,), None, False, axes, parsed.open_ended, transform)
-        elif _is_number(module.__dict__.get(attribute)):
-            yield _Binding(entry, name, (), attribute, False, axes, parsed.open_ended, None)
-
-
-def _filled(parsed: AxesText, captured: Mapping[str, str], entry: str) -> tuple[tuple[Factor, ...], ...]:
-    return tuple(
-        tuple(factor if isinstance(factor, int) else fill(factor, captured, entry) for factor in axis)
-        for axis in parsed.axes
-    )
-
-
-def _direct_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The module's own parameters and buffers, scalars (such as a batch counter) left out."""
-    own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-    return {name: tensor for name, tensor in own.items() if tensor.ndim}
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, (tuple, list)):
-        return bool(value) and all(_is_number(item) for item in value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _nearby(modules: Mapping[str, nn.Module], path: str) -> str:
-    """What the model has where an entry's path stops matching: the cure is usually in sight."""
-    while path:
-        path = path.rpartition(".")[0]
-        for name, _ in match_paths(path, modules):
-            parts = [*modules[name]._modules, *_direct_tensors(modules[name])]
-            return f"{', '.join(parts) or 'nothing'} in {name or 'its root'!r}"
-    return ", ".join(modules[""]._modules)
-
-
-# --- working out the sizes ----------------------------------------------------------------------------------
-
-
-class _Solver:
-    """Finds each size's full length: an axis with one unknown gives it by division."""
-
-    def __init__(self, model: nn.Module, recipe: Recipe, bindings: Sequence[_Binding]) -> None:
-        self.recipe = recipe
-        self.known: dict[str, int] = {}
-        self.ratios: dict[str, Number] = {}
-        self.source: dict[str, str] = {}
-        self.lengths: list[tuple[str, tuple[Factor, ...], int, str]] = []
-        for binding in bindings:
-            self.lengths.extend(_lengths(model.get_submodule(binding.module), binding))
-
-    def solve(self) -> dict[str, Size]:
-        if self.recipe.resolution is not None:
-            self.known["resolution"] = self.recipe.resolution
-            self.source["resolution"] = "resolution"
-        self._derive()
-        while self._infer():
-            self._derive()
-        self._check()
-        return {name: Size(name, full, self._keep(name)) for name, full in self.known.items()}
-
-    def formula(self, name: str) -> Derived | None:
-        return self.recipe.derived.get(name)
-
-    def _keep(self, name: str) -> Any:
-        formula = self.formula(name)
-        return formula.keep if formula else self.recipe.rule(name).keep
-
-    def _derive(self) -> None:
-        """Evaluate the formulas whose parts are known; a ratio that has no axis is at its largest."""
-        for name, formula in self.recipe.derived.items():
-            for part in formula.parts:
-                if part not in self.known and part not in self.recipe.derived and self.recipe.rule(part).ratio:
-                    self.ratios[part] = max(self.recipe.rule(part).choices)
-            values = {**self.known, **self.ratios}
-            if name not in self.known and all(part in values for part in formula.parts):
-                self.known[name] = formula.evaluate(values)
-                self.source[name] = f"its formula {formula}"
-
-    def _infer(self) -> bool:
-        """One pass over all axes; whether something new was found."""
-        found = False
-        for entry, axis, length, _ in self.lengths:
-            unknown = [f for f in axis if isinstance(f, str) and f != ANY and f not in self.known]
-            if len(unknown) != 1 or ANY in axis or unknown[0] in self.recipe.derived:
-                continue
-            rest = self._product(axis)
-            if length % rest:
-                raise LayoutError(
-                    f"layout entry {entry!r}: an axis of length {length} can't be ({_words(axis)}): "
-                    f"it isn't a multiple of {rest}"
-                )
-            self.known[unknown[0]] = length // rest
-            self.source[unknown[0]] = entry
-            found = True
-        return found
-
-    def _product(self, axis: tuple[Factor, ...]) -> int:
-        product = 1
-        for factor in axis:
-            product *= factor if isinstance(factor, int) else self.known.get(factor, 1)
-        return product
-
-    def _check(self) -> None:
-        for entry, axis, length, where in self.lengths:
-            if ANY in axis:
-                if len(axis) > 1:
-                    raise LayoutError(f"layout entry {entry!r}: _ stands alone, not in a group ({_words(axis)})")
-                continue
-            unknown = [f for f in axis if isinstance(f, str) and f not in self.known]
-            if unknown:
-                raise LayoutError(
-                    f"layout entry {entry!r}: can't work out {' and '.join(map(repr, unknown))} from ({_words(axis)}) "
-                    f"= {length}; bind each of them once to an axis of its own, or give it a formula"
-                )
-            if self._product(axis) != length:
-                known = ", ".join(f"{f} = {self.known[f]} (from {self.source[f]})" for f in axis if isinstance(f, str))
-                raise LayoutError(
-                    f"layout entry {entry!r}: {where} is {length} long, ({_words(axis)}) makes {self._product(axis)}"
-                    + (f"; {known}" if known else "")
-                )
-
-
-def _words(axis: tuple[Factor, ...]) -> str:
-    return " ".join(map(str, axis))
-
-
-def _lengths(module: nn.Module, binding: _Binding) -> Iterator[tuple[str, tuple[Factor, ...], int, str]]:
-    """(entry, factors, length, where) of every axis that a binding describes."""
-    entry, axes = binding.entry, binding.axes
-    if binding.depth:
-        if len(axes) != 1 or binding.open_ended:
-            raise LayoutError(f"layout entry {entry!r}: a container has one size, its depth; got {len(axes)} axes")
-        yield entry, axes[0], len(module._modules), f"the container {binding.module!r}"
-        return
-    if binding.number is not None:
-        value = module.__dict__[binding.number]
-        values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        shapes = {binding.number: values}
-    else:
-        shapes = {name: tuple(tensor.shape) for name, tensor in _direct_tensors(module).items() if name in binding.tensors}
-    deepest = max(map(len, shapes.values()))
-    for name, shape in shapes.items():
-        where = f"{binding.module}.{name}".lstrip(".")
-        for at, axis in enumerate(_axes_for(shape, binding, deepest)):
-            yield entry, axis, shape[at], f"axis {at} of {where} {shape}"
-
-
-def _axes_for(shape: tuple[int, ...], binding: _Binding, deepest: int) -> tuple[tuple[Factor, ...], ...]:
-    """The axes of one tensor: all of them, or the first one for the vectors beside a matrix (its bias)."""
-    axes = binding.axes
-    if binding.open_ended and len(axes) <= len(shape):
-        return axes + tuple((length,) for length in shape[len(axes) :])
-    if len(shape) == len(axes):
-        return axes
-    if len(shape) == 1 and deepest > 1 or len(shape) == 1 and binding.open_ended:
-        return axes[:1]
-    raise LayoutError(
-        f"layout entry {binding.entry!r}: {len(axes)} axes for {binding.module or 'the model'}, "
-        f"which has a tensor of shape {shape}"
-    )
-
-
 # --- making the rules ---------------------------------------------------------------------------------------
 
 
-def _rules(module: nn.Module, binding: _Binding, sizes: Mapping[str, Size]) -> dict[str, Rule]:
+def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> dict[str, Rule]:
     def axis(factors: tuple[Factor, ...], length: int) -> Axis:
         return Axis([length if f == ANY else f if isinstance(f, int) else sizes[f] for f in factors])
 
@@ -336,12 +104,12 @@ def _rules(module: nn.Module, binding: _Binding, sizes: Mapping[str, Size]) -> d
         if not isinstance(value, (tuple, list)):
             return {binding.number: NumberRule((axis(binding.axes[0], value),), False)}
         return {binding.number: NumberRule(tuple(map(axis, binding.axes, value)), True)}
-    own = {name: tensor for name, tensor in _direct_tensors(module).items() if name in binding.tensors}
+    own = {name: tensor for name, tensor in direct_tensors(module).items() if name in binding.tensors}
     deepest = max(tensor.ndim for tensor in own.values())
     rules: dict[str, Rule] = {}
     for name, tensor in own.items():
         shape = tuple(tensor.shape)
-        axes = Axes(list(map(axis, _axes_for(shape, binding, deepest), shape)))
+        axes = Axes(list(map(axis, axes_for(shape, binding, deepest), shape)))
         if not axes.sizes:
             continue
         transform = binding.transform if tensor.ndim == deepest else None

@@ -70,7 +70,10 @@ class Dim:
 
     def exists(self, values: Mapping[str, Number]) -> bool:
         """Whether an arch with these depths has the dim."""
-        return any(all(gate.depth not in values or gate.passes(values[gate.depth]) for gate in use) for use in self.uses)
+        def passes(gate: Gate) -> bool:
+            return gate.depth not in values or gate.passes(values[gate.depth])
+
+        return any(all(map(passes, use)) for use in self.uses)
 
     def simplified(self, choices: Mapping[str, Sequence[Number]]) -> Dim:
         """The dim without gates that pass for every choice of their depth."""
@@ -289,12 +292,13 @@ class SearchSpace:
     def _checked(self, rows: NDArray[np.integer[Any]]) -> Rows:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.dims):
-            raise ArchError(f"encoded archs have {len(self.dims)} columns, one per dim; got an array of shape {rows.shape}")
+            raise ArchError(f"encoded archs have {len(self.dims)} columns, one per dim; got shape {rows.shape}")
         counts = np.array([len(dim.choices) for dim in self.dims])
         if rows.size and ((rows < 0) | (rows >= counts)).any():
             row, column = np.argwhere((rows < 0) | (rows >= counts))[0]
             dim = self.dims[column]
-            raise ArchError(f"encoded arch {row}: {dim.name} has choices 0…{len(dim.choices) - 1}, got {rows[row, column]}")
+            last = len(dim.choices) - 1
+            raise ArchError(f"encoded arch {row}: {dim.name} has choices 0…{last}, got {rows[row, column]}")
         return rows.astype(np.int16, copy=False)
 
     def _existing(self, rows: Rows) -> list[NDArray[np.bool_]]:

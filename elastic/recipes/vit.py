@@ -6,7 +6,7 @@ Elastic: embedding width, heads and feed-forward width of each block, depth, res
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -57,7 +57,7 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
         LayoutError: blocks other than timm's standard `Block`, or an input that isn't square.
     """
     _check(model)
-    block = model.blocks[0]
+    block = cast(Any, model.blocks[0])
     channels, side, _ = input_size(model)
     patch = model.patch_embed.patch_size[0]
     side = model.patch_embed.img_size[0]

@@ -1,0 +1,190 @@
+"""One traced forward pass: what each operator costs and which tensors are alive while it runs.
+
+The pass runs on tensors without data, so it takes milliseconds for any model, on any machine.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from elastic.layers import Elastic, TensorRule
+from elastic.sizes import Number
+
+if TYPE_CHECKING:
+    from elastic.supernet import Supernet
+
+Tag = tuple[str, ...]
+"""The sizes whose product, times a constant, is a tensor's number of bytes."""
+
+
+@dataclass
+class Buffer:
+    """A tensor's memory: its bytes, and the tags that may explain them, likeliest first."""
+
+    nbytes: int
+    tags: tuple[Tag, ...]
+    path: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator: the module that ran it, its multiply-accumulates, and the buffers alive while it ran."""
+
+    path: str
+    macs: int
+    live: tuple[int, ...]
+
+
+@dataclass
+class Trace:
+    """All operators of one forward pass on one input, and all buffers that they made."""
+
+    steps: list[Step]
+    buffers: list[Buffer]
+
+    def macs_by_module(self) -> dict[str, int]:
+        """Multiply-accumulates of each module's own operators (its children's left out)."""
+        total: dict[str, int] = {}
+        for step in self.steps:
+            if step.macs:
+                total[step.path] = total.get(step.path, 0) + step.macs
+        return total
+
+
+def weightless_twin(supernet: Supernet) -> Supernet:
+    """A copy of the supernet, in evaluation mode, whose tensors have shapes but no data."""
+    memo: dict[int, Any] = {id(supernet._costs): None}
+    for parameter in supernet.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+    for buffer in supernet.buffers():
+        memo[id(buffer)] = buffer.to("meta")
+    return copy.deepcopy(supernet, memo).eval()
+
+
+def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
+    """Trace a forward pass of a weightless twin, batch 1, with its dims set to `values`."""
+    twin.layout.set(values)
+    recorder = _Recorder(twin.model)
+    shape = twin.recipe.input_size
+    if "resolution" in values:
+        shape = (*shape[:-2], int(values["resolution"]), int(values["resolution"]))
+    with torch.no_grad(), recorder.watching_modules(), recorder:
+        recorder.adopt(images := torch.empty(1, *shape, device="meta"))
+        twin.model(images)
+    return Trace(recorder.steps, recorder.buffers)
+
+
+def storage_of(tensor: Tensor) -> int:
+    """The identity of a tensor's memory, which its views share."""
+    return int(StorageWeakRef(tensor.untyped_storage()).cdata)
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operator; a module's hooks tell it where it is."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.steps: list[Step] = []
+        self.buffers: list[Buffer] = []
+        self._stack: list[str] = [""]
+        self._storages: list[StorageWeakRef] = []
+        self._index: dict[int, int] = {}
+        self._weights = dict(_weight_tags(model))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        inputs = [storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if any(key in self._index for key in inputs):  # what is made of weights alone is no activation
+            tags = self._inherited(inputs)
+            for tensor in tree_leaves(out):
+                if isinstance(tensor, Tensor):
+                    self.adopt(tensor, tags)
+        count = flop_registry.get(func._overloadpacket)
+        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None else 0
+        live = tuple(at for at, storage in enumerate(self._storages) if not storage.expired())
+        self.steps.append(Step(self._stack[-1], macs, live))
+        return out
+
+    def adopt(self, tensor: Tensor, tags: tuple[Tag, ...] = ((),)) -> None:
+        """Start following a tensor's memory, unless it is followed already or is a weight's."""
+        storage = StorageWeakRef(tensor.untyped_storage())
+        if storage.cdata in self._weights or storage.cdata in self._index:
+            return
+        self._index[storage.cdata] = len(self.buffers)
+        self._storages.append(storage)  # the weak reference keeps the address from being used again
+        self.buffers.append(Buffer(tensor.untyped_storage().nbytes(), tags, self._stack[-1]))
+
+    def _inherited(self, inputs: list[int]) -> tuple[Tag, ...]:
+        """Tags of the inputs; nothing at all as the last resort (a sum over the whole axis)."""
+        tags: dict[Tag, None] = {}
+        for key in inputs:
+            if key in self._index:
+                tags.update(dict.fromkeys(self.buffers[self._index[key]].tags))
+            elif key in self._weights:
+                tags[self._weights[key]] = None
+        tags.pop((), None)
+        return (*tags, ())
+
+    @contextmanager
+    def watching_modules(self) -> Iterator[None]:
+        """Keep track of the running module, and tag what a layer with elastic weights puts out."""
+        hooks = []
+        for path, module in self.model.named_modules():
+            hooks.append(module.register_forward_pre_hook(self._entering(path)))
+            hooks.append(module.register_forward_hook(self._leaving(module), always_call=True))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _entering(self, path: str) -> Any:
+        def enter(module: nn.Module, args: Any) -> None:
+            self._stack.append(path)
+
+        return enter
+
+    def _leaving(self, module: nn.Module) -> Any:
+        tag = _output_tag(module)
+
+        def leave(module: nn.Module, args: Any, out: Any) -> None:
+            self._stack.pop()
+            if tag is not None and isinstance(out, Tensor):
+                key = storage_of(out)
+                if key in self._index:
+                    self.buffers[self._index[key]].tags = (tag, ())
+
+        return leave
+
+
+def _output_tag(module: nn.Module) -> Tag | None:
+    """The sizes of a weight layer's output: those of its weight's first axis."""
+    if "weight" not in module._parameters or module._parameters["weight"] is None:
+        return None
+    rule = module._elastic.get("weight") if isinstance(module, Elastic) else None
+    return tuple(size.name for size in rule.axes.axes[0].sizes) if isinstance(rule, TensorRule) else ()
+
+
+def _weight_tags(model: nn.Module) -> Iterator[tuple[int, Tag]]:
+    """For each stored tensor: its memory's identity, and the sizes that a slice of it has."""
+    for module in model.modules():
+        rules = module._elastic if isinstance(module, Elastic) else {}
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                rule = rules.get(name)
+                sizes = rule.axes.sizes if isinstance(rule, TensorRule) else []
+                tag = tuple(size.name for size in sizes if size.keep == "prefix")
+                yield storage_of(tensor), tag
