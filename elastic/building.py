@@ -22,6 +22,7 @@ class SupernetSource:
         recipe: the recipe's name; found by the model's class by default.
         choices: what to offer instead of the recipe's choices (see `elastic.elasticize`).
         options: the recipe's own options, such as `kernel_transforms` or `resolutions`.
+        input_size: (channels, height, width) of the full-size input; the timm model's own by default.
     """
 
     model: str
@@ -29,6 +30,7 @@ class SupernetSource:
     recipe: str | None = None
     choices: dict[str, list[Number] | None] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    input_size: list[int] | None = None
 
     def build(self) -> Supernet:
         """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
@@ -38,8 +40,12 @@ class SupernetSource:
         """
         import timm
 
+        args = dict(self.model_args)
+        if self.input_size is not None:
+            overlay = args.get("pretrained_cfg_overlay") or {}
+            args["pretrained_cfg_overlay"] = {**overlay, "input_size": tuple(self.input_size)}
         try:
-            model = timm.create_model(self.model, **self.model_args)
+            model = timm.create_model(self.model, **args)
         except RuntimeError as error:
             if "Unknown model" not in str(error):
                 raise
