@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from elastic.aliases import Aliases
 from elastic.errors import LayoutError
 from elastic.sizes import Size, kept_indices
 from elastic.slicing import Axes, Axis
@@ -41,11 +42,21 @@ class TensorRule:
     def __init__(self, axes: Axes, transform: Transform | None = None) -> None:
         self.axes = axes
         self.transform = transform
+        self.aliases = Aliases()
 
     def read(self, module: nn.Module, name: str) -> Tensor:
-        """The active tensor, differentiable in the full one."""
-        part = self.axes.take(stored_tensor(module, name))
+        """The active tensor, differentiable in the full one (by its alias's gradient, where there is one)."""
+        stored = stored_tensor(module, name)
+        alias = self.aliases.get(stored)
+        if alias is not None:
+            return alias
+        part = self.axes.take(stored)
         return part if self.transform is None else self.transform(part, module)
+
+    @property
+    def can_alias(self) -> bool:
+        """Whether the active part is a plain view of the stored tensor."""
+        return self.transform is None and self.axes.split is None
 
 
 class NumberRule:

@@ -54,6 +54,21 @@ class Layout:
             if name in self.sizes:
                 self.sizes[name].value = value
 
+    def alias(self, model: nn.Module) -> None:
+        """Make the active slices that are plain views of stored tensors tensors of their own (`elastic.aliases`)."""
+        for path, rules in self.rules.items():
+            module = model.get_submodule(path)
+            for name, rule in rules.items():
+                if isinstance(rule, TensorRule) and rule.can_alias:
+                    rule.aliases.activate(module, name, rule.axes.windows())
+
+    def unalias(self) -> None:
+        """Slice the stored tensors again."""
+        for rules in self.rules.values():
+            for rule in rules.values():
+                if isinstance(rule, TensorRule):
+                    rule.aliases.clear()
+
     @property
     def _ratios(self) -> dict[str, Number]:
         return {dim.name: dim.full for dim in self.dims if dim.name not in self.sizes}

@@ -72,9 +72,13 @@ class Axes:
         """The named sizes of this tensor, one entry per occurrence."""
         return [factor for factor in self.factors if isinstance(factor, Size)]
 
+    def windows(self) -> tuple[slice, ...]:
+        """The active part of each factor."""
+        return tuple([_window(factor) for factor in self.factors])
+
     def take(self, tensor: Tensor) -> Tensor:
         """The active part of the full-size `tensor`: a differentiable view, or a copy where factors need one."""
-        windows = tuple([_window(factor) for factor in self.factors])
+        windows = self.windows()
         if self.split is None:
             return tensor[windows]
         part = tensor.reshape(self.split)[windows]

@@ -43,6 +43,7 @@ class Supernet(nn.Module):
         self.layout = layout
         self.space = SearchSpace(layout.dims)
         self._arch = self.space.largest
+        self._aliasing = False
         self._costs: Costs | None = None
 
     # --- running a subnet -----------------------------------------------------------------------------------
@@ -60,6 +61,8 @@ class Supernet(nn.Module):
         """
         self._arch = self.space.arch(arch)
         self.layout.set(self._arch)
+        if self._aliasing:
+            self.layout.alias(self.model)
         return self._arch
 
     @contextmanager
@@ -71,6 +74,33 @@ class Supernet(nn.Module):
             yield self
         finally:
             self.activate(before)
+
+    @contextmanager
+    def training_in_place(self) -> Iterator[Supernet]:
+        """Within the block, a step runs exactly the operators of the extracted model: the fast way to train.
+
+        Gradients of the active slices accumulate straight into `.grad` of the full parameters, as ever full
+        size and zero elsewhere. What looks for parameters inside the graph doesn't find them meanwhile:
+        `torch.autograd.grad` with respect to parameters, and hooks on them (`DistributedDataParallel`'s too;
+        reduce gradients after the backward passes instead). Keep gradients between steps
+        (`zero_grad(set_to_none=False)`) to gain all of it.
+        """
+        before, self._aliasing = self._aliasing, True
+        self.activate(self._arch)
+        try:
+            yield self
+        finally:
+            self._aliasing = before
+            if not before:
+                self.layout.unalias()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Supernet:
+        """Moves and casts give parameters other memory: aliases of the former one are dropped."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.layout.unalias()
+        if self._aliasing:
+            self.layout.alias(self.model)
+        return self
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The active subnet's output. A batch of images `(N, C, H, W)` is resized to the active resolution first."""

@@ -1,0 +1,131 @@
+"""The search space against counting by hand: every row of a small space, one after the other."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastic import Arch, SearchSpace
+from elastic.errors import ArchError
+from elastic.space import Dim, Gate
+
+
+@st.composite
+def spaces(draw):
+    """Two stages with gated dims, dims shared between stages, a container in a container, and resolution."""
+    keep = draw(st.sampled_from(["prefix", "spread"]))
+    dims = [Dim("embed", (8, 16)), Dim("resolution", (16, 32), counted=False)]
+    for stage in range(2):
+        full = draw(st.integers(2, 4))
+        dims.append(Dim(f"depth.{stage}", tuple(range(draw(st.integers(1, full)), full + 1))))
+        for block in range(full):
+            gate = Gate(f"depth.{stage}", block, full, keep)
+            dims.append(Dim(f"mid.{stage}.{block}", (4, 6, 8)[: draw(st.integers(1, 3))], frozenset({(gate,)})))
+    outer = Gate("depth.0", 1, next(d.full for d in dims if d.name == "depth.0"), keep)
+    dims.append(Dim("inner", (1, 2), frozenset({(outer,)})))
+    dims.append(Dim("deep", (1, 3), frozenset({(outer, Gate("inner", 1, 2, keep))})))
+    dims.append(Dim("shared", (1, 2), frozenset({(outer,), (Gate("depth.1", 1, 4, keep),)})))
+    return SearchSpace(tuple(dims))
+
+
+def every(space: SearchSpace) -> set[Arch]:
+    return {
+        space.arch(dict(zip([d.name for d in space.dims], values, strict=True)))
+        for values in itertools.product(*(d.choices for d in space.dims))
+    }
+
+
+@given(spaces())
+def test_size_is_the_number_of_distinct_networks(space):
+    networks = {Arch({k: v for k, v in arch.items() if k != "resolution"}) for arch in every(space)}
+    assert space.size == len(networks)
+
+
+@given(spaces(), st.integers(0, 2**31))
+def test_encoding_round_trips(space, seed):
+    archs = space.sample(seed, 20)
+    assert all(arch in space for arch in archs)
+    rows = space.encode(archs)
+    assert rows.dtype == np.int16
+    assert space.decode(rows) == archs
+    assert (space.canonical(rows) == rows).all()
+    assert archs == space.sample(seed, 20)
+    assert space.sample(seed) == space.sample(seed, 1)[0]
+
+
+@given(spaces(), st.integers(0, 2**31))
+def test_equal_subnets_are_equal_rows(space, seed):
+    counts = [len(dim.choices) for dim in space.dims]
+    rows = np.random.default_rng(seed).integers(0, counts, (40, len(counts)))
+    canonical = space.canonical(rows)
+    archs = space.decode(rows)
+    assert archs == space.decode(canonical)
+    for one, other in itertools.combinations(range(40), 2):
+        assert (archs[one] == archs[other]) == (canonical[one] == canonical[other]).all()
+
+
+@given(spaces(), st.integers(0, 2**31), st.floats(0, 1))
+def test_mutation_and_crossover_stay_inside_and_take_from_parents(space, seed, rate):
+    one, other = space.sample(seed, 2)
+    assert space.mutate(one, rate, seed) in space
+    assert space.mutate(one, 0.0, seed) == one
+    child = space.crossover(one, other, seed)
+    assert child in space
+    for dim, value in child.items():
+        assert value in {one.get(dim), other.get(dim), space[dim].choices[0]}
+    assert space.crossover(one, one, seed) == one
+
+
+def small() -> SearchSpace:
+    gates = [frozenset({(Gate("depth", i, 3),)}) for i in range(3)]
+    return SearchSpace((Dim("depth", (1, 2, 3)), *(Dim(f"mid.{i}", (8, 16), gates[i]) for i in range(3))))
+
+
+def test_depths_leave_dims_out():
+    space = small()
+    assert space.size == 2 + 4 + 8
+    assert space.smallest == {"depth": 1, "mid.0": 8}
+    assert space.largest == {"depth": 3, "mid.0": 16, "mid.1": 16, "mid.2": 16}
+    assert space.arch({"depth": 1, "mid.0": 8, "mid.2": 16}) == space.smallest
+    assert space.variant({"depth": 2, "mid.*": 8}) == {"depth": 2, "mid.0": 8, "mid.1": 8}
+    assert space.variant({"mid": 8}, of=space.smallest) == space.smallest
+
+
+def test_narrowing_keeps_columns():
+    space = small()
+    narrow = space.narrow({"depth": [2, 3], "mid.1": 16})
+    assert narrow.size == 2 + 4
+    assert [d.name for d in narrow.dims] == [d.name for d in space.dims]
+    assert all(arch in space for arch in narrow.sample(0, 20))
+    assert space.smallest not in narrow
+    assert space.size == 14
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"depth": 4, "mid.0": 8}, r"depth = 4 isn't on offer; choose one of \[1, 2, 3\]"),
+        ({"depth": 1}, "lacks 'mid.0'"),
+        ({"depth": 1, "mid.0": 8, "width": 3}, "unknown dim 'width'"),
+        ({"depth": 2, "mid.0": 8, "mid.1": 9}, "mid.1 = 9 isn't on offer"),
+    ],
+)
+def test_archs_that_the_space_lacks_are_refused(values, message):
+    with pytest.raises(ArchError, match=message):
+        small().arch(values)
+
+
+def test_other_bad_input_is_refused():
+    space = small()
+    with pytest.raises(ArchError, match="names no dim"):
+        space.variant({"kernel": 3})
+    with pytest.raises(ArchError, match="none of"):
+        space.narrow({"depth": [7]})
+    with pytest.raises(ArchError, match="4 columns"):
+        space.decode(np.zeros((2, 3), int))
+    with pytest.raises(ArchError, match="depth has choices 0…2, got 3"):
+        space.decode(np.array([[3, 0, 0, 0]]))
+    with pytest.raises(ArchError, match="unknown dim 'x'"):
+        space["x"]
