@@ -207,7 +207,7 @@ def load_supernet(folder: str | Path) -> Supernet:
     supernet = SupernetSource.from_dict(described["source"]).build()
     load_weights(supernet.model, folder / _WEIGHTS, described["weights_sha256"])
     if digest_supernet(supernet) != described["supernet_digest"]:
-        raise CheckpointError(f"{folder}: the recipe offers other dims than when the supernet was saved; train it again")
+        raise CheckpointError(f"{folder}: the recipe offers other dims than when it was saved; train it again")
     return supernet.eval()
 
 

@@ -1,0 +1,72 @@
+"""Accuracy of a subnet, measured: cut out, BatchNorm re-estimated, counted on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from elastic.arch import Arch
+from elastic.batchnorm import recalibrate
+from elastic.sizes import Number
+from elastic.supernet import Supernet
+
+Batch = tuple[Tensor, Tensor]
+"""Images `(N, C, H, W)` and labels `(N,)`."""
+
+
+class MeasuredAccuracy:
+    """Measures subnets for `elastic.search`; each arch once.
+
+    Args:
+        supernet: whose subnets; it is left as it was.
+        validation: labelled batches to count on; never those that the supernet was trained on.
+        calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
+    """
+
+    def __init__(self, supernet: Supernet, validation: Iterable[Batch], calibration: Iterable[Tensor] = ()) -> None:
+        self.supernet = supernet
+        self.validation = list(validation)
+        self.calibration = list(calibration)
+        self._known: dict[Arch, dict[str, float]] = {}
+
+    def __call__(self, arch: Arch) -> Mapping[str, float]:
+        """`{"accuracy": …}`: top-1, in percent."""
+        if arch not in self._known:
+            subnet = self.subnet(arch)
+            self._known[arch] = {"accuracy": accuracy(subnet, self._sized(arch))}
+        return self._known[arch]
+
+    def subnet(self, arch: Mapping[str, Number]) -> nn.Module:
+        """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode."""
+        subnet = self.supernet.extract(arch)
+        if self.calibration:
+            recalibrate(subnet, resized(self.supernet, arch, self.calibration))
+        return subnet.eval()
+
+    def _sized(self, arch: Arch) -> list[Batch]:
+        images = resized(self.supernet, arch, [images for images, _ in self.validation])
+        return [(one, labels) for one, (_, labels) in zip(images, self.validation, strict=True)]
+
+
+def resized(supernet: Supernet, arch: Mapping[str, Number], batches: Sequence[Tensor]) -> list[Tensor]:
+    """Batches of images at the arch's resolution, resized as the supernet does."""
+    with supernet.active(arch):
+        return [supernet.resize(images) for images in batches]
+
+
+def accuracy(model: nn.Module, batches: Iterable[Batch]) -> float:
+    """Top-1 accuracy in percent of `model`, as it is, on labelled batches.
+
+    Raises:
+        ValueError: no images.
+    """
+    right = count = 0
+    with torch.inference_mode():
+        for images, labels in batches:
+            right += int((model(images).argmax(1) == labels).sum())
+            count += len(labels)
+    if not count:
+        raise ValueError("accuracy: no images; give it at least one labelled batch")
+    return 100.0 * right / count

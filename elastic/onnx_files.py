@@ -1,0 +1,147 @@
+"""ONNX: written by PyTorch's exporter, run by onnxruntime, and checked against each other."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elastic.errors import ExportError
+
+TOLERANCE = 1e-4
+"""The largest difference allowed, relative to the largest output (both are float32)."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a file's output is from the model's.
+
+    Attributes:
+        largest: the largest absolute difference.
+        relative: the same, over the largest absolute output.
+    """
+
+    largest: float
+    relative: float
+
+
+def require_onnx() -> None:
+    """Check that everything needed to write and run ONNX is there.
+
+    Raises:
+        ExportError: a package is missing; the message says how to install it.
+    """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ExportError(f"ONNX needs {', '.join(missing)}; install with: pip install 'elastic-supernets[onnx]'")
+
+
+def write_onnx(model: nn.Module, inputs: Sequence[Tensor], path: str | Path, any_batch: bool = True) -> None:
+    """Write `model` as one ONNX file.
+
+    Args:
+        model: in eval mode.
+        inputs: example inputs, on the model's device; the first axis of each is the batch.
+        path: the file to write.
+        any_batch: leave the batch size free, which needs examples of 2 or more; else it is that of `inputs`.
+
+    Raises:
+        ExportError: onnx isn't installed, or PyTorch's exporter can't express the model.
+    """
+    require_onnx()
+    if any_batch and any(len(value) < 2 for value in inputs):
+        raise ExportError("a free batch size needs an example batch of 2 or more: a size of 1 would become a constant")
+    dynamic = tuple({0: torch.export.Dim("batch", min=1)} for _ in inputs) if any_batch else None
+    try:
+        with _quiet():
+            program = torch.onnx.export(model, tuple(inputs), dynamo=True, dynamic_shapes=dynamic, verbose=False)
+            assert program is not None
+            program.save(path, external_data=False)
+    except torch.onnx.errors.OnnxExporterError as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
+
+
+def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu") -> Any:
+    """An onnxruntime session for a file.
+
+    Args:
+        path: the file.
+        threads: threads within an operator; onnxruntime's choice by default.
+        device: `"cpu"` or `"cuda"`.
+
+    Raises:
+        ExportError: onnxruntime is missing or lacks the device, or the file is broken.
+    """
+    require_onnx()
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise ExportError(f"this onnxruntime has no {provider}; install onnxruntime-gpu, or use the CPU")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.inter_op_num_threads = 1
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NoSuchFile) as error:
+        raise ExportError(f"{path} isn't a readable ONNX file: {error}; export it again") from error
+
+
+def run_onnx(session: Any, inputs: Sequence[Tensor]) -> NDArray[np.float32]:
+    """The first output of a session."""
+    names = [one.name for one in session.get_inputs()]
+    feeds = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
+    output: NDArray[np.float32] = session.run(None, feeds)[0]
+    return output
+
+
+def compare_onnx(model: nn.Module, path: str | Path, inputs: Sequence[Tensor]) -> Difference:
+    """Compare a file's output with the model's, at the batch size given and at 1.
+
+    Raises:
+        ExportError: they differ by more than `TOLERANCE`.
+    """
+    session = open_onnx(path)
+    largest = scale = 0.0
+    for batch in (list(inputs), [value[:1] for value in inputs]):
+        with torch.inference_mode():
+            wanted = model(*batch).float().numpy()
+        largest = max(largest, float(np.abs(run_onnx(session, batch) - wanted).max()))
+        scale = max(scale, float(np.abs(wanted).max()))
+    relative = largest / scale if scale else largest
+    if not relative <= TOLERANCE:
+        raise ExportError(
+            f"{path} computes something else than the model: largest difference {largest:.3g}, "
+            f"{relative:.3g} of the largest output; wanted ≤ {TOLERANCE:g}. Was the model in eval mode?"
+        )
+    return Difference(largest, relative)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's notes to its own developers stay out of the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
