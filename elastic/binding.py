@@ -77,9 +77,9 @@ def _places(
     """Where an entry applies: modules of that path, else tensors and numbers of the module above."""
     transform = recipe.transforms.get(entry)
     for name, captured in match_paths(path, modules):
-        if isinstance(modules[name], nn.Identity):
-            continue  # a part that this model goes without
         tensors = tuple(direct_tensors(modules[name]))
+        if not tensors and not modules[name]._modules:
+            continue  # a part that this model goes without: an Identity, a plain pooling
         axes = _filled(parsed, captured, entry)
         yield Binding(entry, name, tensors, None, not tensors, axes, parsed.open_ended, transform)
     above, _, attribute = path.rpartition(".")

@@ -247,7 +247,7 @@ class Costs:
         if isinstance(weight, TensorRule):
             return weight.axes.sizes
         axes = (axis for rule in rules.values() if isinstance(rule, NumberRule) for axis in rule.axes)
-        unique = {size.name: size for axis in axes for size in axis.sizes if size.keep == "prefix"}
+        unique = {size.name: size for axis in axes for size in axis.sizes if size.is_width}
         return list(unique.values())
 
     # --- traced passes --------------------------------------------------------------------------------------

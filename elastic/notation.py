@@ -17,7 +17,7 @@ A name may hold placeholders of the left side, also with an offset: `width.{s-1}
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -119,8 +119,10 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join(pieces) + r"\Z")
 
 
-def match_paths(path: str, candidates: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+def match_paths(path: str, candidates: Collection[str]) -> list[tuple[str, dict[str, str]]]:
     """The candidates that a left side (without its `?`) names, with what its placeholders captured."""
+    if "{" not in path:
+        return [(path, {})] if path in candidates else []
     pattern = _pattern(path)
     return [(name, found.groupdict()) for name in candidates if (found := pattern.match(name))]
 

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-Keep = Literal["prefix", "centre", "spread", "transform"]
-"""Which of a size's full indices stay: the first ones, the middle ones, evenly spread ones;
-or all of them, for the layout entry's transform to make the active ones of."""
+Keep = Literal["prefix", "ordered", "centre", "spread", "transform"]
+"""Which of a size's full indices stay: the first ones (`"ordered"`: whose order has a meaning, so that sorting
+leaves them alone), the middle ones, evenly spread ones; or all of them, for the layout entry's transform to make
+the active ones of."""
 
 Number = int | float
 
@@ -35,6 +36,11 @@ class Size:
         self.full = full
         self.value = full
         self.keep: Keep = keep
+
+    @property
+    def is_width(self) -> bool:
+        """Whether it counts units of which the first ones stay: channels, heads, groups."""
+        return self.keep in ("prefix", "ordered")
 
     def __repr__(self) -> str:
         return f"Size({self.name}={self.value}/{self.full})"

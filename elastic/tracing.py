@@ -186,5 +186,5 @@ def _weight_tags(model: nn.Module) -> Iterator[tuple[int, Tag]]:
             if tensor is not None:
                 rule = rules.get(name)
                 sizes = rule.axes.sizes if isinstance(rule, TensorRule) else []
-                tag = tuple(size.name for size in sizes if size.keep == "prefix")
+                tag = tuple(size.name for size in sizes if size.is_width)
                 yield storage_of(tensor), tag

@@ -28,6 +28,7 @@ class ResampledPositions:
         self.prefix_tokens = prefix_tokens
 
     def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
+        """Embeddings `(1, tokens, embed)` for the module's active grid."""
         from timm.layers import resample_abs_pos_embed
 
         grid = cast("tuple[int, int]", module.patch_embed.grid_size)  # type: ignore[union-attr]

@@ -1,0 +1,157 @@
+"""What the recipes of convolutional networks share: their rules, a block's table, and the checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from torch import nn
+
+from elastic.binding import direct_tensors
+from elastic.errors import LayoutError
+from elastic.recipe import Recipe
+from elastic.recipe import input_size as configured_size
+from elastic.recipes.resolution import resolution_rule
+from elastic.sizes import Derived, DimRule
+
+WIDTH = DimRule((0.5, 0.75, 1.0), multiple=8)
+PART = DimRule((0.5, 0.75, 1.0))
+"""Of what has no preferred multiple: groups and depths."""
+KERNEL = DimRule((3, 5, 7), keep="centre")
+
+Size3 = tuple[int, int, int]
+Table = Mapping[str, str]
+"""A block's layout: entries relative to the block, in short words (`in`, `out`, `mid` …) instead of names."""
+
+
+@dataclass
+class Draft:
+    """A layout while it is written, with the formulas and notes that belong to it."""
+
+    model: nn.Module
+    family: str
+    layout: dict[str, str] = field(default_factory=dict)
+    derived: dict[str, Derived] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def add(self, table: Table, names: Mapping[str, str], prefix: str = "") -> None:
+        """Add a table's entries below `prefix`, its short words replaced by `names`."""
+        for path, text in table.items():
+            key = ".".join(filter(None, (prefix, path)))
+            self.layout[key] = re.sub(r"[a-z]+", lambda word: names.get(word[0], word[0]), text)
+
+    def squeeze(self, name: str, layer: nn.Conv2d, of: str) -> str:
+        """The reduced width of a squeeze-and-excitation, in proportion to the size `of` that it squeezes.
+
+        `layer` is the reducing convolution. Exact at full size; a multiple of 8 where the original is one.
+        """
+        reduced, full = layer.out_channels, layer.in_channels
+        self.derived[name] = Derived(_factors(of), _ratio(of, reduced, full), divisor=8 if reduced % 8 == 0 else 1)
+        return name
+
+    def recipe(
+        self,
+        dims: Mapping[str, DimRule],
+        input_size: Size3 | None,
+        resolutions: Sequence[int] | None,
+    ) -> Recipe:
+        """The finished recipe, after checking that no tensor of the model was overlooked.
+
+        Raises:
+            LayoutError: a layer that no entry describes, a norm that mixes channels in fixed groups, or an
+                input that isn't square.
+        """
+        self._check()
+        channels, side, width = input_size or configured_size(self.model)
+        if side != width:
+            raise LayoutError(f"the {self.family} recipe needs a square input, this model takes {side} × {width}")
+        stride = 32 if side >= 128 else 4
+        return Recipe(
+            layout=self.layout,
+            dims={**dims, "resolution": resolution_rule(side, stride, resolutions)},
+            derived=self.derived,
+            resolution=side,
+            input_size=(channels, side, side),
+            notes=self.notes,
+        )
+
+    def _check(self) -> None:
+        known = {key.removesuffix("?") for key in self.layout}
+        for path, module in self.model.named_modules():
+            own = direct_tensors(module)
+            groups = getattr(module, "num_groups", None) or getattr(module, "groups", 1)
+            if own and not isinstance(module, nn.Conv2d) and isinstance(groups, int) and groups > 1:
+                raise LayoutError(
+                    f"the {self.family} recipe can't narrow the {type(module).__name__} at {path!r}: it normalises "
+                    f"{groups} fixed groups of channels; use a model with BatchNorm"
+                )
+            if path not in known and any(f"{path}.{name}" not in known for name in own):
+                raise LayoutError(
+                    f"the {self.family} recipe doesn't know the {type(module).__name__} at {path!r}; pass a Recipe "
+                    "whose layout describes it"
+                )
+
+
+def table_of(block: nn.Module, tables: Mapping[str, Table], family: str, path: str) -> Table:
+    """The table for a block's class (module:qualname).
+
+    Raises:
+        LayoutError: a class that has none.
+    """
+    cls = type(block)
+    table = tables.get(f"{cls.__module__}:{cls.__qualname__}")
+    if table is None:
+        known = ", ".join(sorted(name.partition(":")[2] for name in tables))
+        raise LayoutError(f"the {family} recipe is for blocks of type {known}; {path!r} is a {cls.__qualname__}")
+    return table
+
+
+def grouped(conv: nn.Conv2d, place: str) -> dict[str, str]:
+    """The words for a convolution in the middle of a block: `mid` channels out, `inner` in, `fan` per group.
+
+    Plain and depthwise convolutions have an elastic width `mid.{place}`; those with groups (ResNeXt, RegNet)
+    keep the width of a group and have an elastic number of them, `groups.{place}`.
+    """
+    if conv.groups == 1:
+        inner = f"mid.{place}" if conv.in_channels == conv.out_channels else f"inner.{place}"
+        return {"mid": f"mid.{place}", "inner": inner, "fan": inner}
+    if conv.groups == conv.in_channels == conv.out_channels:
+        return {"mid": f"mid.{place}", "inner": f"mid.{place}", "fan": "1"}
+    fan = conv.in_channels // conv.groups
+    groups = f"groups.{place}"
+    return {"mid": f"({groups} {conv.out_channels // conv.groups})", "inner": f"({groups} {fan})", "fan": str(fan)}
+
+
+def straight(module: nn.Module, before: str = "in") -> Table:
+    """Entries for the convolutions, norms and blurs inside `module`, which follow each other at the width `out`."""
+    table = {}
+    for path, part in module.named_modules():
+        if isinstance(part, nn.Conv2d):
+            table[path] = f"out {before} ..."
+            before = "out"
+        elif hasattr(part, "running_mean"):
+            table[path] = "out"
+        elif hasattr(part, "filt"):
+            table[path] = "out ..."
+            table[f"{path}.channels".lstrip(".")] = "out"
+    return table
+
+
+def pooled(features: int, width: int, name: str) -> str:
+    """The axis of the `features` behind a global pooling of `width` channels: some poolings give each twice."""
+    return name if features == width else f"({features // width} {name})"
+
+
+def _factors(axis: str) -> tuple[str, ...]:
+    """The named sizes of an axis such as `mid.1.0` or `(groups.1.0 4)`."""
+    return tuple(word for word in axis.strip("()").split() if not word.isdecimal())
+
+
+def _ratio(axis: str, reduced: int, full: int) -> Fraction:
+    ratio = Fraction(reduced, full)
+    for word in axis.strip("()").split():
+        if word.isdecimal():
+            ratio *= int(word)
+    return ratio

@@ -1,0 +1,117 @@
+"""Residual networks of timm: ResNet and its B to T variants, Wide ResNet, ResNeXt, SE- and ECA-ResNet.
+
+Elastic: bottleneck width of each block (number of groups for ResNeXt), stem and stage widths, depth of each
+stage, resolution. Stage s is timm's `layer{s + 1}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from elastic.recipe import Recipe, register
+from elastic.recipes.convnets import PART, WIDTH, Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.sizes import DimRule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from timm.models.resnet import ResNet
+
+_ATTENTION: Table = {
+    "se.fc1?": "squeeze out ...",
+    "se.bn?": "squeeze",
+    "se.fc2?": "out squeeze ...",
+    "se.fc?": "out out ...",
+    "se.conv?": "1 1 _",
+    "aa?": "mid ...",
+    "aa.channels?": "mid",
+}
+_BLOCKS: dict[str, Table] = {
+    "timm.models.resnet:BasicBlock": {
+        "conv1": "mid in ...",
+        "bn1": "mid",
+        "conv2": "out mid ...",
+        "bn2": "out",
+        **_ATTENTION,
+    },
+    "timm.models.resnet:Bottleneck": {
+        "conv1": "inner in ...",
+        "bn1": "inner",
+        "conv2": "mid fan ...",
+        "bn2": "mid",
+        "conv3": "out mid ...",
+        "bn3": "out",
+        **_ATTENTION,
+    },
+}
+
+
+@register("resnet", "timm.models.resnet:ResNet")
+def resnet(
+    model: ResNet,
+    resolutions: Sequence[int] | None = None,
+    input_size: Size3 | None = None,
+) -> Recipe:
+    """Recipe for timm's `ResNet`.
+
+    Args:
+        model: the network.
+        resolutions: sides of the square input on offer, in pixels.
+        input_size: (channels, height, width) of the full-size input, where the model's own configuration
+            says another.
+
+    Raises:
+        LayoutError: blocks, attention or norms that the recipe doesn't know, or an input that isn't square.
+    """
+    draft = Draft(model, "resnet")
+    _stem(draft, model)
+    width = "stem"
+    for stage in range(len(model.feature_info) - 1):
+        name = f"layer{stage + 1}"
+        draft.layout[name] = f"depth.{stage}"
+        block: Any
+        for index, block in enumerate(model.get_submodule(name).children()):
+            before, width = width, width if block.downsample is None else f"width.{stage}"
+            _block(draft, f"{name}.{index}", block, f"{stage}.{index}", before, width)
+    draft.layout |= {
+        "fc?": f"_ {pooled(model.head_hidden_size, model.num_features, width)}",
+        "num_features": width,
+        "head_hidden_size": pooled(model.head_hidden_size, model.num_features, width),
+    }
+    stream = _stream_rule(draft, model)
+    dims = {"stem": stream, "width": stream, "mid": WIDTH, "inner": WIDTH, "groups": PART, "depth": PART}
+    return draft.recipe(dims, input_size, resolutions)
+
+
+def _stream_rule(draft: Draft, model: ResNet) -> DimRule:
+    """How stage widths are offered: ECA mixes neighbouring channels, so that theirs have an order of their own."""
+    if not any(isinstance(module, nn.Conv1d) for module in model.modules()):
+        return WIDTH
+    draft.notes["order of stage widths"] = "stays: channel attention (ECA) mixes neighbouring channels"
+    return replace(WIDTH, keep="ordered")
+
+
+def _stem(draft: Draft, model: ResNet) -> None:
+    """One 7×7 convolution, or three of 3×3; then a pooling that may be convolutional or anti-aliased."""
+    if isinstance(model.conv1, nn.Sequential):
+        table = {"0": "a in ...", "1": "a", "3": "b a ...", "4": "b", "6": "out b ..."}
+        draft.add(table, {"in": "_", "a": "stem.0", "b": "stem.1", "out": "stem"}, "conv1")
+    else:
+        draft.layout["conv1"] = "stem ..."
+    draft.layout["bn1"] = "stem"
+    draft.add(straight(model.maxpool, "out"), {"out": "stem"}, "maxpool")
+
+
+def _block(draft: Draft, path: str, block: Any, place: str, before: str, width: str) -> None:
+    table = table_of(block, _BLOCKS, "resnet", path)
+    middle = {"mid": f"mid.{place}"} if "conv3" not in table else grouped(block.conv2, place)
+    names = {**middle, "in": before, "out": width, "squeeze": f"squeeze.{place}"}
+    if isinstance(getattr(block.se, "fc1", None), nn.Conv2d):
+        draft.squeeze(names["squeeze"], block.se.fc1, width)
+    draft.add(table, names, path)
+    if block.downsample is not None:
+        draft.add(straight(block.downsample), names, f"{path}.downsample")
+
