@@ -57,7 +57,8 @@ class _Share(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, source: Tensor, alias: Alias) -> Tensor:
         ctx.alias = alias
-        return source.detach()[alias.windows]
+        # .data, not detach(): it has a version counter of its own, so that an optimiser may step between uses
+        return source.data[alias.windows]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:  # type: ignore[override]
