@@ -2,7 +2,8 @@
 
 Slicing a parameter in every forward pass costs operators, and each slice's backward more: it pads the gradient
 to full size. An alias is made once per parameter and size instead: it shares the parameter's memory, and its
-gradient is added straight to the right part of the parameter's gradient. Everything else (optimisers, clipping, checkpoints) sees ordinary parameters.
+gradient is added straight to the right part of the parameter's gradient. Everything else (optimisers, clipping,
+checkpoints) sees ordinary parameters.
 """
 
 from __future__ import annotations

@@ -85,6 +85,10 @@ def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     return Trace(recorder.steps, recorder.buffers)
 
 
+_BATCH_NORMS = {torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit_no_training}
+"""On tensors without data these also give the batch's statistics, which inference doesn't make."""
+
+
 def storage_of(tensor: Tensor) -> int:
     """The identity of a tensor's memory, which its views share."""
     return int(StorageWeakRef(tensor.untyped_storage()).cdata)
@@ -109,7 +113,7 @@ class _Recorder(TorchDispatchMode):
         inputs = [storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if any(key in self._index for key in inputs):  # what is made of weights alone is no activation
             tags = self._inherited(inputs)
-            for tensor in tree_leaves(out):
+            for tensor in tree_leaves(out[0] if func._overloadpacket in _BATCH_NORMS else out):
                 if isinstance(tensor, Tensor):
                     self.adopt(tensor, tags)
         count = flop_registry.get(func._overloadpacket)

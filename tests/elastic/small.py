@@ -1,0 +1,41 @@
+"""Small supernets with randomised weights, for tests that need a real family or two and not all of them."""
+
+import timm
+import torch
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.mobilenetv3 import MobileNetV3
+from torch import nn
+
+import elastic
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Draw every weight, norm weights and running statistics too: ones and zeros hide a wrong slice."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in model.parameters():
+            centre = 1.0 if tensor.ndim == 1 else 0.0
+            scale = 0.2 if tensor.ndim == 1 else max(tensor[0].numel(), 1) ** -0.5
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * scale + centre)
+        for name, tensor in model.named_buffers():
+            if name.endswith("running_mean"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.2)
+            elif name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    return model.eval()
+
+
+def vit(**options) -> elastic.Supernet:
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=3, num_classes=5
+    )
+    return elastic.elasticize(randomise(model), resolutions=[16, 24, 32], **options)
+
+
+def mobilenet(**options) -> elastic.Supernet:
+    blocks = [["ds_r1_k3_s1_c16"], ["ir_r3_k5_s2_e3_c24_se0.25"], ["ir_r2_k7_s2_e4_c32"]]
+    model = MobileNetV3(decode_arch_def(blocks), num_classes=5, num_features=64)
+    return elastic.elasticize(randomise(model), input_size=(3, 32, 32), resolutions=[24, 32], **options)
+
+
+FAMILIES = {"vit": vit, "mobilenet": mobilenet}

@@ -1,0 +1,104 @@
+"""Training in place against slicing: the same outputs, the same gradients, fewer operators."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small import FAMILIES, mobilenet
+from torch.utils._python_dispatch import TorchDispatchMode
+
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+class Count(TorchDispatchMode):
+    """How many operators run."""
+
+    n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += 1
+        return func(*args, **(kwargs or {}))
+
+
+def gradients(supernet, archs, x):
+    for arch in archs:
+        supernet.activate(arch)
+        supernet(x).square().mean().backward()
+    return {name: None if p.grad is None else p.grad.clone() for name, p in supernet.named_parameters()}
+
+
+def same(one, other):
+    for name in one:
+        zero = torch.zeros(())
+        a, b = (zero if g[name] is None else g[name] for g in (one, other))
+        assert torch.equal(a.expand_as(b) if a.ndim == 0 else a, b.expand_as(a) if b.ndim == 0 else b), name
+
+
+@families
+@given(seed=st.integers(0, 2**31), keep=st.booleans())
+def test_in_place_is_slicing(family, seed, keep):
+    slicing, in_place = FAMILIES[family]().train(), FAMILIES[family]().train()
+    archs = slicing.space.sample(seed, 3)
+    x = torch.randn(2, 3, 32, 32)
+    with in_place.training_in_place():
+        for _ in range(2):  # aliases of the first round serve the second
+            slicing.zero_grad(set_to_none=not keep)
+            in_place.zero_grad(set_to_none=not keep)
+            same(gradients(slicing, archs, x), gradients(in_place, archs, x))
+            for supernet in (slicing, in_place):
+                with torch.no_grad():
+                    for parameter in supernet.parameters():
+                        if parameter.grad is not None:
+                            parameter -= 0.1 * parameter.grad
+    for name, tensor in slicing.state_dict().items():
+        assert torch.equal(tensor, in_place.state_dict()[name]), name
+
+
+def test_a_step_runs_the_extracted_models_operators():
+    supernet, x = mobilenet().train(), torch.randn(2, 3, 32, 32)
+    arch = supernet.space.variant({"resolution": 32}, of=supernet.space.sample(1))
+    subnet = supernet.extract(arch)
+    with supernet.training_in_place():
+        gradients(supernet, [supernet.space.largest, arch], x)
+        supernet.zero_grad(set_to_none=False)
+        with Count() as elastic_step:
+            supernet.activate(arch)
+            supernet.model(x).sum().backward()
+    subnet(x).sum().backward()
+    subnet.zero_grad(set_to_none=False)
+    with Count() as plain_step:
+        subnet(x).sum().backward()
+    assert elastic_step.n == plain_step.n
+
+
+def test_memory_that_moves_is_noticed():
+    supernet, x = mobilenet().train(), torch.randn(2, 3, 32, 32)
+    arch = supernet.space.smallest
+    with supernet.training_in_place():
+        supernet.activate(arch)
+        supernet.double()
+        assert supernet(x.double()).dtype == torch.float64
+        supernet.float()
+        fresh = copy.deepcopy(supernet)
+        with torch.no_grad():
+            for parameter in supernet.parameters():
+                parameter.data = torch.zeros_like(parameter)
+        supernet.activate(arch)
+        assert supernet(x).abs().max() == 0
+        assert fresh(x).abs().max() > 0
+        supernet.load_state_dict(fresh.state_dict(), assign=True)
+        assert torch.equal(supernet.eval()(x), fresh.eval()(x))
+    assert torch.equal(supernet(x), fresh(x))
+
+
+def test_frozen_parameters_stay_frozen():
+    supernet, x = mobilenet().train(), torch.randn(2, 3, 32, 32)
+    with supernet.training_in_place():
+        gradients(supernet, [supernet.space.largest], x)
+        supernet.zero_grad()
+        supernet.model.conv_stem.requires_grad_(False)
+        found = gradients(supernet, [supernet.space.largest], x)
+    assert found["model.conv_stem.weight"] is None
+    assert found["model.blocks.0.0.conv_dw.weight"] is not None

@@ -1,0 +1,114 @@
+"""Formulas against counting on the extracted model, one subnet at a time."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import FAMILIES
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+import elastic
+from elastic import DimRule, Recipe
+from elastic.errors import CostError
+
+families = pytest.mark.parametrize("family", FAMILIES)
+supernets = {name: make() for name, make in FAMILIES.items()}
+
+
+class Alive(TorchDispatchMode):
+    """The slow reference: after each operator, add up every tensor that depends on the input and is still alive."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.storages = {}
+        self.peak = 0
+        self.follow(x)
+
+    def follow(self, tensor):
+        storage = tensor.untyped_storage()
+        self.storages.setdefault(storage._weak_ref(), storage.nbytes())
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        known = {torch.UntypedStorage._new_with_weak_ptr(ref)._cdata for ref in self.alive()}
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        out = func(*args, **(kwargs or {}))
+        if any(leaf.untyped_storage()._cdata in known for leaf in inputs):
+            for leaf in tree_leaves(out):
+                if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in known:
+                    self.follow(leaf)
+        self.peak = max(self.peak, sum(self.storages[ref] for ref in self.alive()))
+        return out
+
+    def alive(self):
+        return [ref for ref in self.storages if torch.UntypedStorage._new_with_weak_ptr(ref) is not None]
+
+
+def counted(subnet, shape):
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        subnet(torch.randn(1, *shape))
+    return counter.get_total_flops() // 2
+
+
+def measured(subnet, shape):
+    x = torch.randn(1, *shape)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Alive(x) as alive:
+        subnet(x)
+    return alive.peak
+
+
+@families
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**31))
+def test_formula_is_counter(family, seed):
+    supernet = supernets[family]
+    arch = supernet.space.sample(seed)
+    subnet, shape = supernet.extract(arch), supernet.input_shape(arch)
+    assert supernet.params([arch])[0] == sum(p.numel() for p in subnet.parameters())
+    assert supernet.macs([arch])[0] == counted(subnet, shape)
+    assert supernet.memory([arch])[0] == measured(subnet, shape)
+
+
+@families
+def test_many_at_once_is_one_by_one(family):
+    supernet = supernets[family]
+    rows = supernet.space.sample_rows(0, 40)
+    archs = supernet.space.decode(rows)
+    for cost in (supernet.macs, supernet.params, supernet.memory):
+        together = cost(rows)
+        assert together.dtype == np.int64
+        assert together.tolist() == cost(archs).tolist() == [cost([arch])[0] for arch in archs]
+    assert cost(rows[:0]).shape == (0,)
+
+
+def test_more_rows_than_a_chunk():
+    supernet = supernets["mobilenet"]
+    rows = supernet.space.sample_rows(1, 40_000)
+    for cost in (supernet.macs, supernet.params, supernet.memory):
+        assert (cost(rows)[-100:] == cost(rows[-100:])).all()
+
+
+class Gram(nn.Module):
+    """Multiplies by itself in its forward pass, which a layout of its weights alone doesn't explain."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 8)
+
+    def forward(self, x):
+        y = self.fc(x)
+        return y.transpose(1, 2) @ y
+
+
+def test_what_the_layout_does_not_explain_is_refused():
+    recipe = Recipe({"fc": "width _"}, {"width": DimRule((0.5,))}, input_size=(4, 6))
+    supernet = elastic.elasticize(Gram(), recipe)
+    assert supernet.params([supernet.space.smallest]) == 7 * 4
+    with pytest.raises(CostError, match=r"multiply-accumulates of .*64 counted, 256 from its sizes"):
+        supernet.macs([supernet.space.smallest])
+    with pytest.raises(CostError, match="bytes in three subnets"):
+        supernet.memory([supernet.space.smallest])

@@ -1,0 +1,117 @@
+"""Activating and extracting: state, what an extracted model is, and that it needs nothing of ours."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small import FAMILIES, mobilenet, randomise, vit
+
+from elastic.errors import ArchError
+
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+@families
+def test_active_gives_back_the_former_arch_whatever_happens(family):
+    supernet = FAMILIES[family]()
+    first, second = supernet.space.sample(0, 2)
+    supernet.activate(first)
+    with pytest.raises(RuntimeError, match="inside"), supernet.active(second):
+        assert supernet.arch == second
+        raise RuntimeError("inside")
+    assert supernet.arch == first
+    supernet.extract(second)
+    supernet.macs([second])
+    assert supernet.arch == first
+    with pytest.raises(ArchError):
+        supernet.activate({**second, "no": 1})
+    assert supernet.arch == first
+
+
+@families
+@given(seed=st.integers(0, 2**31))
+def test_the_extracted_model_is_an_ordinary_module(family, seed):
+    supernet = FAMILIES[family]()
+    arch = supernet.space.sample(seed)
+    subnet = supernet.extract(arch)
+    x = torch.randn(2, *supernet.input_shape(arch))
+    expected = subnet(x)
+    assert torch.equal(copy.deepcopy(subnet)(x), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(subnet))(x), expected)
+    assert not any(type(module).__module__.startswith("elastic") for module in subnet.modules())
+    again = randomise(supernet.extract(arch), seed=1)
+    again.load_state_dict(subnet.state_dict(), strict=True)
+    assert torch.equal(again(x), expected)
+    shared = {p.untyped_storage().data_ptr() for p in supernet.parameters()}
+    assert not shared & {p.untyped_storage().data_ptr() for p in subnet.parameters()}
+    assert all(p.untyped_storage().nbytes() == p.nbytes for p in subnet.parameters())
+
+
+@families
+def test_the_extracted_model_exports_and_compiles(family):
+    supernet = FAMILIES[family]()
+    arch = supernet.space.sample(3)
+    subnet = supernet.extract(arch)
+    x = torch.randn(2, *supernet.input_shape(arch))
+    exported = torch.export.export(subnet, (x,)).module()
+    torch.testing.assert_close(exported(x), subnet(x))
+    compiled = torch.compile(subnet, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), subnet(x))
+
+
+def test_the_extracted_model_loads_where_this_project_is_not(tmp_path):
+    supernet = mobilenet()
+    arch = supernet.space.sample(5)
+    subnet = supernet.extract(arch)
+    x = torch.randn(1, *supernet.input_shape(arch))
+    torch.save({"model": subnet, "x": x, "y": subnet(x)}, tmp_path / "subnet.pt")
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"elastic", "trainers", "zoo"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import torch
+saved = torch.load("subnet.pt", weights_only=False)  # our own file
+assert torch.equal(saved["model"](saved["x"]), saved["y"])
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@families
+def test_a_copy_of_a_supernet_is_independent(family):
+    supernet = FAMILIES[family]()
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(supernet)))
+    x = torch.randn(2, *supernet.input_shape())
+    before = supernet(x)
+    twin.activate(supernet.space.smallest)
+    randomise(twin.model, seed=1)
+    assert torch.equal(supernet(x), before)
+    assert twin.extract(twin.space.smallest) is not None
+    assert supernet.arch == supernet.space.largest
+
+
+@pytest.mark.parametrize("resolution", [16, 24, 32])
+def test_resolution_resizes_the_batch_and_positions_follow(resolution):
+    supernet = vit()
+    arch = supernet.space.variant({"resolution": resolution})
+    x = torch.randn(2, 3, 32, 32)
+    subnet = supernet.extract(arch)
+    with supernet.active(arch):
+        resized = supernet.resize(x)
+        assert resized.shape == (2, 3, resolution, resolution)
+        assert torch.equal(supernet(x), subnet(resized))
+        assert supernet.input_shape() == (3, resolution, resolution)
+    assert subnet.patch_embed.img_size == (resolution, resolution)
+    assert subnet.pos_embed.shape == (1, 1 + (resolution // 8) ** 2, 48)
+
+
+def test_a_single_arch_is_not_a_list_of_them():
+    with pytest.raises(TypeError, match=r"write \[arch\]"):
+        vit().params(vit().space.largest)
