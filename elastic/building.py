@@ -55,7 +55,7 @@ class SupernetSource:
 
     def untrained(self) -> SupernetSource:
         """The same source, downloading and loading no weights: its own are about to be loaded."""
-        weights = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
+        weights = ("pretrained", "checkpoint_path")
         return replace(self, model_args={key: v for key, v in self.model_args.items() if key not in weights})
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ Run = Callable[[], object]
 """One forward pass; it returns once the result is there."""
 
 _PER_VISIT = 4
-_FIRST_ROUNDS = 3
+_FIRST_ROUNDS = 5
 
 
 @dataclass(frozen=True)

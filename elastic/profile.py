@@ -17,7 +17,7 @@ from elastic.storage import digest_supernet, read_json, write_json
 from elastic.supernet import Archs, Supernet
 
 _KIND = "elastic device profile"
-_FEWEST = 6
+FEWEST = 8
 """Fewer measured subnets than this can't carry a prediction."""
 
 
@@ -99,9 +99,9 @@ class DeviceProfile:
         return np.array([one.timing.median_ms for one in self.subnets])
 
     def _features(self, supernet: Supernet) -> Floats:
-        if len(self.subnets) < _FEWEST:
+        if len(self.subnets) < FEWEST:
             raise ProfileError(
-                f"a prediction needs {_FEWEST} measured subnets or more, this profile has {len(self.subnets)}; "
+                f"a prediction needs {FEWEST} measured subnets or more, this profile has {len(self.subnets)}; "
                 "profile again with a higher --subnets"
             )
         return arch_features(supernet, supernet.space.encode([one.arch for one in self.subnets]))

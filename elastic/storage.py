@@ -98,9 +98,15 @@ def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | Non
 
     Returns:
         The file's SHA-256, as hexadecimal digits.
+
+    Raises:
+        OSError: the disk is full, or may not be written to.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", **(metadata or {})})
+    try:
+        save_file(tensors, path, metadata={"format": "pt", **(metadata or {})})
+    except SafetensorError as error:
+        raise OSError(f"can't write {path}: {error}") from error
     return sha256(path)
 
 

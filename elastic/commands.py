@@ -1,0 +1,212 @@
+"""The verbs of the command line that need no training data: inspect, profile, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import get_console
+from rich.table import Table
+
+from elastic.arch import Arch
+from elastic.building import SupernetSource
+from elastic.card import Card
+from elastic.errors import ArchError, BudgetError
+from elastic.export import Exported, load_subnet
+from elastic.export import export as export_subnet
+from elastic.inspection import inspect as inspect_supernet
+from elastic.inspection import render
+from elastic.measure import Setting
+from elastic.profile import FEWEST, DeviceProfile
+from elastic.profiling import measure_profile
+from elastic.result import SearchResult
+from elastic.storage import load_source, load_supernet
+from elastic.supernet import Supernet
+from elastic.words import spell_figure, spell_name
+
+
+def inspect(
+    model: str,
+    model_args: dict[str, Any] | None = None,
+    recipe: str | None = None,
+    choices: dict[str, list[int | float] | None] | None = None,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Show what in a model is elastic, what is not and why, and what its subnets cost.
+
+    Args:
+        model: a timm model's name, or a trained supernet's folder (which needs no other argument).
+        model_args: keyword arguments of `timm.create_model`.
+        recipe: the recipe's name; found by the model's class by default.
+        choices: what to offer instead of the recipe's choices.
+        options: the recipe's own options.
+    """
+    if Path(model).is_dir():
+        source = load_source(model)
+    else:
+        source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {})
+    get_console().print(render(inspect_supernet(source.untrained().build())))
+
+
+def profile(
+    supernet: str,
+    out: str = "profile.json",
+    runtime: str = "torch",
+    device: str = "cpu",
+    threads: int = 1,
+    batch_size: int = 1,
+    precision: str = "float32",
+    subnets: int = 32,
+    time_limit: float = 120.0,
+    seed: int = 0,
+) -> None:
+    """Measure how long subnets and their blocks take on this device.
+
+    Args:
+        supernet: a trained supernet's folder.
+        out: the JSON file to write.
+        runtime: torch (eager) or onnxruntime.
+        device: cpu or cuda.
+        threads: threads within an operator, on the CPU.
+        batch_size: inputs per forward pass.
+        precision: float32, or with torch float16 or bfloat16.
+        subnets: how many whole subnets to measure.
+        time_limit: seconds of measuring; preparing comes on top.
+        seed: draws the subnets and the order of measuring.
+    """
+    setting = Setting(runtime, device, threads, batch_size, precision)
+    setting.check()
+    trained = load_supernet(supernet)
+    measured = measure_profile(trained, setting, subnets, time_limit, seed=seed, progress=True)
+    measured.save(out)
+    get_console().print(profile_table(measured, trained))
+    get_console().print(f"profile: {out}", highlight=False)
+
+
+def export(folder: str, formats: str = "safetensors,onnx", out: str | None = None) -> None:
+    """Write an extracted subnet in other formats, each checked against PyTorch's output.
+
+    Args:
+        folder: what elastic extract wrote.
+        formats: of safetensors and onnx, separated by commas.
+        out: the folder to write; by default the files are added to `folder`.
+    """
+    subnet, config = load_subnet(folder)
+    known = [name.strip() for name in formats.split(",") if name.strip()]
+    if out is None and "safetensors" not in known:
+        known = ["safetensors", *known]  # it is there already, and config.json names it
+    card = Card(figures=config["figures"], **config.get("card", {}))
+    source = SupernetSource.from_dict(config["source"])
+    written = export_subnet(
+        subnet,
+        out or folder,
+        known,
+        example=_example(config),
+        arch=config["arch"],
+        source=source,
+        card=card,
+        preprocessing=config["preprocessing"],
+    )
+    get_console().print(export_table(written))
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {"inspect": inspect, "profile": profile, "export": export}
+"""Verb → function; the command line is made from its signature and docstring."""
+
+
+# --- what verbs are given -----------------------------------------------------------------------------------
+
+
+def parse_budget(text: str) -> dict[str, float]:
+    """`latency_ms=8,macs=2e6` as a mapping.
+
+    Raises:
+        BudgetError: not of that form.
+    """
+    budget: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = part.partition("=")
+        try:
+            budget[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise BudgetError(f"can't read the budget {part!r}; write it as latency_ms=8, several with commas between")
+    return budget
+
+
+def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None = None) -> Arch:
+    """The arch that a user names.
+
+    Args:
+        supernet: whose arch it must be.
+        arch: `smallest`, `largest`, JSON such as `{"depth": 3, …}`, or a file with such JSON.
+        result: a search result, whose best arch is taken.
+
+    Raises:
+        ArchError: both or neither given, or not an arch of this supernet.
+        CheckpointError: no search result.
+    """
+    if (arch is None) == (result is None):
+        raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
+    if result is not None:
+        return supernet.space.arch(SearchResult.load(result).best.arch)
+    assert arch is not None
+    if arch in ("smallest", "largest"):
+        return supernet.space.smallest if arch == "smallest" else supernet.space.largest
+    file = not arch.lstrip().startswith("{") and Path(arch).is_file()
+    return supernet.space.arch(Arch.from_json(Path(arch).read_text("utf-8") if file else arch))
+
+
+def _example(config: Mapping[str, Any]) -> Any:
+    import torch
+
+    return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))
+
+
+# --- what verbs show ----------------------------------------------------------------------------------------
+
+
+def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
+    """What a profile says, in a few lines."""
+    setting, times = measured.setting, measured.measured_ms
+    noise = np.median([one.timing.uncertainty for one in measured.subnets]) * 100
+    table = Table("device profile", "")
+    versions = f"{setting.runtime} {measured.device.get(setting.runtime, '')}".strip()
+    table.add_row("device", f"{measured.device['processor']}, {setting.threads} of {measured.device['cores']} cores")
+    table.add_row("runtime", f"{versions}, batch {setting.batch_size}, {setting.precision}")
+    counts = f"{len(measured.subnets)} subnets, {len(measured.blocks)} blocks"
+    table.add_row("measured", f"{counts}; medians ± {noise:.1f} %")
+    table.add_row("latency", f"{times.min():.3g} to {times.max():.3g} ms")
+    if len(times) >= FEWEST:
+        error = measured.prediction_error(supernet)
+        table.add_row("prediction", f"error {error.mape:.1f} % (MAPE), Kendall τ {error.tau:.2f}, cross-validated")
+    return table
+
+
+def export_table(written: Exported) -> Table:
+    """The files of an export."""
+    table = Table("file", "checked")
+    for name, facts in written.files.items():
+        difference = facts.get("difference")
+        checked = "strict on loading"
+        if difference is not None:
+            checked = f"onnxruntime − PyTorch: {difference['largest']:.1e} ({difference['relative']:.1e} relative)"
+        table.add_row(str(written.folder / name), checked)
+    table.add_row(str(written.folder / "config.json"), "")
+    table.add_row(str(written.folder / "README.md"), "")
+    return table
+
+
+def result_table(result: SearchResult) -> Table:
+    """The front of a search, its best marked."""
+    objectives = [*result.maximize, *result.minimize]
+    best = result.best
+    table = Table("", "arch", *[spell_name(name) for name in objectives])
+    front = result.front
+    for one in front if best in front else [best, *front]:
+        mark = "best" if one == best else ""
+        table.add_row(mark, one.arch.id, *[spell_figure(name, one.figures[name]) for name in objectives])
+    return table

@@ -1,0 +1,186 @@
+"""Export: an extracted subnet as files that other programs run, each checked against PyTorch's output.
+
+The folder holds `config.json` (what the subnet is, and its figures), `README.md` (the same for people), and a
+file per format: `model.safetensors`, `model.onnx`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from elastic.arch import Arch
+from elastic.building import SupernetSource
+from elastic.card import Card, write_card
+from elastic.errors import CheckpointError, ExportError
+from elastic.onnx_files import TOLERANCE, compare_onnx, write_onnx
+from elastic.sizes import Number
+from elastic.storage import load_weights, read_json, save_weights, sha256, staged, write_json
+
+_KIND = "elastic subnet"
+_CONFIG, _WEIGHTS, _ONNX = "config.json", "model.safetensors", "model.onnx"
+_LATER = {
+    "openvino": "export 'onnx', which OpenVINO reads as it is",
+    "executorch": "give the extracted model to torch.export, which ExecuTorch's own converter starts from",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        folder: where.
+        files: name → what is known of it; for ONNX the difference from PyTorch's output.
+        figures: the subnet's parameters and MACs, and those that the caller gave.
+    """
+
+    folder: Path
+    files: dict[str, dict[str, Any]]
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def export(
+    subnet: nn.Module,
+    folder: str | Path,
+    formats: Sequence[str] = ("safetensors",),
+    example: Tensor | None = None,
+    arch: Mapping[str, Number] | None = None,
+    source: SupernetSource | None = None,
+    card: Card | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Write an extracted subnet into `folder`; where anything fails, the folder's former content is whole.
+
+    Args:
+        subnet: what `supernet.extract` gave; it is left as it was.
+        folder: made where it is missing.
+        formats: of `"safetensors"` and `"onnx"`.
+        example: inputs `(N, C, H, W)`, N ≥ 2; random ones of the model's own input size by default.
+        arch: which subnet it is; with `source`, `load_subnet` can load the folder.
+        source: what its supernet is made from.
+        card: title, figures and words for `README.md`; its figures go into `config.json` too.
+        preprocessing: how inputs are prepared, such as `{"mean": [...], "std": [...]}`; what the model's
+            pretrained configuration says by default.
+
+    Raises:
+        ExportError: an unknown format, a missing package, no example, or a file that computes something else.
+        OSError: the disk is full, or may not be written to.
+    """
+    wanted = _checked(formats)
+    model = copy.deepcopy(subnet).cpu().eval()
+    inputs = _example(model, example)
+    card = card or Card()
+    figures = {**measure_costs(model, inputs[:1]), **card.figures}
+    with staged(folder) as stage:
+        files = {}
+        for name in wanted:
+            file, facts = _WRITERS[name](model, inputs, stage)
+            files[file] = facts
+        config = {
+            "kind": _KIND,
+            "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
+            "source": None if source is None else source.untrained().to_dict(),
+            "arch": None if arch is None else dict(arch),
+            "arch_id": None if arch is None else Arch(arch).id,
+            "input_size": list(inputs.shape[1:]),
+            "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
+            "figures": figures,
+            "card": {key: value for key, value in asdict(card).items() if key != "figures"},
+            "files": files,
+            "torch": torch.__version__,
+        }
+        write_json(stage / _CONFIG, config)
+        write_card(stage / "README.md", card, config)
+    return Exported(Path(folder), files, figures)
+
+
+def load_subnet(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The subnet that `export` wrote with its `arch` and `source`, in eval mode, and its `config.json`.
+
+    Builds the supernet, cuts the arch out and loads the weights strictly.
+
+    Raises:
+        CheckpointError: a folder without a subnet, or a truncated, altered or foreign file.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if config.get("source") is None or config.get("arch") is None:
+        raise CheckpointError(f"{folder / _CONFIG} doesn't say source and arch; export again with source=..., arch=...")
+    if _WEIGHTS not in config["files"]:
+        raise CheckpointError(f"{folder} holds no {_WEIGHTS}; export again with the format safetensors")
+    supernet = SupernetSource.from_dict(config["source"]).build()
+    subnet = supernet.extract(config["arch"]).eval()
+    load_weights(subnet, folder / _WEIGHTS, config["files"][_WEIGHTS]["sha256"])
+    return subnet, config
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The `config.json` of an exported folder.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    path = Path(folder) / _CONFIG
+    config = read_json(path, CheckpointError, "an exported subnet (elastic extract writes one)")
+    if config.get("kind") != _KIND or "files" not in config:
+        raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {_KIND!r}")
+    return config
+
+
+def measure_costs(model: nn.Module, inputs: Tensor) -> dict[str, int]:
+    """Parameters of `model`, and multiply-accumulates of one forward pass on `inputs`, counted."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(inputs)
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return {"params": params, "macs": counter.get_total_flops() // 2}
+
+
+def _checked(formats: Sequence[str]) -> list[str]:
+    for name in formats:
+        if name in _LATER:
+            raise ExportError(f"this version doesn't write {name!r} yet; {_LATER[name]}")
+        if name not in _WRITERS:
+            raise ExportError(f"no format {name!r}; choose of {', '.join(_WRITERS)}")
+    return list(dict.fromkeys(formats))
+
+
+def _example(model: nn.Module, example: Tensor | None) -> Tensor:
+    if example is None:
+        config = getattr(model, "pretrained_cfg", None) or {}
+        if "input_size" not in config:
+            raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
+        shape = (int(getattr(model, "in_chans", config["input_size"][0])), *config["input_size"][1:])
+        return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    example = example.detach().cpu()
+    return example if len(example) > 1 else torch.cat([example, example])
+
+
+def _preprocessing(subnet: nn.Module, inputs: Tensor) -> dict[str, Any]:
+    config = getattr(subnet, "pretrained_cfg", None) or {}
+    if len(config.get("mean", ())) != inputs.shape[1]:  # says nothing of images with other channels
+        return {}
+    return {key: config[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in config}
+
+
+def _write_safetensors(model: nn.Module, inputs: Tensor, folder: Path) -> tuple[str, dict[str, Any]]:
+    return _WEIGHTS, {"sha256": save_weights(model, folder / _WEIGHTS)}
+
+
+def _write_onnx(model: nn.Module, inputs: Tensor, folder: Path) -> tuple[str, dict[str, Any]]:
+    path = folder / _ONNX
+    write_onnx(model, [inputs], path)
+    difference = compare_onnx(model, path, [inputs])
+    return _ONNX, {"sha256": sha256(path), "difference": asdict(difference), "tolerance": TOLERANCE}
+
+
+_Writer = Callable[[nn.Module, Tensor, Path], tuple[str, dict[str, Any]]]
+
+_WRITERS: dict[str, _Writer] = {"safetensors": _write_safetensors, "onnx": _write_onnx}
