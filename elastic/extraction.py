@@ -7,6 +7,7 @@ the active slices are copied.
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import nn
 
 from elastic.layers import DEPTH, DepthRule, Elastic, TensorRule, upstream_class
 
-_SHARED = (int, float, str, bytes, type(None), type, torch.dtype, torch.device, BuiltinFunctionType, FunctionType)
-_TENSORS = ("_parameters", "_buffers", "_modules")
+_IMMUTABLE = {int, float, str, bytes, bool, type(None), torch.dtype, torch.device}
+_IMMUTABLE |= {type, BuiltinFunctionType, FunctionType}
+_TABLES = {dict, OrderedDict, set, list}
+_OWN = {"_parameters", "_buffers", "_modules", "_elastic"}
 
 
 def cut_out(model: nn.Module) -> nn.Module:
@@ -65,9 +68,8 @@ def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
     rules = module._elastic if isinstance(module, Elastic) else {}
     state = clone.__dict__
     for name, value in module.__dict__.items():
-        if name in _TENSORS or name == "_elastic":
-            continue
-        state[name] = _copied(value, memo)
+        if name not in _OWN:
+            state[name] = _copied(value, memo)
     for name, rule in rules.items():
         if not isinstance(rule, (TensorRule, DepthRule)):
             value = rule.read(module, name)
@@ -90,10 +92,12 @@ def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    if isinstance(value, _SHARED):
+    """What `copy.deepcopy` gives, without its price for the many plain values of a module."""
+    kind = type(value)
+    if kind in _IMMUTABLE or (kind is tuple and all(type(item) in _IMMUTABLE for item in value)):
         return value
-    if isinstance(value, dict) and not value:  # most of a module's hook tables
-        return type(value)()
+    if kind in _TABLES and not value:  # most of a module's hook tables
+        return kind()
     return copy.deepcopy(value, memo)
 
 

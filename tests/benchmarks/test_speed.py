@@ -1,0 +1,103 @@
+"""`make bench`: what elasticity costs, on MobileNetV3-Large where the issue is a CNN's."""
+
+import time
+
+import pytest
+import timm
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import elastic
+
+FAMILIES = [
+    "mobilenetv3_large_100", "mobilenetv2_100", "efficientnet_b0", "mnasnet_100", "resnet50", "resnext50_32x4d",
+    "regnety_016", "convnext_tiny", "convnextv2_tiny", "vit_base_patch16_224", "deit_base_distilled_patch16_224",
+    "deit3_base_patch16_224",
+]
+
+
+class Count(TorchDispatchMode):
+    n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope="module")
+def supernet():
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    yield elastic.elasticize(timm.create_model("mobilenetv3_large_100"))
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def steps(supernet):
+    """A training step (forward, backward, SGD) of a random subnet: active in the supernet, and extracted."""
+    arch = supernet.space.variant({"resolution": 128}, of=supernet.space.sample(0))
+    subnet = supernet.extract(arch).train()
+    images, labels = torch.randn(16, 3, 128, 128), torch.randint(0, 1000, (16,))
+    optimisers = [torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9) for net in (supernet, subnet)]
+    supernet.train()
+
+    def step(run, optimiser):
+        optimiser.zero_grad(set_to_none=False)
+        torch.nn.functional.cross_entropy(run(images), labels).backward()
+        optimiser.step()
+
+    def active():
+        supernet.activate(supernet.space.largest)
+        supernet.activate(arch)
+        step(supernet, optimisers[0])
+
+    with supernet.training_in_place():
+        yield active, lambda: step(subnet, optimisers[1])
+
+
+def test_training_step(steps, side_by_side, figure):
+    active, plain = side_by_side(15, *steps)
+    ratios = [a / p for a, p in zip(active, plain, strict=True)]
+    figure("training step, active / extracted (MobileNetV3-L, 16 @128)", ratios, "×", "≤ 1.05")
+    counts = []
+    for step in steps:
+        with Count() as count:
+            step()
+        counts.append(count.n)
+    figure("operators of a training step, active / extracted", [counts[0] / counts[1]], "×", "≤ 1.2")
+
+
+def test_extract(supernet, side_by_side, figure):
+    archs = supernet.space.sample(0, 30)
+    times = [1000 * side_by_side(1, lambda arch=arch: supernet.extract(arch))[0][0] for arch in archs]
+    figure("extract (MobileNetV3-L, 30 random subnets)", times, "ms", "≤ 10")
+
+
+@pytest.mark.parametrize("cost", ["macs", "params", "memory"])
+def test_a_million_costs(supernet, cost, side_by_side, figure):
+    rows = supernet.space.sample_rows(0, 1_000_000)
+    (times,) = side_by_side(3, lambda: getattr(supernet, cost)(rows))
+    figure(f"{cost} of a million archs (MobileNetV3-L)", times, "s", "≤ 1" if cost != "memory" else "–")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_elasticize(name, figure):
+    model = timm.create_model(name)
+    start = time.perf_counter()
+    elastic.elasticize(model)
+    figure(f"elasticize {name}", [time.perf_counter() - start], "s", "≤ 5")
+
+
+def test_recalibrate(supernet, side_by_side, figure):
+    arch = supernet.space.variant({"resolution": 128}, of=supernet.space.sample(0))
+    subnet = supernet.extract(arch).train()
+    batches = [torch.randn(32, 3, 128, 128) for _ in range(4)]
+
+    @torch.no_grad()
+    def plain():
+        for batch in batches:
+            subnet(batch)
+
+    recalibrated, forward = side_by_side(8, lambda: elastic.recalibrate(subnet, batches), plain)
+    ratios = [r / f for r, f in zip(recalibrated, forward, strict=True)]
+    figure("recalibrate / train-mode forward (MobileNetV3-L, 4 × 32 @128)", ratios, "×", "≤ 1.1")
