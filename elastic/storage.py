@@ -38,11 +38,10 @@ def staged(folder: str | Path) -> Iterator[Path]:
     `folder` stay.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))  # inside: a rename must not cross file systems
     try:
         yield stage
-        folder.mkdir(exist_ok=True)
         for path in sorted(stage.iterdir()):
             os.replace(path, folder / path.name)  # noqa: PTH105 - the one atomic move
     finally:
@@ -52,14 +51,8 @@ def staged(folder: str | Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file beside `path`, then rename it: `path` is never half written."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)  # noqa: PTH105
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with staged(path.parent) as stage:
+        (stage / path.name).write_text(text, encoding="utf-8")
     return path
 
 
