@@ -1,0 +1,103 @@
+"""What a run shows and keeps: the progress bar, the table of subnets, the supernet's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+from rich import get_console
+from rich.table import Table
+
+from elastic.storage import save_supernet
+from trainers.module import SupernetModule
+
+LAST = "last.ckpt"
+
+
+class PhaseProgressBar(RichProgressBar):
+    """The progress bar, with the phase's name beside the loss."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The logged figures that the bar shows."""
+        shown: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
+        shown.pop("v_num", None)
+        if isinstance(pl_module, SupernetModule) and trainer.training:
+            shown["phase"] = pl_module.phase.name
+        return shown
+
+
+class SubnetReport(Callback):
+    """Says before the training what will be done, and after each validation how the named subnets do."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Supernet, phases and steps, in a few lines."""
+        if not trainer.is_global_zero:
+            return
+        module = cast(SupernetModule, pl_module)
+        supernet, space = module.supernet, module.supernet.space
+        macs = supernet.macs([space.smallest, space.largest])
+        params = supernet.params([space.smallest, space.largest])
+        console = get_console()
+        console.print(
+            f"{module.source.model}: {_count(space.size)} subnets, {_short(params[0])} to {_short(params[1])} "
+            f"parameters, {_short(macs[0])} to {_short(macs[1])} MACs",
+            highlight=False,
+        )
+        for phase in module.curriculum.scaled():
+            console.print(
+                f"phase {phase.name}: {phase.epochs} epochs × {module.steps_per_epoch} steps × "
+                f"{module.sampler.subnets_per_step} subnets, learning rate {phase.learning_rate:g}",
+                highlight=False,
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The table of the subnets validated."""
+        if not trainer.sanity_checking:
+            self._show(trainer, cast(SupernetModule, pl_module), "validation")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The table of the subnets tested."""
+        self._show(trainer, cast(SupernetModule, pl_module), "test")
+
+    def _show(self, trainer: Trainer, module: SupernetModule, stage: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        table = Table(title=f"{stage} after step {module.global_step}" if module.global_step else stage)
+        table.add_column("subnet")
+        for heading in ("arch", "MACs", "parameters", "accuracy"):
+            table.add_column(heading, justify="right")
+        for result in module.results:
+            accuracy = f"{100 * result.accuracy:.2f} %"
+            table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), accuracy)
+        get_console().print(table)
+
+
+class RunFolder(Checkpoint):
+    """Keeps a run in its folder, after every epoch: `last.ckpt` to continue it, and the supernet to ship it.
+
+    `supernet.json` and `supernet.safetensors` are all that `elastic search`, `extract` and the like need.
+    Each file is replaced whole or not at all.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint, then the supernet."""
+        trainer.save_checkpoint(self.folder / LAST)
+        if trainer.is_global_zero:
+            module = cast(SupernetModule, pl_module)
+            save_supernet(module.supernet, module.source, self.folder)
+
+
+def _short(number: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 1e6 else f"{float(number):.1e}" if number < 1e300 else "more than 1e300"

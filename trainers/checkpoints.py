@@ -1,0 +1,119 @@
+"""Checkpoints: written whole or not at all, read without running anything, and enough to build the supernet again."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from elastic import Supernet, storage
+from elastic.building import SupernetSource
+from elastic.errors import CheckpointError
+from elastic.storage import check_tensors, digest_supernet
+
+KEY = "elastic"
+_PREFIX = "supernet.model."
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the file and renames: a full disk or Ctrl-C leaves the former checkpoint whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write `checkpoint`, whole or not at all.
+
+        Raises:
+            OSError: the disk is full, or may not be written to.
+        """
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}-{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Callable[..., Any] | None = None,
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        """Read a checkpoint of this project, onto the CPU.
+
+        Raises:
+            CheckpointError: a file that is missing, truncated or foreign.
+        """
+        return read_checkpoint(path)
+
+
+def describe(source: SupernetSource, supernet: Supernet, phase: str) -> dict[str, Any]:
+    """What a checkpoint says of its supernet, as plain values."""
+    return {"source": source.untrained().to_dict(), "digest": digest_supernet(supernet), "phase": phase}
+
+
+def check_description(checkpoint: dict[str, Any], digest: str, origin: str = "the checkpoint") -> None:
+    """Check that a checkpoint's supernet has this digest (see `elastic.storage.digest_supernet`).
+
+    Raises:
+        CheckpointError: it has another one.
+    """
+    if checkpoint[KEY]["digest"] != digest:
+        raise CheckpointError(
+            f"{origin} holds another supernet: {checkpoint[KEY]['source']['model']} with other dims, sizes or "
+            "input; use the model and choices that it was trained with"
+        )
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a checkpoint that training wrote, on the CPU; nothing in it is run.
+
+    Raises:
+        CheckpointError: a file that is missing, truncated or foreign.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} doesn't exist; wanted a checkpoint that elastic fit wrote") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, IsADirectoryError, KeyError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0].split(". ")[0]
+        raise CheckpointError(f"{path} can't be read as a checkpoint ({reason}); it is truncated or foreign") from error
+    if not isinstance(checkpoint, dict) or not {KEY, "state_dict"} <= checkpoint.keys():
+        keys = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__
+        raise CheckpointError(f"{path} isn't a checkpoint of elastic fit: it holds {keys}, without {KEY!r}")
+    return checkpoint
+
+
+def load_supernet(path: str | os.PathLike[str]) -> Supernet:
+    """The trained supernet of a checkpoint or of a run's folder, in eval mode, its largest subnet active.
+
+    Args:
+        path: a checkpoint such as `runs/digits/last.ckpt`, or a folder with `supernet.json`.
+
+    Raises:
+        CheckpointError: a file that is missing, truncated, foreign or misshapen, or a supernet that this version
+            builds with other dims.
+    """
+    if Path(path).is_dir():
+        return storage.load_supernet(Path(path))
+    checkpoint = read_checkpoint(path)
+    supernet = SupernetSource.from_dict(checkpoint[KEY]["source"]).build()
+    state = checkpoint["state_dict"].items()
+    tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in state if name.startswith(_PREFIX)}
+    check_tensors(supernet.model, tensors, str(path))
+    check_description(checkpoint, digest_supernet(supernet), str(path))
+    supernet.model.load_state_dict(tensors)
+    return supernet.eval()

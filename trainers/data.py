@@ -1,0 +1,118 @@
+"""Image data for training: the loaders, and an order of images that is a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
+
+from elastic.errors import TrainingError
+
+Images = Dataset[Any]
+"""Pairs of an image, float `(C, H, W)`, and a class number; it has a length."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The parts of a data set.
+
+    Attributes:
+        train: with augmentation, where there is any.
+        calibration: the training images without augmentation, in the same order as `train`.
+        val: for choosing.
+        test: for reporting.
+    """
+
+    train: Images
+    calibration: Images
+    val: Images
+    test: Images
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Loaders over `Splits`; a subclass says where the images come from."""
+
+    def __init__(self, batch_size: int, workers: int, seed: int) -> None:
+        """Nothing is read before `setup`.
+
+        Args:
+            batch_size: images per step and process.
+            workers: processes that prepare images; 0 does it in the training process.
+            seed: of the order of the images, and of the split where one is made.
+        """
+        super().__init__()
+        self.batch_size = batch_size
+        self.workers = workers
+        self.seed = seed
+        self._splits: Splits | None = None
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """Read the data set.
+
+        Raises:
+            TrainingError: it isn't there, or can't be read.
+        """
+
+    @property
+    def splits(self) -> Splits:
+        """The data set, read on first use."""
+        if self._splits is None:
+            self._splits = self.load()
+            if count(self._splits.train) < self.batch_size:
+                raise TrainingError(
+                    f"{count(self._splits.train)} training images don't fill a batch of {self.batch_size}; "
+                    "lower --data.batch_size"
+                )
+        return self._splits
+
+    def setup(self, stage: str) -> None:
+        """Read the data set before the first loader is asked for."""
+        _ = self.splits
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled by (seed, epoch) and nothing else; each rank its own share; whole batches only."""
+        order: DistributedSampler[Any] = DistributedSampler(
+            self.splits.train, *self._ranks(), shuffle=True, seed=self.seed, drop_last=True
+        )
+        return self._loader(self.splits.train, sampler=order, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """In order, all of them."""
+        return self._loader(self.splits.val)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """In order, all of them."""
+        return self._loader(self.splits.test)
+
+    def calibration_batches(self) -> Iterator[Tensor]:
+        """Training images without augmentation, in one fixed random order: batches `(N, C, H, W)`.
+
+        Every rank gets its own share.
+        """
+        ranks, rank = self._ranks()
+        images = self.splits.calibration
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(count(images), generator=generator)[rank::ranks].tolist()
+        for batch, _ in self._loader(Subset(images, order)):
+            yield batch
+
+    def _ranks(self) -> tuple[int, int]:
+        """Number of processes, and the own one's rank."""
+        trainer = self.trainer
+        return (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
+
+    def _loader(self, images: Images, **options: Any) -> DataLoader[Any]:
+        generator = torch.Generator().manual_seed(self.seed)  # the workers' seeds
+        return DataLoader(images, self.batch_size, num_workers=self.workers, generator=generator, **options)
+
+
+def count(images: Images) -> int:
+    """The number of images of a data set."""
+    return len(images)  # type: ignore[arg-type]

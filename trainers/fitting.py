@@ -1,0 +1,133 @@
+"""`elastic fit|validate|test`: Lightning's command line, with a folder for each run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from elastic.errors import CheckpointError, TrainingError
+from elastic.storage import write_text
+from trainers import digits, timm_data  # noqa: F401 - so that YAML can name their classes without a path
+from trainers.callbacks import LAST, PhaseProgressBar, RunFolder, SubnetReport
+from trainers.checkpoints import AtomicCheckpointIO
+from trainers.data import ImageDataModule
+from trainers.module import SupernetModule
+
+
+class SupernetCLI(LightningCLI):
+    """`SupernetModule` and `ImageDataModule` behind a command line; all of a run lies in `<runs>/<name>/`."""
+
+    def __init__(self, args: list[str]) -> None:
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        strict = {"exit_on_error": False}
+        super().__init__(
+            SupernetModule,
+            ImageDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+            },
+            parser_kwargs={**strict, "prog": "elastic", **{verb: dict(strict) for verb in self.subcommands()}},
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """What Lightning does, without `predict`."""
+        verbs = LightningCLI.subcommands()
+        return {verb: verbs[verb] for verb in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The run's folder, and one seed for all."""
+        parser.add_argument("--name", type=str, default="run", help="The run's name; its files lie in <runs>/<name>.")
+        parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        parser.set_defaults(
+            {
+                "model.sampler": {"class_path": "trainers.samplers.SandwichSampler"},
+                "model.distiller": {"class_path": "trainers.distillers.InPlaceDistiller"},
+            }
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse `args` alone, whatever the process's own arguments are."""
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self._get(self.config, "runs")) / str(self._get(self.config, "name"))
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: the model comes from the configuration, and loading checks that the checkpoint agrees."""
+
+    def before_instantiate_classes(self) -> None:
+        """Find the checkpoint to start from, before anything is built.
+
+        Raises:
+            CheckpointError: the checkpoint asked for isn't there, or none was asked for where one is needed.
+            TrainingError: a new run where the files of an earlier one are.
+        """
+        config, last = self.config[self.subcommand], self.folder / LAST
+        if config.ckpt_path == "last":
+            config.ckpt_path = str(last)
+        if config.ckpt_path is not None:
+            if not Path(config.ckpt_path).is_file():
+                raise CheckpointError(f"there is no checkpoint {config.ckpt_path}; give another --ckpt_path")
+        elif self.subcommand != "fit":
+            raise CheckpointError(f"{self.subcommand} needs trained weights; give --ckpt_path last, or a checkpoint")
+        elif last.exists() and not config.trainer.fast_dev_run:
+            raise TrainingError(
+                f"{last} is of an earlier run; continue it with --ckpt_path last, or give this run another --name"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer whose files lie in the run's folder."""
+        config = self._get(self.config_init, "trainer")
+        saves = self.subcommand == "fit" and config.enable_checkpointing is not False and not config.fast_dev_run
+        callbacks: list[Callback] = [SubnetReport()]
+        if config.enable_progress_bar is not False:
+            callbacks.append(PhaseProgressBar())
+        if saves:
+            callbacks.append(RunFolder(self.folder))
+        kwargs["callbacks"] = [*(config.callbacks or []), *callbacks]
+        kwargs["plugins"] = [*(config.plugins or []), AtomicCheckpointIO()]
+        kwargs["default_root_dir"] = config.default_root_dir or str(self.folder)
+        if config.logger is None:
+            loggers = [TensorBoardLogger(self.folder, name="", version=""), CSVLogger(self.folder, name="csv")]
+            kwargs["logger"] = loggers if self.subcommand == "fit" else False
+        if config.max_epochs is None and self.subcommand == "fit":
+            kwargs["max_epochs"] = self.model.curriculum.epochs
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Keep the whole configuration beside what it makes."""
+        config = self.config.fit
+        if not config.trainer.fast_dev_run:
+            _write_once(self.folder / "config.yaml", self._parser("fit").dump(config, skip_link_targets=False))
+
+    def after_fit(self) -> None:
+        """Say where the results are."""
+        from rich import get_console
+
+        if self.trainer.is_global_zero and (self.folder / LAST).exists():
+            get_console().print(f"trained supernet: {self.folder}; curves: tensorboard --logdir {self.folder}")
+
+
+@rank_zero_only
+def _write_once(path: Path, text: str) -> None:
+    write_text(path, text)

@@ -1,0 +1,88 @@
+"""Validation: named subnets, each cut out, its BatchNorm re-estimated, and measured as it would be shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+import elastic
+from elastic import Arch, SearchSpace, Supernet
+
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """Which subnets are validated, and how.
+
+    Attributes:
+        middles: random subnets beside the smallest and the largest; the same ones each time.
+        calibration_batches: training batches that BatchNorm statistics are re-estimated on, for each subnet.
+    """
+
+    middles: int = 2
+    calibration_batches: int = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """What validation found out about one subnet.
+
+    Attributes:
+        name: `smallest`, `middle_1`, …, `largest`.
+        arch: the subnet.
+        macs: of one forward pass on one input.
+        params: number of parameters.
+        accuracy: top-1, between 0 and 1.
+    """
+
+    name: str
+    arch: Arch
+    macs: int
+    params: int
+    accuracy: float
+
+
+def named_archs(space: SearchSpace, middles: int, seed: int) -> dict[str, Arch]:
+    """The smallest, `middles` random ones and the largest, by name; equal ones once, under the first name."""
+    random = space.sample(seed, middles) if middles else []
+    named = {"smallest": space.smallest, "largest": space.largest}
+    named |= {f"middle_{number}": arch for number, arch in enumerate(random, 1)}
+    by_arch: dict[Arch, str] = {}
+    for name, arch in named.items():
+        by_arch.setdefault(arch, name)
+    return {name: arch for arch, name in by_arch.items()}
+
+
+class Candidate:
+    """One subnet under validation: `update` with every batch, then read `result`."""
+
+    def __init__(self, name: str, arch: Arch, supernet: Supernet, device: torch.device) -> None:
+        self.name = name
+        self.arch = arch
+        self.supernet = supernet
+        self.subnet: nn.Module = supernet.extract(arch).eval()
+        classes = int(supernet.model.num_classes)  # type: ignore[arg-type]
+        self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro").to(device)
+
+    def recalibrate(self, batches: Iterable[Tensor]) -> None:
+        """Re-estimate BatchNorm statistics on images `(N, C, H, W)` at full resolution."""
+        elastic.recalibrate(self.subnet, self._resized(batches))
+
+    def update(self, images: Tensor, labels: Tensor) -> None:
+        """Count the subnet's hits on one batch: images `(N, C, H, W)` at full resolution, labels int64 `(N,)`."""
+        for resized in self._resized([images]):
+            self.accuracy.update(self.subnet(resized), labels)
+
+    def result(self) -> Result:
+        """The figures over all batches of all ranks."""
+        macs, params = self.supernet.macs([self.arch]), self.supernet.params([self.arch])
+        return Result(self.name, self.arch, int(macs[0]), int(params[0]), float(self.accuracy.compute()))
+
+    def _resized(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        for images in batches:
+            with self.supernet.active(self.arch):
+                resized: Tensor = self.supernet.resize(images)
+            yield resized
