@@ -59,7 +59,8 @@ def _block(supernet: Supernet, path: str, dims: list[Dim], arch: Mapping[str, Nu
     name = escape(path.rpartition(".")[2])
     if not kept:
         return f'<div class="block out"><span class="name">{name}</span><span class="note">left out</span></div>'
-    return f'<div class="block"><span class="name">{name}</span>{"".join(_meter(dim, dim.kind, arch) for dim in dims)}</div>'
+    meters = "".join(_meter(dim, dim.kind, arch) for dim in dims)
+    return f'<div class="block"><span class="name">{name}</span>{meters}</div>'
 
 
 def _meter(dim: Dim, label: str, arch: Mapping[str, Number]) -> str:

@@ -24,6 +24,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 _INK, _MUTED, _ACCENT, _WARM = "#1d2733", "#a9b4c0", "#1f6feb", "#d9480f"
 _PALETTE = ("#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#e67700", "#0b7285")
 _UNITS = {"latency_ms": "latency (ms)", "memory_bytes": "peak activations (bytes)", "accuracy": "accuracy (%)"}
+_UNITS |= {"macs": "MACs", "params": "parameters"}
 
 
 @dataclass(frozen=True)
@@ -221,4 +222,5 @@ def _table(result: SearchResult) -> str:
         chosen = ' class="chosen"' if one == result.best else ""
         rows.append(f"<tr{chosen}><td><code>{one.arch.id}</code></td>{cells}</tr>")
     summary = f"<summary>The front as a table: {len(result.front)} subnets</summary>"
-    return f"<details>{summary}<table><thead><tr><th>subnet</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"
+    body = f"<thead><tr><th>subnet</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"<details>{summary}<table>{body}</table></details>"

@@ -69,8 +69,9 @@ def search(
     budget = Budget(costs, subject_to or {})
     evolution = _Evolution(budget, tuple(maximize), tuple(minimize), evaluate, population, seed)
     evolution.check(generations)
+    start = budget.nearest(seed)
     with progress_bar("evaluating subnets", population * generations, progress) as advance:
-        evolution.run(generations, advance)
+        evolution.run(start, generations, advance)
     return SearchResult(
         supernet=digest_supernet(supernet),
         maximize=tuple(maximize),
@@ -117,9 +118,8 @@ class _Evolution:
                 f"{measured[0]} isn't a cost ({', '.join(self.costs.names)}): pass evaluate=, which measures it"
             )
 
-    def run(self, generations: int, advance: Callable[[int], None]) -> None:
-        """Evolve; stops early where the budget leaves nothing new to evaluate."""
-        start = self.budget.nearest(self.seed)
+    def run(self, start: Rows, generations: int, advance: Callable[[int], None]) -> None:
+        """Evolve from an arch that fits; stops early where the budget leaves nothing new to evaluate."""
         for generation in range(generations):
             pool = self._first(start) if generation == 0 else self._children(generation)
             for row in pool:
