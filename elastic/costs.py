@@ -161,6 +161,7 @@ class Costs:
         self.space = supernet.space
         self.layout = supernet.layout
         self._model = supernet.model
+        self._lengths = supernet.recipe.lengths
         self._twin = weightless_twin(supernet)
         self._sizes = Sizes(self.space, self.layout)
 
@@ -212,6 +213,8 @@ class Costs:
         terms = {}
         for path in full[-1]:
             sizes = self._multiplied(self._model.get_submodule(path))
+            if path in self._lengths:
+                sizes = [*sizes, self.layout.sizes[self._lengths[path]]]
             per_resolution = [self._term(sizes, path, counts[path]).constant for counts in full]
             constant = tuple(per_resolution) if len(set(per_resolution)) > 1 else per_resolution[0]
             terms[path] = Term(tuple(size.name for size in sizes), self.layout.gates_of(path), constant)  # type: ignore[arg-type]

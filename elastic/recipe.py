@@ -29,6 +29,8 @@ class Recipe:
         resolution: side of the square input in pixels, for image models.
         input_size: shape of one input, without the batch axis; costs are counted for it.
         notes: what stays as it is, and why, for `elastic inspect`.
+        lengths: by module path, the size that its operators run along where none of its tensors has it (ECA's
+            convolution over channels): its multiply-accumulates are proportional to that, too.
     """
 
     layout: Mapping[str, str]
@@ -38,6 +40,7 @@ class Recipe:
     resolution: int | None = None
     input_size: tuple[int, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    lengths: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, name: str) -> DimRule:
         """How the size `name` is offered.

@@ -111,13 +111,14 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         inputs = [storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if any(key in self._index for key in inputs):  # what is made of weights alone is no activation
+        live_input = any(key in self._index for key in inputs)
+        if live_input:  # what is made of weights alone is no activation, and done before in an extracted model
             tags = self._inherited(inputs)
             for tensor in tree_leaves(out[0] if func._overloadpacket in _BATCH_NORMS else out):
                 if isinstance(tensor, Tensor):
                     self.adopt(tensor, tags)
         count = flop_registry.get(func._overloadpacket)
-        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None else 0
+        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None and live_input else 0
         live = tuple(at for at, storage in enumerate(self._storages) if not storage.expired())
         self.steps.append(Step(self._stack[-1], macs, live))
         return out

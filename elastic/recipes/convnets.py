@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -28,13 +28,14 @@ Table = Mapping[str, str]
 
 @dataclass
 class Draft:
-    """A layout while it is written, with the formulas and notes that belong to it."""
+    """A layout while it is written, and what else a recipe says of the same model."""
 
     model: nn.Module
     family: str
     layout: dict[str, str] = field(default_factory=dict)
     derived: dict[str, Derived] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    lengths: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: Table, names: Mapping[str, str], prefix: str = "") -> None:
         """Add a table's entries below `prefix`, its short words replaced by `names`."""
@@ -75,6 +76,7 @@ class Draft:
             resolution=side,
             input_size=(channels, side, side),
             notes=self.notes,
+            lengths=self.lengths,
         )
 
     def _check(self) -> None:
@@ -88,10 +90,22 @@ class Draft:
                     f"{groups} fixed groups of channels; use a model with BatchNorm"
                 )
             if path not in known and any(f"{path}.{name}" not in known for name in own):
+                part = next((above for above in _above(path) if above in known - _containers(known)), path)
+                kind = type(self.model.get_submodule(part)).__name__
                 raise LayoutError(
-                    f"the {self.family} recipe doesn't know the {type(module).__name__} at {path!r}; pass a Recipe "
-                    "whose layout describes it"
+                    f"the {self.family} recipe doesn't know the {kind} at {part!r}; "
+                    "pass a Recipe whose layout describes it"
                 )
+
+
+def _containers(known: set[str]) -> set[str]:
+    return {above for key in known for above in _above(key)}
+
+
+def _above(path: str) -> Iterator[str]:
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def table_of(block: nn.Module, tables: Mapping[str, Table], family: str, path: str) -> Table:

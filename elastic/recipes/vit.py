@@ -118,13 +118,16 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
 
 
 def _check(model: VisionTransformer) -> None:
+    from timm.layers import PatchEmbed
     from timm.models.vision_transformer import Block
 
+    for part, wanted in (("patch_embed", PatchEmbed), ("attn_pool", type(None))):
+        given = getattr(model, part, None)
+        if not isinstance(given, wanted):
+            raise LayoutError(f"the vit recipe doesn't know the {type(given).__name__} at {part!r}")
     kinds = {type(block).__name__ for block in model.blocks if type(block) is not Block}
     if kinds:
         raise LayoutError(f"the vit recipe is for timm's Block, this model has {', '.join(sorted(kinds))}")
     height, width = model.patch_embed.img_size
     if height != width:
         raise LayoutError(f"the vit recipe needs a square input, this model takes {height} × {width}")
-
-
