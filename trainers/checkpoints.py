@@ -88,7 +88,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} doesn't exist; wanted a checkpoint that elastic fit wrote") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, IsADirectoryError, KeyError, ValueError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError) as error:
         reason = str(error).strip().split("\n")[0].split(". ")[0]
         raise CheckpointError(f"{path} can't be read as a checkpoint ({reason}); it is truncated or foreign") from error
     if not isinstance(checkpoint, dict) or not {KEY, "state_dict"} <= checkpoint.keys():

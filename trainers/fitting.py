@@ -35,6 +35,7 @@ class SupernetCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
             trainer_defaults={
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 10,

@@ -210,6 +210,9 @@ class SupernetModule(LightningModule):
         if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
             given = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
             raise TrainingError(f"a batch of {len(images)} images has labels {given}; wanted int64 ({len(images)},)")
+        classes = int(self.supernet.model.num_classes)  # type: ignore[arg-type]
+        if self.global_step == 0 and int(labels.max()) >= classes:  # once: it waits for the device
+            raise TrainingError(f"the data has label {int(labels.max())}; {self.source.model} has {classes} classes")
 
     def on_train_epoch_start(self) -> None:
         """Training mode for all, whatever validation left."""

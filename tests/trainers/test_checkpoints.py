@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from elastic.building import SupernetSource
+from elastic.errors import CheckpointError
+from trainers import load_supernet
+from trainers.checkpoints import KEY, AtomicCheckpointIO, check_description, describe
+from trainers.cli import main
+
+
+def randomised(source):
+    supernet = source.build().eval()
+    generator = torch.Generator().manual_seed(0)
+    for tensor in supernet.model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
+    return supernet
+
+
+def checkpoint(source, supernet):
+    state = {f"supernet.model.{name}": tensor for name, tensor in supernet.model.state_dict().items()}
+    return {"state_dict": state, KEY: describe(source, supernet, "everything")}
+
+
+def test_round_trip_gives_the_same_logits(source, tmp_path):
+    supernet, path = randomised(source), tmp_path / "deep" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(checkpoint(source, supernet), path)
+    loaded = load_supernet(path)
+    images = torch.randn(2, 1, 32, 32)
+    for arch in supernet.space.sample(0, 3):
+        with supernet.active(arch), loaded.active(arch):
+            assert torch.equal(supernet(images), loaded(images))
+    assert not loaded.training
+    assert [entry.name for entry in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_trained_run_loads_from_checkpoint_and_folder(config, tmp_path):
+    assert main(["fit", "--config", str(config)]) == 0
+    run, images = tmp_path / "runs" / "tiny", torch.randn(2, 1, 32, 32)
+    one, other = load_supernet(run / "last.ckpt"), load_supernet(run)
+    assert torch.equal(one(images), other(images))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_truncated_or_foreign_file(source, tmp_path, content):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(checkpoint(source, source.build()), path)
+    path.write_bytes(path.read_bytes()[:5000] if content is None else content)
+    with pytest.raises(CheckpointError, match=r"last.ckpt can't be read as a checkpoint \(.*truncated or foreign"):
+        load_supernet(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(CheckpointError, match=r"none\.ckpt doesn't exist; wanted a checkpoint that elastic fit wrote"):
+        load_supernet(tmp_path / "none.ckpt")
+
+
+def test_checkpoint_of_something_else(tmp_path):
+    torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match=r"isn't a checkpoint of elastic fit: it holds \['epoch', 'state_dict'\]"):
+        load_supernet(tmp_path / "other.ckpt")
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "pickled.ckpt")
+    with pytest.raises(CheckpointError, match="can't be read"):
+        load_supernet(tmp_path / "pickled.ckpt")
+
+
+def test_misshapen_weights(source, tmp_path):
+    content = checkpoint(source, source.build())
+    content["state_dict"]["supernet.model.fc.bias"] = torch.zeros(3)
+    torch.save(content, tmp_path / "bad.ckpt")
+    with pytest.raises(CheckpointError, match=r"fc.bias is \(3,\), the model's is \(10,\)"):
+        load_supernet(tmp_path / "bad.ckpt")
+    del content["state_dict"]["supernet.model.fc.bias"]
+    torch.save(content, tmp_path / "bad.ckpt")
+    with pytest.raises(CheckpointError, match=r"it lacks \['fc.bias'\]"):
+        load_supernet(tmp_path / "bad.ckpt")
+
+
+def test_another_supernets_checkpoint(source):
+    other = SupernetSource(**{**source.to_dict(), "choices": {"mid": None}})
+    supernet = other.build()
+    with pytest.raises(CheckpointError, match="holds another supernet: resnet18 with other dims"):
+        check_description(checkpoint(source, source.build()), describe(other, supernet, "")["digest"])
+
+
+def test_failed_write_leaves_the_former_checkpoint(source, tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]

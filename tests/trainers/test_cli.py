@@ -1,0 +1,180 @@
+"""The command line, in process: every shipped configuration, resuming, and what each mistake is answered with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import trainers
+from trainers.checkpoints import read_checkpoint
+from trainers.cli import main
+
+CONFIGS = sorted((Path(trainers.__file__).parent / "configs").glob("*.yaml"))
+SCALED_DOWN = {
+    "--trainer.max_epochs": "1",
+    "--trainer.check_val_every_n_epoch": "1",
+    "--trainer.limit_train_batches": "2",
+    "--trainer.limit_val_batches": "1",
+    "--trainer.log_every_n_steps": "1",
+    "--trainer.accelerator": "cpu",
+    "--model.validation.middles": "1",
+    "--model.validation.calibration_batches": "1",
+    "--data.batch_size": "4",
+    "--data.workers": "0",
+}
+
+
+def answer(capfd, args):
+    """The exit status and the one line on stderr."""
+    capfd.readouterr()
+    status = main(args)
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return status, lines[0]
+
+
+@pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")  # timm leaves closing to Python
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configuration_trains(path, tmp_path, image_folder, fashion_files):
+    options = dict(SCALED_DOWN)
+    name = yaml.safe_load(path.read_text())["name"]
+    if name == "fashion_mnist":
+        options["--data.root"] = str(fashion_files)
+    if name.startswith("imagenet"):
+        options |= {"--data.root": str(image_folder), "--data.input_size": "[3, 64, 64]"}
+        options |= {"--model.supernet.input_size": "[3, 64, 64]", "--model.supernet.options": "{resolutions: [48, 64]}"}
+    words = [word for pair in options.items() for word in pair]
+    assert main(["fit", "--config", str(path), "--runs", str(tmp_path / "runs"), *words]) == 0
+    run = tmp_path / "runs" / name
+    assert {"last.ckpt", "config.yaml", "supernet.json", "supernet.safetensors", "csv"} <= {
+        f.name for f in run.iterdir()
+    }
+    columns = (run / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/loss", "val/smallest/accuracy", "val/middle_1/accuracy", "val/largest/accuracy"} <= set(columns)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(config, tmp_path):
+    assert main(["fit", "--config", str(config), "--name", "whole"]) == 0
+    assert main(["fit", "--config", str(config), "--name", "halves", "--trainer.max_epochs", "1"]) == 0
+    assert main(["fit", "--config", str(config), "--name", "halves", "--ckpt_path", "last"]) == 0
+    whole, halves = (read_checkpoint(tmp_path / "runs" / name / "last.ckpt") for name in ("whole", "halves"))
+    assert whole["global_step"] == halves["global_step"] == 6
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(tensor, halves["state_dict"][name]), name
+
+
+def test_validate_and_test_show_their_subnets(config, capsys):
+    assert main(["fit", "--config", str(config)]) == 0
+    for verb in ("validate", "test"):
+        capsys.readouterr()
+        assert main([verb, "--config", str(config), "--ckpt_path", "last"]) == 0
+        shown = capsys.readouterr().out
+        assert all(name in shown for name in ("smallest", "middle_1", "largest", "MACs", "accuracy"))
+
+
+def test_help_lists_every_verb_and_imports_no_trainer():
+    code = "import sys; from trainers.cli import main; main(['--help']); sys.exit('lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for verb in ("fit", "validate", "test", "inspect", "profile", "search", "extract", "export", "demo"):
+        assert f"\n  {verb} " in done.stdout
+
+
+def test_unknown_verb(capfd):
+    assert answer(capfd, ["serch"]) == (2, "elastic: no command 'serch'; did you mean search?")
+    assert answer(capfd, ["zzz"])[1].startswith("elastic: no command 'zzz'; there are fit, validate, test, ")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "message"),
+    [
+        ((), "sead", "does not accept option 'sead'"),
+        (("model",), "curiculum", "does not accept option 'model.curiculum'"),
+        (("model", "supernet"), "modl", "does not accept option 'model.supernet.modl'"),
+        (("data", "init_args"), "sise", "Parser key \"data\": Problem with given class_path .*Option 'sise' is not"),
+        (("trainer",), "max_epoch", "does not accept option 'trainer.max_epoch'"),
+    ],
+)
+def test_key_that_does_not_exist(config, capfd, section, key, message):
+    values = yaml.safe_load(config.read_text())
+    inner = values
+    for name in section:
+        inner = inner[name]
+    inner[key] = 3
+    config.write_text(yaml.safe_dump(values))
+    status, line = answer(capfd, ["fit", "--config", str(config)])
+    assert status == 2
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(line)
+
+
+def test_missing_configuration(capfd, tmp_path):
+    status, line = answer(capfd, ["fit", "--config", str(tmp_path / "none.yaml")])
+    assert status == 2
+    assert "File does not exist" in line
+    assert "none.yaml" in line
+
+
+def test_checkpoint_mistakes(config, capfd, tmp_path):
+    run = tmp_path / "runs" / "tiny"
+    fit = ["fit", "--config", str(config)]
+    assert "there is no checkpoint" in answer(capfd, [*fit, "--ckpt_path", "last"])[1]
+    assert "needs trained weights" in answer(capfd, ["test", "--config", str(config)])[1]
+    assert main(fit) == 0
+    before = (run / "last.ckpt").read_bytes()
+    assert "is of an earlier run; continue it with --ckpt_path last" in answer(capfd, fit)[1]
+    other = ["--model.supernet.choices", "{mid: null}", "--ckpt_path", "last"]
+    assert main([*fit, *other]) == 2
+    assert "holds another supernet" in capfd.readouterr().err
+    assert (run / "last.ckpt").read_bytes() == before
+
+
+def test_full_disk_is_one_sentence_and_loses_nothing(config, capfd, tmp_path, monkeypatch):
+    assert main(["fit", "--config", str(config), "--trainer.max_epochs", "1"]) == 0
+    path = tmp_path / "runs" / "tiny" / "last.ckpt"
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert main(["fit", "--config", str(config), "--ckpt_path", "last"]) == 2
+    assert "elastic: No space left on device; files that were there before are whole" in capfd.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_loss_that_is_not_finite_saves_nothing(config, capfd, tmp_path):
+    phases = "[{epochs: 2, learning_rate: 1.0e+30}]"
+    words = ["--model.curriculum.phases", phases, "--model.optimizer.clip_value", "null"]
+    assert main(["fit", "--config", str(config), *words]) == 2
+    error = capfd.readouterr().err
+    assert "elastic: step 1: the loss of subnet" in error
+    assert "Lower the learning rate" in error
+    assert not (tmp_path / "runs" / "tiny" / "last.ckpt").exists()
+
+
+def test_ctrl_c_is_one_sentence(config, capfd, tmp_path, monkeypatch):
+    from trainers.module import SupernetModule
+
+    step = SupernetModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.global_step == 4:
+            raise KeyboardInterrupt
+        step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SupernetModule, "training_step", interrupted)
+    monkeypatch.setattr("signal.signal", lambda *args: None)
+    assert main(["fit", "--config", str(config)]) == 130
+    assert "elastic: interrupted; files on disk are whole" in capfd.readouterr().err
+    assert read_checkpoint(tmp_path / "runs" / "tiny" / "last.ckpt")["global_step"] == 3
+
+
+def test_debug_shows_the_traceback(config):
+    from elastic.errors import CheckpointError
+
+    with pytest.raises(CheckpointError):
+        main(["fit", "--config", str(config), "--ckpt_path", "last", "--debug"])

@@ -1,0 +1,118 @@
+import gzip
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from elastic.errors import TrainingError
+from trainers import Digits, TimmData
+
+
+def labels(batches):
+    return [label for _, batch in batches for label in batch.tolist()]
+
+
+def test_digits_are_split_once_and_evenly():
+    splits = Digits(seed=1).splits
+    parts = [set(part.indices) for part in (splits.train, splits.val, splits.test)]
+    assert sorted(set.union(*parts)) == list(range(1797))
+    assert sum(map(len, parts)) == 1797
+    for part in (splits.train, splits.val, splits.test):
+        counts = np.bincount([int(part[i][1]) for i in range(len(part))], minlength=10) / len(part)
+        assert counts == pytest.approx([0.1] * 10, abs=0.015)
+    assert Digits(seed=1).splits.test.indices == splits.test.indices
+    assert Digits(seed=2).splits.test.indices != splits.test.indices
+
+
+def test_digits_have_the_size_asked_for():
+    image, label = Digits(size=20, channels=3).splits.train[0]
+    assert image.shape == (3, 20, 20)
+    assert image.dtype == torch.float32
+    assert label.dtype == torch.int64
+    assert torch.equal(image[0], image[2])
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    def epoch(seed, number):
+        loader = Digits(seed=0).train_dataloader()
+        loader.sampler.seed = seed
+        loader.sampler.set_epoch(number)
+        return labels(loader)
+
+    assert epoch(0, 3) == epoch(0, 3)
+    assert epoch(0, 3) != epoch(0, 4)
+    assert epoch(0, 3) != epoch(1, 3)
+
+
+def test_calibration_images_are_fixed_training_images():
+    data = Digits(batch_size=50)
+    first, again = list(data.calibration_batches()), list(data.calibration_batches())
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    train = {image.numpy().tobytes() for image, _ in (data.splits.train[i] for i in range(len(data.splits.train)))}
+    assert {image.numpy().tobytes() for batch in first for image in batch} == train
+
+
+@pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")  # timm leaves closing to Python
+def test_folder_of_images(image_folder):
+    data = TimmData(root=str(image_folder), input_size=(3, 24, 24), batch_size=4, workers=0)
+    images, _ = next(iter(data.train_dataloader()))
+    assert images.shape == (4, 3, 24, 24)
+    assert sorted(labels(data.val_dataloader())) == [0] * 4 + [1] * 4 + [2] * 4
+    assert labels(data.test_dataloader()) == labels(data.val_dataloader())
+    grey = TimmData(root=str(image_folder), input_size=(1, 24, 24), mean=[0.5], std=[0.5], batch_size=4, workers=0)
+    assert next(iter(grey.val_dataloader()))[0].shape == (4, 1, 24, 24)
+
+
+def test_validation_images_are_cut_off_the_training_split(fashion_files):
+    data = TimmData("torch/fashion_mnist", str(fashion_files), val_split=None, test_split="test", val_fraction=0.25,
+                    input_size=(1, 32, 32), mean=[0.5], std=[0.5], eval_transform={"crop_pct": 1.0}, batch_size=8,
+                    workers=0, train_transform={"color_jitter": None})  # fmt: skip
+    splits = data.splits
+    assert sorted(splits.train.indices + splits.val.indices) == list(range(32))
+    assert splits.calibration.indices == splits.train.indices
+    assert len(splits.val) == 8
+    assert len(splits.test) == 32
+    assert torch.equal(splits.val[0][0], splits.val[0][0])
+    coloured = TimmData("torch/fashion_mnist", str(fashion_files), val_split="test", batch_size=8, workers=0)
+    assert next(iter(coloured.val_dataloader()))[0].shape == (8, 3, 224, 224)
+
+
+def test_missing_data_says_where_and_how(tmp_path):
+    with pytest.raises(TrainingError, match=r"no data in .*nowhere: no such folder; say where it is \(--data.root\)"):
+        TimmData(root=str(tmp_path / "nowhere")).setup("fit")
+    with pytest.raises(TrainingError, match=r"can't read split 'train' of torch/.* in .*: Dataset not found"):
+        TimmData("torch/fashion_mnist", str(tmp_path)).setup("fit")
+    with pytest.raises(TrainingError, match=r"can't read split 'train' of the image folder"):
+        TimmData(root=str(tmp_path)).setup("fit")
+
+
+def test_truncated_data_is_named(fashion_files):
+    raw = fashion_files / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
+    raw.write_bytes(gzip.compress(raw.read_bytes())[:100])
+    with pytest.raises(TrainingError, match="can't read split 'train' of torch/fashion_mnist"):
+        TimmData("torch/fashion_mnist", str(fashion_files)).setup("fit")
+
+
+def test_unknown_transform_is_named(image_folder):
+    data = TimmData(root=str(image_folder), train_transform={"hfip": 0.5})
+    with pytest.raises(TrainingError, match=r"train_transform .*hfip.*see timm.data.create_transform"):
+        data.setup("fit")
+
+
+def test_fewer_images_than_a_batch():
+    with pytest.raises(TrainingError, match=r"1257 training images don't fill a batch of 2000; lower --data"):
+        Digits(batch_size=2000).setup("fit")
+
+
+def test_ranks_share_the_images(monkeypatch):
+    everything = Digits(batch_size=16)
+    shares = []
+    for rank in range(2):
+        data = Digits(batch_size=16)
+        monkeypatch.setattr(data, "_ranks", lambda rank=rank: (2, rank))
+        shares.append(list(data.calibration_batches()))
+    together = {row.numpy().tobytes() for share in shares for batch in share for row in batch}
+    alone = {row.numpy().tobytes() for batch in everything.calibration_batches() for row in batch}
+    assert together == alone
+    assert isinstance(everything.splits.train.dataset, TensorDataset)

@@ -1,0 +1,166 @@
+"""A training step against slow references made of extracted, plain models."""
+
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader, TensorDataset
+
+from elastic.errors import TrainingError
+from trainers import Curriculum, Digits, InPlaceDistiller, OptimizerOptions, Phase, SupernetModule
+
+PLAIN = OptimizerOptions(momentum=0, weight_decay=0, clip_value=None)
+
+
+class Watch(Callback):
+    """Keeps what one step starts from, and its gradients."""
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        images, labels = batch
+        self.batch = images.clone(), labels.clone()
+        self.archs = list(module.step_archs())
+        self.inputs, self.subnets = [], []
+        for arch in self.archs:
+            with module.supernet.active(arch):
+                self.inputs.append(module.supernet.resize(images).clone())
+            self.subnets.append(module.supernet.extract(arch).train())
+        self.before = copy.deepcopy(module.supernet.model.state_dict())
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        self.gradients = {name: p.grad.clone() for name, p in module.supernet.model.named_parameters()}
+
+
+class SmallestOnly:
+    """A sampler under which most weights are never used."""
+
+    subnets_per_step = 2
+
+    def sample(self, space, seed, step, k):
+        return space.smallest
+
+
+def one_step(module, data=None, **options):
+    watch = Watch()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[watch],
+        **options,
+    )
+    if data is None:
+        trainer.fit(module, datamodule=Digits(batch_size=8))
+    else:
+        trainer.fit(module, data, data)
+    return watch
+
+
+def slow_gradients(watch, distiller):
+    """The sum over the step's subnets, each trained as the plain model that it is, put back index by index."""
+    total = {name: torch.zeros_like(tensor) for name, tensor in watch.before.items() if name in watch.gradients}
+    labels, teacher = watch.batch[1], None
+    for subnet, images in zip(watch.subnets, watch.inputs, strict=True):
+        logits = subnet(images)
+        distiller.loss(logits, labels, teacher).backward()
+        teacher = logits.detach() if teacher is None else teacher
+        for name, parameter in subnet.named_parameters():
+            total[name][tuple(map(slice, parameter.shape))] += parameter.grad
+    return total
+
+
+def test_a_steps_gradient_is_the_sum_of_its_subnets(source):
+    module = SupernetModule(source, optimizer=PLAIN, seed=5)
+    watch = one_step(module)
+    assert len(set(watch.archs)) == 4
+    for name, slow in slow_gradients(watch, InPlaceDistiller()).items():
+        torch.testing.assert_close(watch.gradients[name], slow, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_step_is_one_update_with_the_summed_gradient(source):
+    module = SupernetModule(source, Curriculum([Phase(learning_rate=0.3)]), optimizer=PLAIN)
+    watch = one_step(module)
+    for name, parameter in module.supernet.model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), watch.before[name] - 0.3 * watch.gradients[name])
+
+
+def test_weights_that_no_subnet_used_count_as_zero_and_stay(source):
+    module = SupernetModule(source, optimizer=PLAIN, sampler=SmallestOnly())
+    watch = one_step(module)
+    smallest = dict(watch.subnets[0].named_parameters())
+    for name, parameter in module.supernet.model.named_parameters():
+        unused = torch.ones_like(parameter, dtype=torch.bool)
+        if name in smallest:
+            unused[tuple(map(slice, smallest[name].shape))] = False
+        assert not watch.gradients[name][unused].any(), name
+        assert torch.equal(parameter[unused], watch.before[name][unused]), name
+
+
+def test_gradients_are_clipped(source):
+    by_value = one_step(SupernetModule(source, optimizer=OptimizerOptions(clip_value=1e-3)))
+    assert max(gradient.abs().max() for gradient in by_value.gradients.values()) == pytest.approx(1e-3)
+    by_norm = one_step(SupernetModule(source, optimizer=OptimizerOptions(clip_value=None, clip_norm=0.5)))
+    norm = torch.stack([gradient.norm() for gradient in by_norm.gradients.values()]).norm()
+    assert norm == pytest.approx(0.5, rel=1e-3)
+
+
+def test_norms_and_biases_have_no_weight_decay(source):
+    model = source.build().model
+    decayed, exempt = {}, {}
+    for group in OptimizerOptions("adamw", weight_decay=0.1).build(model, 0.1).param_groups:
+        (decayed if group["weight_decay"] else exempt).update({id(p): p for p in group["params"]})
+    assert all(p.ndim > 1 for p in decayed.values())
+    assert all(p.ndim == 1 for p in exempt.values())
+    assert decayed.keys() | exempt.keys() == {id(p) for p in model.parameters()}
+
+
+def test_the_supernet_is_as_before_after_a_fit(source):
+    module = SupernetModule(source)
+    one_step(module)
+    assert module.supernet.arch == module.supernet.space.largest
+    module.supernet(torch.zeros(2, 1, 32, 32)).sum().backward()
+    gradients = torch.autograd.grad(
+        module.supernet(torch.zeros(2, 1, 32, 32)).sum(), list(module.supernet.parameters())
+    )
+    assert len(gradients) == len(list(module.supernet.parameters()))
+
+
+def test_validation_without_calibration_images_is_refused(source):
+    images = TensorDataset(torch.randn(8, 1, 32, 32), torch.zeros(8).long())
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    with pytest.raises(TrainingError, match=r"no calibration_batches\(\)"):
+        trainer.validate(SupernetModule(source), DataLoader(images, 4))
+
+
+def test_a_loss_that_is_not_finite_names_step_and_subnet(source):
+    module = SupernetModule(source)
+    with torch.no_grad():
+        module.supernet.model.fc.bias[3] = float("nan")
+    before = copy.deepcopy(module.supernet.model.state_dict())
+    largest = module.supernet.space.largest.id
+    with pytest.raises(
+        TrainingError, match=rf"step 0: the loss of subnet {largest} \(depth.*number 1 of .* 4\) is nan"
+    ):
+        one_step(module)
+    for name, parameter in module.supernet.model.named_parameters():
+        assert torch.equal(parameter, before[name]) or name == "fc.bias"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(4, 3, 32, 32), torch.zeros(4).long(), r"\(4, 3, 32, 32\); resnet18 takes \(N, 1, 32, 32\)"),
+        (torch.zeros(4, 1, 28, 28), torch.zeros(4).long(), r"\(4, 1, 28, 28\); resnet18 takes \(N, 1, 32, 32\)"),
+        (torch.zeros(4, 1, 32, 32), torch.zeros(4, 2).long(), r"4 images has labels torch.int64 \(4, 2\)"),
+        (torch.zeros(4, 1, 32, 32), torch.zeros(4), r"labels torch.float32 \(4,\); wanted int64 \(4,\)"),
+        (torch.zeros(4, 1, 32, 32), torch.full((4,), 10), r"label 10; resnet18 has 10 classes"),
+    ],
+)
+def test_wrong_batch(source, images, labels, message):
+    with pytest.raises(TrainingError, match=message):
+        one_step(SupernetModule(source), DataLoader(TensorDataset(images, labels), 4))
