@@ -170,7 +170,8 @@ class _Recorder(TorchDispatchMode):
             if tag is not None and isinstance(out, Tensor):
                 key = storage_of(out)
                 if key in self._index:
-                    self.buffers[self._index[key]].tags = (tag, ())
+                    made = self.buffers[self._index[key]]
+                    made.tags = (tag, ()) if tag else ((), *made.tags)  # a fixed weight (qk-norm) leaves others' sizes
 
         return leave
 
