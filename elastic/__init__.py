@@ -2,21 +2,52 @@
 
 from elastic.arch import Arch
 from elastic.batchnorm import recalibrate
+from elastic.building import SupernetSource
+from elastic.card import Card
 from elastic.elasticize import elasticize
+from elastic.errors import ElasticError
+from elastic.export import Exported, export, load_subnet
 from elastic.importance import importance
+from elastic.inspection import inspect
+from elastic.measure import Setting
+from elastic.profile import DeviceProfile
+from elastic.profiling import measure_profile
 from elastic.recipe import Recipe
+from elastic.recipes import registry
+from elastic.report import write_report
+from elastic.result import SearchResult
+from elastic.search import search
 from elastic.sizes import Derived, DimRule
 from elastic.space import SearchSpace
+from elastic.storage import load_supernet, save_supernet
 from elastic.supernet import Supernet
+
+register_recipe = registry.register
 
 __all__ = [
     "Arch",
+    "Card",
     "Derived",
+    "DeviceProfile",
     "DimRule",
+    "ElasticError",
+    "Exported",
     "Recipe",
+    "SearchResult",
     "SearchSpace",
+    "Setting",
     "Supernet",
+    "SupernetSource",
     "elasticize",
+    "export",
     "importance",
+    "inspect",
+    "load_subnet",
+    "load_supernet",
+    "measure_profile",
     "recalibrate",
+    "register_recipe",
+    "save_supernet",
+    "search",
+    "write_report",
 ]
