@@ -21,6 +21,9 @@ from elastic.errors import ExportError
 TOLERANCE = 1e-4
 """The largest difference allowed, relative to the largest output (both are float32)."""
 
+_BATCH = "batch"
+"""What the free axis is called in the file."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -61,7 +64,7 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], path: str | Path, any
     require_onnx()
     if any_batch and any(len(value) < 2 for value in inputs):
         raise ExportError("a free batch size needs an example batch of 2 or more: a size of 1 would become a constant")
-    dynamic = tuple({0: torch.export.Dim("batch", min=1)} for _ in inputs) if any_batch else None
+    dynamic = tuple({0: torch.export.Dim(_BATCH, min=1)} for _ in inputs) if any_batch else None
     try:
         with _quiet():
             program = torch.onnx.export(model, tuple(inputs), dynamo=True, dynamic_shapes=dynamic, verbose=False)
@@ -72,13 +75,16 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], path: str | Path, any
         raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
 
 
-def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu") -> Any:
+def open_onnx(
+    path: str | Path, threads: int | None = None, device: str = "cpu", batch_size: int | None = None
+) -> Any:
     """An onnxruntime session for a file.
 
     Args:
         path: the file.
         threads: threads within an operator; onnxruntime's choice by default.
         device: `"cpu"` or `"cuda"`.
+        batch_size: fix a free batch size to this, which lets onnxruntime optimise further.
 
     Raises:
         ExportError: onnxruntime is missing or lacks the device, or the file is broken.
@@ -95,6 +101,8 @@ def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu")
     options.inter_op_num_threads = 1
     if threads is not None:
         options.intra_op_num_threads = threads
+    if batch_size is not None:
+        options.add_free_dimension_override_by_name(_BATCH, batch_size)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NoSuchFile) as error:

@@ -146,12 +146,12 @@ def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: 
     batches = first_images(data.test_dataloader(), 1 << 30)
     images = resized(supernet, arch, [one for one, _ in batches])
     sized: list[Batch] = [(one, labels) for one, (_, labels) in zip(images, batches, strict=True)]
-    session = open_onnx(onnx, threads=1)
+    session, single = open_onnx(onnx, threads=1), open_onnx(onnx, threads=1, batch_size=1)
     hits = sum(int((run_onnx(session, [one]).argmax(1) == labels.numpy()).sum()) for one, labels in sized)
     count = sum(len(labels) for _, labels in sized)
     one = images[0][:1]
     with torch_threads(1):
-        runs = [prepare(subnet, [one], Setting()), lambda: run_onnx(session, [one])]
+        runs = [prepare(subnet, [one], Setting()), lambda: run_onnx(single, [one])]
         plain, exported = time_runs(runs, _SECONDS, tolerance=0.01)
     return Verified(plain.median_ms, exported.median_ms, accuracy(subnet, sized), 100.0 * hits / count)
 
@@ -200,7 +200,10 @@ def _steps(folder: Path, result: SearchResult) -> list[tuple[str, str]]:
     return [
         ("Everything on this page", f"elastic demo --out {folder}"),
         ("Train the supernet", f"elastic fit --config trainers/configs/digits.yaml --runs {folder} --name train"),
-        ("Measure the machine", f"elastic profile {run} --runtime {result.device['runtime']} --out {folder / 'profile.json'}"),
+        (
+            "Measure the machine",
+            f"elastic profile {run} --runtime {result.device['runtime']} --out {folder / 'profile.json'}",
+        ),
         (
             "Search within the budget",
             f"elastic search {run} --profile {folder / 'profile.json'} --budget latency_ms={limit:.3g}"

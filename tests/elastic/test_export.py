@@ -1,0 +1,189 @@
+"""Exported files compute what the model computes, and a failed export changes nothing."""
+
+import json
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from small import mobilenet, randomise, vit
+from test_storage import SOURCE, contents, full_disk
+from torch import nn
+
+from elastic.card import Card
+from elastic.errors import CheckpointError, ExportError
+from elastic.export import export, load_subnet, measure_costs
+from elastic.onnx_files import TOLERANCE, compare_onnx, open_onnx, run_onnx, write_onnx
+
+
+def images(supernet, arch, n=3, seed=1):
+    return torch.randn(n, *supernet.input_shape(arch), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A ViT subnet in both formats, with what it was made from."""
+    supernet = SOURCE.build()
+    randomise(supernet.model)
+    arch = supernet.space.sample(4)
+    subnet = supernet.extract(arch)
+    card = Card("Small", {"accuracy": 91.25}, data="digits", license="Apache-2.0", text="Cut out for a test.")
+    folder = tmp_path_factory.mktemp("exported")
+    written = export(subnet, folder, ["safetensors", "onnx"], images(supernet, arch), arch, SOURCE, card)
+    return supernet, arch, subnet, written
+
+
+@pytest.mark.parametrize("family", [vit, mobilenet])
+def test_onnx_computes_what_torch_computes_at_any_batch_size(family, tmp_path):
+    supernet = family()
+    arch = supernet.space.sample(2)
+    subnet = supernet.extract(arch)
+    written = export(subnet, tmp_path, ["onnx"], images(supernet, arch, n=2))
+    session = open_onnx(tmp_path / "model.onnx", threads=1)
+    for n in (1, 2, 5):
+        batch = images(supernet, arch, n, seed=n)
+        with supernet.active(arch), torch.no_grad():
+            wanted = supernet(batch).numpy()
+        given = run_onnx(session, [batch])
+        assert np.abs(given - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+    assert 0 <= written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
+
+
+def test_a_fixed_batch_size_changes_no_output(exported):
+    supernet, arch, _, written = exported
+    batch = images(supernet, arch, 1)
+    outputs = [run_onnx(open_onnx(written.folder / "model.onnx", batch_size=size), [batch]) for size in (None, 1)]
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
+
+
+def test_the_folder_gives_the_subnet_back_bit_for_bit(exported):
+    supernet, arch, subnet, written = exported
+    loaded, config = load_subnet(written.folder)
+    batch = images(supernet, arch)
+    with torch.no_grad():
+        assert torch.equal(loaded(batch), subnet.eval()(batch))
+    assert type(loaded) is type(subnet)
+    assert config["arch"] == dict(arch)
+    assert config["figures"]["params"] == supernet.params([arch])[0]
+    assert config["figures"]["macs"] == supernet.macs([arch])[0]
+    assert config["input_size"] == list(supernet.input_shape(arch))
+
+
+def test_the_card_says_what_was_measured(exported):
+    card = (exported[3].folder / "README.md").read_text()
+    for text in ("# Small", "91.25 %", "Cut out for a test.", "Apache-2.0", exported[1].id, "model.onnx", "digits"):
+        assert text in card
+
+
+def test_costs_are_those_of_the_supernets_formulas():
+    supernet = mobilenet()
+    arch = supernet.space.sample(1)
+    costs = measure_costs(supernet.extract(arch).eval(), images(supernet, arch, 1))
+    assert costs == {"params": supernet.params([arch])[0], "macs": supernet.macs([arch])[0]}
+
+
+def test_exporting_leaves_the_subnet_as_it_was(tmp_path):
+    supernet = mobilenet()
+    arch = supernet.space.smallest
+    subnet = supernet.extract(arch).train()
+    before = {name: value.clone() for name, value in subnet.state_dict().items()}
+    export(subnet, tmp_path, example=images(supernet, arch))
+    assert subnet.training
+    assert all(torch.equal(value, before[name]) for name, value in subnet.state_dict().items())
+
+
+def test_without_an_example_the_models_own_input_size_is_taken(tmp_path):
+    supernet = vit()
+    arch = supernet.space.variant({"resolution": 24})
+    export(supernet.extract(arch), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["input_size"] == [3, 24, 24]
+
+
+@pytest.mark.parametrize("broken", ["storage.save_file", "export.write_onnx", "export.write_card"])
+def test_a_full_disk_leaves_the_former_export_whole(exported, monkeypatch, broken):
+    supernet, arch, subnet, written = exported
+    before = contents(written.folder)
+    module, name = broken.split(".")
+    monkeypatch.setattr(import_module(f"elastic.{module}"), name, full_disk)
+    with pytest.raises(OSError, match="No space"):
+        export(subnet, written.folder, ["safetensors", "onnx"], images(supernet, arch))
+    assert contents(written.folder) == before
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gif", "no format 'gif'; choose of safetensors, onnx"),
+        ("openvino", "doesn't write 'openvino' yet; export 'onnx'"),
+        ("executorch", "doesn't write 'executorch' yet; give the extracted model to torch.export"),
+    ],
+)
+def test_a_format_that_is_not_there_is_refused(tmp_path, name, message):
+    with pytest.raises(ExportError, match=message):
+        export(nn.Linear(2, 2), tmp_path / "out", [name], torch.zeros(2, 2))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_named_with_the_cure(monkeypatch, tmp_path):
+    monkeypatch.setattr("elastic.onnx_files.find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"onnxruntime; install with: pip install 'elastic-supernets\[onnx\]'"):
+        write_onnx(nn.Linear(2, 2), [torch.zeros(2, 2)], tmp_path / "a.onnx")
+
+
+def test_a_file_that_computes_something_else_is_refused(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    batch = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    write_onnx(model, [batch], tmp_path / "a.onnx")
+    compare_onnx(model, tmp_path / "a.onnx", [batch])
+    with torch.no_grad():
+        model[0].bias.add_(1.0)
+    with pytest.raises(ExportError, match="computes something else than the model"):
+        compare_onnx(model, tmp_path / "a.onnx", [batch])
+
+
+def test_a_model_that_cannot_be_exported_is_refused(tmp_path):
+    class Unruly(nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum() > 0 else x  # depends on the data
+
+    with pytest.raises(ExportError, match="PyTorch can't write Unruly as ONNX"):
+        write_onnx(Unruly(), [torch.ones(2, 2)], tmp_path / "a.onnx")
+
+
+def test_a_single_example_cannot_free_the_batch_size(tmp_path):
+    with pytest.raises(ExportError, match="an example batch of 2 or more"):
+        write_onnx(nn.Linear(2, 2), [torch.zeros(1, 2)], tmp_path / "a.onnx")
+
+
+def test_a_model_without_an_input_size_needs_an_example(tmp_path):
+    with pytest.raises(ExportError, match="pass example="):
+        export(nn.Linear(2, 2), tmp_path)
+
+
+def test_a_broken_onnx_file_is_refused(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"soup")
+    with pytest.raises(ExportError, match="isn't a readable ONNX file"):
+        open_onnx(tmp_path / "a.onnx")
+
+
+def test_a_folder_that_cannot_be_rebuilt_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="doesn't exist; wanted an exported subnet"):
+        load_subnet(tmp_path)
+    export(nn.Linear(2, 2), tmp_path, example=torch.zeros(2, 2))
+    with pytest.raises(CheckpointError, match="doesn't say source and arch"):
+        load_subnet(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="isn't an exported subnet"):
+        load_subnet(tmp_path)
+
+
+def test_truncated_weights_are_refused(exported, tmp_path):
+    supernet, arch, subnet, _ = exported
+    export(subnet, tmp_path, example=images(supernet, arch), arch=arch, source=SOURCE)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_subnet(tmp_path)

@@ -1,0 +1,101 @@
+"""The report: one page, whole, that needs nothing else."""
+
+import re
+
+import pytest
+from small import mobilenet, vit
+
+from elastic.drawing import draw_subnet
+from elastic.errors import ArchError
+from elastic.report import Report, draw_front, read_curves, write_report
+from elastic.search import search
+from elastic.words import short, spell_bytes, spell_count, spell_figure, spell_name
+
+
+@pytest.fixture(scope="module")
+def result():
+    supernet = mobilenet()
+    found = search(
+        supernet,
+        minimize=["macs"],
+        subject_to={"macs": 1e6},
+        evaluate=lambda arch: {"accuracy": float(int(arch.id, 16) % 100)},
+        population=8,
+        generations=2,
+    )
+    return supernet, found
+
+
+def test_the_page_is_whole_and_self_contained(result, tmp_path):
+    supernet, found = result
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,step,train/loss,val/largest/accuracy\n0,1,2.5,\n0,2,2.0,\n0,2,,0.5\n")
+    report = Report("A <title>", supernet, found, {"accuracy": "9 %"}, [("do", "elastic demo")], read_curves(log))
+    page = write_report(report, tmp_path / "report.html").read_text("utf-8")
+    outside = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)=["'](?!data:)""", outside)
+    assert "A &lt;title&gt;" in outside
+    assert "$" not in outside
+    for one in found.front:
+        assert one.arch.id in page
+    for text in ("Training", "elastic demo", "9 %", found.best.arch.id):
+        assert text in outside
+
+
+def test_curves_have_gaps_and_no_epochs(tmp_path):
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,step,loss,accuracy\n0,9,2.5,\n0,18,,0.25\n1,19,2.0,\n")
+    assert read_curves(log) == {"loss": ([9, 19], [2.5, 2.0]), "accuracy": ([18], [0.25])}
+
+
+def test_the_front_shows_every_candidate_once_with_its_arch(result):
+    _, found = result
+    traces = {trace.name: trace for trace in draw_front(found).data}
+    shown = {text for name in ("evaluated", "Pareto front", "chosen") for text in traces[name].text}
+    assert len(shown) == len(found.candidates)
+    assert traces["chosen"].x == (found.best.figures["macs"],)
+    for kind in {name.split(".")[0] for name in found.best.arch}:
+        assert f"{kind}: " in traces["chosen"].text[0]
+
+
+@pytest.mark.parametrize("family", [vit, mobilenet])
+def test_the_drawing_has_every_block_and_hatches_those_left_out(family):
+    supernet = family()
+    blocks = len(supernet.layout.gates)
+    largest, smallest = (draw_subnet(supernet, arch) for arch in (supernet.space.largest, supernet.space.smallest))
+    assert largest.count('class="block"') == blocks
+    assert smallest.count('class="block') - smallest.count('class="blocks"') == blocks
+    left_out = sum(
+        supernet.space.largest[dim.name] - supernet.space.smallest[dim.name]
+        for dim in supernet.space.dims
+        if dim.kind == "depth"
+    )
+    assert smallest.count("left out") == left_out > 0
+
+
+def test_the_drawing_has_every_dim_of_the_arch():
+    supernet = mobilenet()
+    arch = supernet.space.sample(5)
+    assert draw_subnet(supernet, arch).count('class="meter"') == len(arch)
+    with pytest.raises(ArchError):
+        draw_subnet(supernet, {"no": 1})
+
+
+@pytest.mark.parametrize(
+    ("spelled", "text"),
+    [
+        (short(1234567), "1.23M"),
+        (short(12), "12"),
+        (spell_bytes(1536), "1.5 KiB"),
+        (spell_count(22113), "22,113"),
+        (spell_count(22 * 10**18), "2.2e+19"),
+        (spell_count(10**400), "1.0e+400"),
+        (spell_figure("latency_ms", 1.234), "1.23 ms"),
+        (spell_figure("accuracy", 97.5), "97.50 %"),
+        (spell_figure("memory_bytes", 2**20), "1 MiB"),
+        (spell_name("macs"), "MACs"),
+        (spell_name("memory_bytes"), "memory"),
+    ],
+)
+def test_figures_are_spelled_for_people(spelled, text):
+    assert spelled == text

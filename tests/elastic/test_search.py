@@ -1,0 +1,234 @@
+"""Search: within the budget always, the same for the same seed, better than chance, and no endless loops."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import mobilenet, vit
+from test_profile import synthetic
+
+from elastic.budget import Budget, CostModel, neighbour_rows
+from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
+from elastic.evaluation import MeasuredAccuracy, accuracy
+from elastic.result import SearchResult, undominated
+from elastic.sampling import spread_rows
+from elastic.search import search
+
+VIT, MOBILENET = vit(), mobilenet()
+
+
+def score(arch):
+    """A synthetic accuracy: it grows with some dims only, so that size alone doesn't win."""
+    return {"accuracy": sum(value if name.startswith("mid") else -value for name, value in arch.items())}
+
+
+def find(supernet=MOBILENET, **options):
+    return search(supernet, minimize=["macs"], evaluate=score, **{"population": 12, "generations": 4, **options})
+
+
+@settings(max_examples=10)
+@given(share=st.floats(0.0, 1.0), seed=st.integers(0, 1000))
+def test_every_candidate_meets_the_budget(share, seed):
+    low, high = MOBILENET.macs([MOBILENET.space.smallest, MOBILENET.space.largest])
+    limit = float(low + share * (high - low))
+    result = find(subject_to={"macs": limit}, seed=seed, generations=2)
+    assert result.candidates
+    for one in result.candidates:
+        assert one.figures["macs"] <= limit
+        assert one.figures["macs"] == MOBILENET.macs([one.arch])[0]
+        assert one.figures["memory_bytes"] == MOBILENET.memory([one.arch])[0]
+
+
+def test_several_budgets_hold_at_once():
+    middle = MOBILENET.space.sample(0, 50)
+    limits = {
+        "macs": float(np.median(MOBILENET.macs(middle))),
+        "params": float(np.median(MOBILENET.params(middle))),
+        "memory_bytes": float(np.median(MOBILENET.memory(middle))),
+    }
+    for one in find(subject_to=limits).candidates:
+        assert all(one.figures[name] <= limit for name, limit in limits.items())
+
+
+def test_latency_comes_from_the_profile():
+    profile = synthetic(VIT)
+    limit = float(np.median(profile.measured_ms))
+    result = search(VIT, subject_to={"latency_ms": limit}, evaluate=score, profile=profile, population=6, generations=2)
+    for one in result.candidates:
+        assert one.figures["latency_ms"] == profile.latency_ms(VIT, [one.arch])[0] <= limit
+    assert result.device["processor"] == "none"
+
+
+def test_the_result_is_a_function_of_the_seed():
+    assert find(seed=3) == find(seed=3)
+    assert find(seed=3) != find(seed=4)
+
+
+def test_no_subnet_is_evaluated_twice():
+    result = find(population=16, generations=6)
+    archs = [one.arch for one in result.candidates]
+    assert len(archs) == len(set(archs)) == 96
+
+
+def test_better_than_random_search():
+    limit = float(np.quantile(MOBILENET.macs(MOBILENET.space.sample(9, 500)), 0.5))
+    budget = Budget(CostModel(MOBILENET), {"macs": limit})
+    for seed in range(3):
+        found = find(subject_to={"macs": limit}, population=16, generations=8, seed=seed)
+        rows = spread_rows(MOBILENET.space, seed + 100, 4096)
+        archs = MOBILENET.space.decode(rows[budget.fits(rows)][:128])
+        assert found.best.figures["accuracy"] > max(score(arch)["accuracy"] for arch in archs)
+
+
+def test_a_small_space_is_searched_through():
+    supernet = vit(choices={"embed": None, "heads": None, "hidden": None})
+    result = find(supernet, population=50, generations=5)
+    assert {one.arch for one in result.candidates} == set(supernet.space.sample(0, 1000))
+
+
+def test_a_budget_that_one_subnet_meets_finds_it():
+    smallest = MOBILENET.space.smallest
+    result = find(subject_to={"macs": int(MOBILENET.macs([smallest])[0])})
+    assert [one.arch for one in result.candidates] == [smallest]
+
+
+def test_objectives_may_be_costs_alone():
+    result = search(MOBILENET, maximize=["params"], minimize=["macs"], population=12, generations=4)
+    assert result.best.figures["params"] == max(one.figures["params"] for one in result.candidates)
+
+
+# --- the front ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_the_front_is_what_no_other_dominates(points):
+    goals = np.array(points, float)
+    slow = [
+        not any((other <= one).all() and (other < one).any() for other in goals)
+        for one in goals
+    ]
+    assert undominated(goals).tolist() == slow
+
+
+def test_the_front_is_ordered_and_holds_the_best():
+    result = find()
+    front = result.front
+    assert result.best in front
+    assert [one.figures["macs"] for one in front] == sorted(one.figures["macs"] for one in front)
+    assert [one.figures["accuracy"] for one in front] == sorted(one.figures["accuracy"] for one in front)
+
+
+def test_a_result_survives_its_file(tmp_path):
+    result = find()
+    assert SearchResult.load(result.save(tmp_path / "s.json")) == result
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-40], "isn't a search result"),
+        (lambda text: "{}", "its kind is None"),
+        (lambda text: text.replace('"figures"', '"numbers"'), "broken search result"),
+    ],
+)
+def test_a_broken_result_is_refused(tmp_path, change, message):
+    path = find(generations=1).save(tmp_path / "s.json")
+    path.write_text(change(path.read_text()))
+    with pytest.raises(CheckpointError, match=message):
+        SearchResult.load(path)
+
+
+# --- budgets ------------------------------------------------------------------------------------------------
+
+
+def test_an_impossible_budget_is_refused_before_anything_is_evaluated():
+    least = int(MOBILENET.macs([MOBILENET.space.smallest])[0])
+
+    def never(arch):
+        raise AssertionError("evaluated")
+
+    with pytest.raises(BudgetError, match=rf"no subnet has macs ≤ .* nearest feasible figure is macs = {least:g}"):
+        search(MOBILENET, minimize=["macs"], subject_to={"macs": least - 1}, evaluate=never)
+
+
+def test_two_budgets_that_exclude_each_other_are_refused():
+    low, high = (int(MOBILENET.params([arch])[0]) for arch in (MOBILENET.space.smallest, MOBILENET.space.largest))
+    with pytest.raises(BudgetError, match=r"params = .* and macs = "):
+        find(subject_to={"params": high, "macs": 1.0})
+    assert low < high
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"latency": 8.0}, "no cost is called 'latency'"),
+        ({"latency_ms": 8.0}, "needs a device profile"),
+        ({"macs": 0}, "must be a number above 0, got 0"),
+        ({"macs": float("nan")}, "must be a number above 0"),
+        ({"macs": "8"}, "must be a number above 0, got '8'"),
+    ],
+)
+def test_a_wrong_budget_is_refused(limits, message):
+    with pytest.raises(BudgetError, match=message):
+        find(subject_to=limits)
+
+
+def test_wrong_objectives_are_refused():
+    with pytest.raises(BudgetError, match=r"accuracy isn.t a cost .* pass evaluate="):
+        search(MOBILENET, minimize=["macs"])
+    with pytest.raises(BudgetError, match="minimising latency_ms needs a device profile"):
+        search(MOBILENET, evaluate=score)
+    with pytest.raises(BudgetError, match="nothing to search for"):
+        search(MOBILENET, maximize=[], minimize=[])
+    with pytest.raises(BudgetError, match="without the objective 'robustness'"):
+        search(MOBILENET, maximize=["robustness"], minimize=["macs"], evaluate=score)
+    with pytest.raises(BudgetError, match="population"):
+        find(population=0)
+
+
+def test_another_supernets_profile_is_refused():
+    with pytest.raises(ProfileError):
+        search(MOBILENET, evaluate=score, profile=synthetic(VIT))
+
+
+def test_neighbours_differ_in_one_dim_and_are_all_there():
+    counts = [len(dim.choices) for dim in VIT.space.dims]
+    row = VIT.space.sample_rows(0, 1)
+    around = neighbour_rows(row, counts)
+    assert len(around) == sum(counts) - len(counts)
+    assert ((around != row).sum(axis=1) == 1).all()
+    assert len(np.unique(around, axis=0)) == len(around)
+
+
+def test_spread_rows_are_archs_and_reach_further_than_uniform_ones():
+    rows = spread_rows(MOBILENET.space, 0, 500)
+    assert (MOBILENET.space.canonical(rows) == rows).all()
+    uniform = MOBILENET.macs(MOBILENET.space.sample_rows(0, 500))
+    assert MOBILENET.macs(rows).std() > 1.2 * uniform.std()
+
+
+# --- measured accuracy --------------------------------------------------------------------------------------
+
+
+def test_measured_accuracy_is_that_of_the_extracted_recalibrated_subnet():
+    import torch
+
+    import elastic.batchnorm
+
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(8, 3, 32, 32, generator=generator), torch.arange(8) % 5) for _ in range(2)]
+    calibration = [torch.randn(16, 3, 32, 32, generator=generator) for _ in range(2)]
+    supernet = mobilenet()
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    evaluate = MeasuredAccuracy(supernet, batches, calibration)
+    arch = supernet.space.variant({"resolution": 24, "depth.1": 2})
+    subnet = supernet.extract(arch)
+    with supernet.active(arch):
+        elastic.batchnorm.recalibrate(subnet, [supernet.resize(images) for images in calibration])
+        right = sum((subnet.eval()(supernet.resize(x)).argmax(1) == y).sum().item() for x, y in batches)
+    assert evaluate(arch) == {"accuracy": 100 * right / 16}
+    assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
+    with pytest.raises(ValueError, match="no images"):
+        accuracy(subnet, [])
+    with pytest.raises(ArchError):
+        evaluate(elastic.Arch({"no": 1}))

@@ -1,0 +1,145 @@
+"""Files are written whole or not at all, and loaded strictly or not at all."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from small import randomise
+
+from elastic.building import SupernetSource
+from elastic.errors import CheckpointError, RecipeError
+from elastic.storage import (
+    digest_supernet,
+    load_source,
+    load_supernet,
+    load_weights,
+    save_supernet,
+    staged,
+    write_json,
+    write_text,
+)
+
+SOURCE = SupernetSource(
+    "vit_tiny_patch16_224",
+    {"num_classes": 5, "img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3},
+    options={"resolutions": [16, 32]},
+)
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    supernet = SOURCE.build()
+    randomise(supernet.model)
+    return save_supernet(supernet, SOURCE, tmp_path / "net")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_a_supernet_survives_its_folder(folder):
+    first, second = load_supernet(folder), load_supernet(folder)
+    assert load_source(folder) == SOURCE
+    assert digest_supernet(first) == digest_supernet(SOURCE.build())
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    arch = first.space.sample(1)
+    with first.active(arch), second.active(arch), torch.no_grad():
+        assert torch.equal(first(images), second(images))
+
+
+def test_the_digest_is_of_dims_and_shapes_not_of_weights():
+    one, other = SOURCE.build(), SOURCE.build()
+    randomise(other.model, seed=5)
+    assert digest_supernet(one) == digest_supernet(other)
+    narrower = SupernetSource.from_dict({**SOURCE.to_dict(), "choices": {"embed": None}}).build()
+    assert digest_supernet(one) != digest_supernet(narrower)
+
+
+def test_a_stored_source_downloads_nothing(tmp_path):
+    pretrained = SupernetSource(SOURCE.model, {**SOURCE.model_args, "pretrained": True}, options=SOURCE.options)
+    save_supernet(SOURCE.build(), pretrained, tmp_path)
+    assert load_source(tmp_path) == SOURCE
+
+
+@pytest.mark.parametrize("broken", ["save_file", "sha256", "write_json"])
+def test_a_full_disk_leaves_the_former_supernet_whole(folder, monkeypatch, broken):
+    before = contents(folder)
+    supernet = load_supernet(folder)
+    randomise(supernet.model, seed=9)
+    monkeypatch.setattr(f"elastic.storage.{broken}", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_supernet(supernet, SOURCE, folder)
+    assert contents(folder) == before
+
+
+def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
+    path = write_text(tmp_path / "a.txt", "before")
+
+    def interrupted():
+        with staged(tmp_path) as stage:
+            (stage / "a.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_other_files_stay_and_modes_are_ordinary(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    path = write_json(tmp_path / "a.json", {"a": 1})
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert path.stat().st_mode & 0o777 == (tmp_path / "mine.txt").stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("supernet.safetensors", lambda b: b[: len(b) // 2], "can't be read as safetensors"),
+        ("supernet.safetensors", lambda b: b[:-4] + b"\0\1\2\3", "isn't the file that was saved"),
+        ("supernet.safetensors", lambda b: b"soup", "can't be read as safetensors"),
+        ("supernet.json", lambda b: b[:50], "truncated"),
+        ("supernet.json", lambda b: b"{}", "it lacks"),
+        ("supernet.json", lambda b: b.replace(b'"model"', b'"dish"'), "a supernet's source has"),
+        ("supernet.json", lambda b: b.replace(b"48", b"24"), "holds another model's weights|tuple|is \\("),
+    ],
+)
+def test_a_broken_folder_is_refused(folder, file, change, message):
+    path = folder / file
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(CheckpointError, match=message):
+        load_supernet(folder)
+
+
+def test_a_folder_without_a_supernet_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"supernet\.json doesn't exist; wanted a supernet's description"):
+        load_supernet(tmp_path)
+
+
+def test_another_choice_of_dims_is_refused(folder):
+    described = json.loads((folder / "supernet.json").read_text())
+    described["source"]["choices"] = {"embed": None}
+    write_json(folder / "supernet.json", described)
+    with pytest.raises(CheckpointError, match="the recipe offers other dims"):
+        load_supernet(folder)
+
+
+def test_weights_that_do_not_fit_leave_the_model_alone(folder):
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.clone()
+    with pytest.raises(CheckpointError, match="holds another model's weights: it lacks"):
+        load_weights(model, folder / "supernet.safetensors")
+    assert torch.equal(model.weight, before)
+
+
+def test_an_unknown_model_is_refused_with_names_that_are_near():
+    with pytest.raises(RecipeError, match=r"timm has no model 'resnet19'; similar names: .*"):
+        SupernetSource("resnet19").build()
