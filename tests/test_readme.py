@@ -1,7 +1,7 @@
 """README.md is executed, block by block and in its order, as a reader would who pastes it all.
 
 Fences marked ``bash`` run command by command, fences marked ``python`` in one shared namespace, all of them
-in one empty directory. A fence straight below the line ``<!-- not run -->`` is left out.
+in one directory that has `trainers` and nothing else. A fence straight below the line ``<!-- not run -->`` is left out.
 """
 
 import os
@@ -68,6 +68,7 @@ def run_bash(block: Block, directory: Path) -> None:
 
 def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trainers").symlink_to(README.parent / "trainers")  # the YAML files, as in a clone
     namespace = {"__name__": "__main__"}
     for block in blocks(README.read_text("utf-8")) if README.exists() else ():
         if block.language == "bash":
