@@ -56,8 +56,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
 def _usage(config: Mapping[str, Any]) -> list[str]:
     lines = [""]
     if "model.safetensors" in config["files"] and config["source"] and config["arch"]:
-        lines += ["```python", "from elastic.export import load_subnet", ""]
-        lines += ['model, config = load_subnet(".")', "```", ""]
+        lines += ["```python", "import elastic", "", 'model, config = elastic.load_subnet(".")', "```", ""]
     if "model.onnx" in config["files"]:
         lines += ["```python", "import onnxruntime", "", 'session = onnxruntime.InferenceSession("model.onnx")']
         lines += ["logits = session.run(None, {session.get_inputs()[0].name: images})[0]  # float32 images", "```", ""]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich import get_console
-from rich.table import Table
+from rich.table import Column, Table
 
 from elastic.arch import Arch
 from elastic.building import SupernetSource
@@ -188,7 +188,7 @@ def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
 
 def export_table(written: Exported) -> Table:
     """The files of an export."""
-    table = Table("file", "checked")
+    table = Table(Column("file", overflow="fold"), "checked")
     for name, facts in written.files.items():
         difference = facts.get("difference")
         checked = "strict on loading"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import get_console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import nn
 
 from elastic.arch import Arch
@@ -125,7 +125,7 @@ def demo(
     write_json(folder / "verified.json", vars(verified))
     get_console().print(export_table(written))
 
-    report = describe(supernet, profile, result, evaluate, verified, folder)
+    report = describe(supernet, profile, result, evaluate, verified, folder, config)
     write_report(report, folder / "report.html")
     _say(f"Done in {time.perf_counter() - began:.0f} s")
     get_console().print(_outcome(chosen, verified, written), _where(folder))
@@ -163,6 +163,7 @@ def describe(
     evaluate: MeasuredAccuracy,
     verified: Verified,
     folder: Path,
+    config: str,
 ) -> Report:
     """The report's content."""
     space, best = supernet.space, result.best
@@ -187,7 +188,7 @@ def describe(
             "MACs": short(best.figures["macs"]),
             "subnets to choose from": spell_count(space.size),
         },
-        steps=_steps(folder, result),
+        steps=_steps(folder, config, result),
         curves={} if not logs else read_curves(logs[-1]),
         marks=marks,
         notes=f"Latency on {where}: predicted from {len(profile.subnets)} measured subnets. Accuracy in the figure is "
@@ -195,11 +196,11 @@ def describe(
     )
 
 
-def _steps(folder: Path, result: SearchResult) -> list[tuple[str, str]]:
+def _steps(folder: Path, config: str, result: SearchResult) -> list[tuple[str, str]]:
     run, limit = folder / "train", result.subject_to["latency_ms"]
     return [
         ("Everything on this page", f"elastic demo --out {folder}"),
-        ("Train the supernet", f"elastic fit --config trainers/configs/digits.yaml --runs {folder} --name train"),
+        ("Train the supernet", f"elastic fit --config {config} --runs {folder} --name train"),
         (
             "Measure the machine",
             f"elastic profile {run} --runtime {result.device['runtime']} --out {folder / 'profile.json'}",
@@ -232,7 +233,7 @@ def _outcome(chosen: Candidate, verified: Verified, written: Exported) -> Table:
 
 
 def _where(folder: Path) -> Table:
-    table = Table("what", "where")
+    table = Table("what", Column("where", overflow="fold"))
     for what, name in (
         ("report: open it in a browser", "report.html"),
         ("ONNX", "subnet/model.onnx"),

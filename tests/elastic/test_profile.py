@@ -20,7 +20,7 @@ def synthetic(supernet, n=40):
     archs = choose_archs(supernet, n, seed=0)
     times = 0.2 + supernet.macs(archs) * 1e-6
     subnets = tuple(SubnetTiming(arch, Timing(float(ms), 0.01, 20)) for arch, ms in zip(archs, times, strict=True))
-    return DeviceProfile(Setting(), {"processor": "none"}, digest_supernet(supernet), subnets)
+    return DeviceProfile(Setting(), {"processor": "none", "cores": 1}, digest_supernet(supernet), subnets)
 
 
 @pytest.mark.parametrize("family", [vit, mobilenet])

@@ -1,0 +1,150 @@
+"""The light verbs, end to end in a folder, and what users can type wrong."""
+
+import json
+
+import pytest
+from small import randomise
+from test_profile import synthetic
+from test_storage import SOURCE
+
+from elastic.commands import (
+    COMMANDS,
+    choose_arch,
+    export,
+    inspect,
+    parse_budget,
+    profile,
+    profile_table,
+    result_table,
+)
+from elastic.errors import ArchError, BudgetError, CheckpointError, ExportError, ProfileError, RecipeError
+from elastic.export import export as export_subnet
+from elastic.export import load_subnet
+from elastic.profile import DeviceProfile
+from elastic.search import search
+from elastic.storage import load_supernet, save_supernet
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """A supernet's folder."""
+    supernet = SOURCE.build()
+    randomise(supernet.model)
+    return str(save_supernet(supernet, SOURCE, tmp_path_factory.mktemp("net")))
+
+
+@pytest.fixture(scope="module")
+def supernet(net):
+    return load_supernet(net)
+
+
+@pytest.fixture(scope="module")
+def result(supernet):
+    return search(supernet, maximize=["params"], minimize=["macs"], population=6, generations=2)
+
+
+def test_inspect_shows_a_timm_model_and_a_folder_alike(net, capsys):
+    inspect(net)
+    of_folder = capsys.readouterr().out
+    inspect(SOURCE.model, SOURCE.model_args, options=SOURCE.options)
+    assert capsys.readouterr().out == of_folder
+    for text in ("VisionTransformer", "heads", "not elastic", "smallest", "largest"):
+        assert text in of_folder
+
+
+def test_profile_writes_a_profile_of_this_supernet(net, supernet, tmp_path, capsys):
+    out = tmp_path / "p.json"
+    profile(net, str(out), subnets=8, time_limit=0.1, batch_size=2)
+    DeviceProfile.load(out).check_supernet(supernet)
+    shown = capsys.readouterr().out
+    assert "8 subnets" in shown
+    assert "Kendall" in shown
+
+
+def test_export_adds_a_format_to_a_folder(net, supernet, tmp_path, capsys):
+    arch = supernet.space.sample(0)
+    export_subnet(supernet.extract(arch), tmp_path, arch=arch, source=SOURCE)
+    before = load_subnet(tmp_path)[1]
+    export(str(tmp_path), "onnx")
+    after = load_subnet(tmp_path)[1]
+    assert set(after["files"]) == {"model.safetensors", "model.onnx"}
+    assert {key: after[key] for key in before if key != "files"} == {k: v for k, v in before.items() if k != "files"}
+    assert after["files"]["model.safetensors"] == before["files"]["model.safetensors"]
+    assert "onnxruntime − PyTorch" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_result_table_marks_the_best(result):
+    table = result_table(result)
+    assert table.row_count == len(result.front)
+    assert list(table.columns[0].cells).count("best") == 1
+
+
+def test_a_profile_too_small_to_predict_from_is_shown_all_the_same(supernet):
+    small, large = synthetic(supernet, 3), synthetic(supernet, 20)
+    assert profile_table(small, supernet).row_count + 1 == profile_table(large, supernet).row_count
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_argument_is_explained(verb):
+    doc = COMMANDS[verb].__doc__
+    names = COMMANDS[verb].__code__.co_varnames[: COMMANDS[verb].__code__.co_argcount]
+    assert all(f"\n        {name}: " in doc for name in names)
+
+
+# --- budgets and archs as users type them -------------------------------------------------------------------
+
+
+def test_budgets_are_read():
+    assert parse_budget("latency_ms=8, macs=2e6") == {"latency_ms": 8.0, "macs": 2e6}
+    assert parse_budget("") == {}
+
+
+@pytest.mark.parametrize("text", ["8", "latency_ms", "latency_ms=fast", "latency_ms:8"])
+def test_an_unreadable_budget_is_refused(text):
+    with pytest.raises(BudgetError, match="write it as latency_ms=8"):
+        parse_budget(text)
+
+
+def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
+    space = supernet.space
+    arch = space.sample(3)
+    file = tmp_path / "arch.json"
+    file.write_text(arch.to_json())
+    assert choose_arch(supernet, "smallest") == space.smallest
+    assert choose_arch(supernet, "largest") == space.largest
+    assert choose_arch(supernet, arch.to_json()) == choose_arch(supernet, str(file)) == arch
+    saved = result.save(tmp_path / "s.json")
+    assert choose_arch(supernet, result=str(saved)) == result.best.arch
+
+
+@pytest.mark.parametrize(
+    ("arch", "result", "message"),
+    [
+        (None, None, "either --arch"),
+        ("smallest", "s.json", "either --arch"),
+        ("tiny", None, "not an arch"),
+        ('{"depth": 2}', None, "lacks 'embed'"),
+        ('{"width": 2}', None, "unknown dim 'width'"),
+        ('{"depth": "two"}', None, "JSON object of numbers"),
+    ],
+)
+def test_an_arch_that_is_none_is_refused(supernet, arch, result, message):
+    with pytest.raises(ArchError, match=message):
+        choose_arch(supernet, arch, result)
+
+
+def test_other_mistakes_end_in_one_clear_sentence(net, tmp_path):
+    with pytest.raises(RecipeError, match="no model 'resnet19'"):
+        inspect("resnet19")
+    with pytest.raises(CheckpointError, match="elastic fit writes one"):
+        profile(str(tmp_path))
+    with pytest.raises(ProfileError, match="no runtime 'tvm'"):
+        profile(net, runtime="tvm")
+    with pytest.raises(CheckpointError, match="elastic extract writes one"):
+        export(str(tmp_path))
+    arch = load_supernet(net).space.smallest
+    export_subnet(load_supernet(net).extract(arch), tmp_path, arch=arch, source=SOURCE)
+    before = json.loads((tmp_path / "config.json").read_text())
+    with pytest.raises(ExportError, match="no format 'gif'"):
+        export(str(tmp_path), "gif")
+    assert json.loads((tmp_path / "config.json").read_text()) == before
