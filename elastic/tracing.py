@@ -79,7 +79,8 @@ def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     shape = twin.recipe.input_size
     if "resolution" in values:
         shape = (*shape[:-2], int(values["resolution"]), int(values["resolution"]))
-    with torch.no_grad(), recorder.watching_modules(), recorder:
+    # in inference mode operators made of others are not seen as those
+    with torch.inference_mode(False), torch.no_grad(), recorder.watching_modules(), recorder:
         recorder.adopt(images := torch.empty(1, *shape, device="meta"))
         twin.model(images)
     return Trace(recorder.steps, recorder.buffers)

@@ -84,6 +84,8 @@ class SupernetCLI(LightningCLI):
             TrainingError: a new run where the files of an earlier one are.
         """
         config, last = self.config[self.subcommand], self.folder / LAST
+        if self.subcommand != "fit":
+            config.verbose = False  # the table of subnets says it all
         if config.ckpt_path == "last":
             config.ckpt_path = str(last)
         if config.ckpt_path is not None:

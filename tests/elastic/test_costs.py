@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from families import CASES, supernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import FAMILIES
@@ -61,6 +62,13 @@ def measured(subnet, shape):
     return alive.peak
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_peak_memory_of_every_family(name):
+    made = supernet(name)
+    for arch in [made.space.largest, made.space.smallest, *made.space.sample(0, 3)]:
+        assert made.memory([arch])[0] == measured(made.extract(arch), made.input_shape(arch))
+
+
 @families
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**31))
@@ -110,5 +118,14 @@ def test_what_the_layout_does_not_explain_is_refused():
     assert supernet.params([supernet.space.smallest]) == 7 * 4
     with pytest.raises(CostError, match=r"multiply-accumulates of .*64 counted, 256 from its sizes"):
         supernet.macs([supernet.space.smallest])
-    with pytest.raises(CostError, match="bytes in three subnets"):
+    with pytest.raises(CostError, match="bytes in 3 subnets"):
         supernet.memory([supernet.space.smallest])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_costs_are_the_same_in_every_mode(mode):
+    supernet, again = FAMILIES["mobilenet"](), FAMILIES["mobilenet"]()
+    archs = supernet.space.sample(0, 4)
+    with mode():
+        figures = supernet.macs(archs), supernet.memory(archs)
+    assert np.array_equal(figures, (again.macs(archs), again.memory(archs)))
