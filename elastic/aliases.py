@@ -32,7 +32,7 @@ class Alias:
         self._gradient: Tensor | None = None
         self._part: Tensor | None = None
         with torch.enable_grad():
-            self.tensor: Tensor = _Share.apply(source, self)  # type: ignore[no-untyped-call]
+            self.tensor: Tensor = _Share.apply(source, self)
 
     @property
     def valid(self) -> bool:
@@ -62,7 +62,7 @@ class _Share(torch.autograd.Function):
         return source.data[alias.windows]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:
         ctx.alias.accumulate(gradient)
         return None, None
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from elastic.errors import CostError
 from elastic.layers import Elastic, NumberRule, TensorRule
-from elastic.memory import PeakMemory
+from elastic.memory import PeakMemory, Traces
 from elastic.sizes import Derived, Number, Size
 from elastic.space import Gate, Rows, SearchSpace
 from elastic.tracing import Trace, trace, weightless_twin
@@ -179,9 +179,34 @@ class Costs:
     def memory(self) -> PeakMemory:
         """Peak activation bytes, by encoded arch."""
         probes = [self._probe(kind) for kind in ("largest", "smallest", "mixed")]
-        traces = [[self._trace(probe, at) for probe in probes] for at in range(len(self._resolutions))]
+        kernels = {dim.name: dim.choices for dim in self.space.dims if self._is_kernel(dim.name)}
+        shapes = {
+            side: {**probes[0], **{name: side for name, choices in kernels.items() if side in choices}}
+            for side in sorted({choice for choices in kernels.values() for choice in choices})
+        }
         values = [self._sizes(probe) for probe in probes]
-        return PeakMemory(self.space, self._sizes, self.layout.gates_of, values, traces)
+        traces = [
+            Traces(
+                values,
+                [self._trace(probe, at) for probe in probes],
+                {side: self._trace(probe, at) for side, probe in shapes.items()},
+            )
+            for at in range(len(self._resolutions))
+        ]
+        return PeakMemory(self.space, self._sizes, self.layout.gates_of, self._kernels_of, traces)
+
+    def _is_kernel(self, name: str) -> bool:
+        size = self.layout.sizes.get(name)
+        return size is not None and not size.is_width and any(
+            size in rule.axes.sizes for own in self.layout.rules.values() for rule in own.values()
+            if isinstance(rule, TensorRule)
+        )
+
+    def _kernels_of(self, path: str) -> tuple[str, ...]:
+        """The kernel sizes of the layer at `path`."""
+        weight = self.layout.rules.get(path, {}).get("weight")
+        sizes = weight.axes.sizes if isinstance(weight, TensorRule) else []
+        return tuple(dict.fromkeys(size.name for size in sizes if not size.is_width))
 
     # --- terms ----------------------------------------------------------------------------------------------
 

@@ -10,13 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.errors import CostError
+from elastic.sizes import Number
 from elastic.space import Gate, Rows, SearchSpace
-from elastic.tracing import Buffer, Tag, Trace
+from elastic.tracing import Trace
 
 if TYPE_CHECKING:
     from elastic.costs import Sizes
 
 _CHUNK = 16384
+
+
+@dataclass(frozen=True)
+class PerKernel:
+    """A factor that is no product of sizes but depends on one kernel: the area of an input padded for it."""
+
+    kernel: str
+    factors: tuple[tuple[Number, int], ...]
+
+    def __call__(self, sizes: Mapping[str, Any]) -> Any:
+        """The factor where the kernel has this size: an int, or an array where it is one."""
+        values = np.asarray(sizes[self.kernel])
+        return sum(np.where(values == size, factor, 0) for size, factor in self.factors)
+
+
+Tag = tuple[str | PerKernel, ...]
+"""What is multiplied to give a tensor's bytes, up to a constant."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,21 @@ class _Moment:
         )
 
 
+@dataclass(frozen=True)
+class Traces:
+    """What a formula is found from, at one resolution.
+
+    Attributes:
+        probes: values of all sizes, one set per trace: the largest first, then others that tell sizes apart.
+        traces: the forward pass of each probe.
+        shapes: for each kernel size, the largest subnet's forward pass with all kernels of that size.
+    """
+
+    probes: Sequence[Mapping[str, Any]]
+    traces: Sequence[Trace]
+    shapes: Mapping[Number, Trace]
+
+
 class PeakMemory:
     """Peak activation bytes by encoded arch."""
 
@@ -41,17 +74,17 @@ class PeakMemory:
         space: SearchSpace,
         sizes: Sizes,
         gates_of: Callable[[str], tuple[Gate, ...]],
-        probes: Sequence[Mapping[str, Any]],
-        traces: Sequence[Sequence[Trace]],
+        kernels_of: Callable[[str], tuple[str, ...]],
+        traces: Sequence[Traces],
     ) -> None:
-        """Explain traces, per resolution one per probe, by the sizes that each probe had.
+        """Explain traces, one entry per resolution, by the sizes that each probe had.
 
         Raises:
             CostError: a tensor whose bytes don't follow from the sizes.
         """
         self.space = space
         self.sizes = sizes
-        self.moments = [_moments(per_probe, probes, gates_of) for per_probe in traces]
+        self.moments = [_moments(at_one, gates_of, kernels_of) for at_one in traces]
 
     def __call__(self, rows: Rows) -> NDArray[np.int64]:
         """Peak bytes for each row, int64."""
@@ -81,7 +114,8 @@ def _peak(moments: Sequence[_Moment], values: Mapping[str, Any], sizes: Mapping[
         alive = np.zeros(n)  # float64 holds bytes exactly up to 2^53
         for tag, count in moment.bytes_per.items():
             if tag not in products:
-                products[tag] = np.prod([np.broadcast_to(sizes[name], n) for name in tag], axis=0, dtype=np.float64)
+                factors = [sizes[part] if isinstance(part, str) else part(sizes) for part in tag]
+                products[tag] = np.prod([np.broadcast_to(factor, n) for factor in factors], axis=0, dtype=np.float64)
             alive += products[tag] * count
         for gate in moment.gates:
             if gate.depth in values:
@@ -94,13 +128,13 @@ def _peak(moments: Sequence[_Moment], values: Mapping[str, Any], sizes: Mapping[
 
 
 def _moments(
-    traces: Sequence[Trace], probes: Sequence[Mapping[str, Any]], gates_of: Callable[[str], tuple[Gate, ...]]
+    found: Traces, gates_of: Callable[[str], tuple[Gate, ...]], kernels_of: Callable[[str], tuple[str, ...]]
 ) -> list[_Moment]:
     """The moments that can be the peak for some subnet."""
-    full = traces[0]
-    if any(len(other.buffers) != len(full.buffers) for other in traces):
+    full, every = found.traces[0], (*found.traces, *found.shapes.values())
+    if any(len(other.buffers) != len(full.buffers) for other in every):
         raise CostError("peak memory: other sizes make the forward pass run other operators; no formula holds for all")
-    explained = [_explain(versions, probes) for versions in zip(*(t.buffers for t in traces), strict=True)]
+    explained = [_explain(found, at, kernels_of(buffer.path)) for at, buffer in enumerate(full.buffers)]
     moments: list[_Moment] = []
     for step in full.steps:
         alive: dict[Tag, int] = {}
@@ -113,14 +147,25 @@ def _moments(
     return moments
 
 
-def _explain(versions: Sequence[Buffer], probes: Sequence[Mapping[str, Any]]) -> tuple[Tag, int]:
-    """The first tag that accounts for a buffer's bytes under every probe, and its constant."""
-    for tag in versions[0].tags:
-        products = [int(np.prod([probe[name] for name in tag], dtype=np.int64)) for probe in probes]
-        count, rest = divmod(versions[0].nbytes, products[0])
-        if not rest and all(b.nbytes == count * p for b, p in zip(versions, products, strict=True)):
+def _explain(found: Traces, at: int, kernels: Sequence[str]) -> tuple[Tag, int]:
+    """The first product of sizes that accounts for a buffer's bytes under every probe, and its constant."""
+    versions = [trace.buffers[at].nbytes for trace in found.traces]
+    tags = found.traces[0].buffers[at].tags
+    for tag in tags:
+        count = versions[0] // _product(found.probes[0], tag)
+        if versions == [count * _product(probe, tag) for probe in found.probes]:
             return tag, count
+    for tag in tags:  # a tensor padded for its kernel: a constant per kernel size
+        for kernel in kernels:
+            width = _product(found.probes[0], tag)
+            table = PerKernel(kernel, tuple((k, t.buffers[at].nbytes // width) for k, t in found.shapes.items()))
+            if versions == [table(probe) * _product(probe, tag) for probe in found.probes]:
+                return (*tag, table), 1
     raise CostError(
-        f"peak memory: a tensor made in {versions[0].path!r} has {[b.nbytes for b in versions]} bytes in three "
-        f"subnets, which none of {versions[0].tags} explains"
+        f"peak memory: a tensor made in {found.traces[0].buffers[at].path!r} has {versions} bytes in "
+        f"{len(versions)} subnets, which none of {tags} explains"
     )
+
+
+def _product(sizes: Mapping[str, Any], tag: Tag) -> int:
+    return int(np.prod([sizes[name] for name in tag if isinstance(name, str)], dtype=np.int64))
