@@ -121,7 +121,7 @@ class SupernetCLI(LightningCLI):
         """Keep the whole configuration beside what it makes."""
         config = self.config.fit
         if not config.trainer.fast_dev_run:
-            _write_once(self.folder / "config.yaml", self._parser("fit").dump(config, skip_link_targets=False))
+            _write_on_rank_zero(self.folder / "config.yaml", self._parser("fit").dump(config, skip_link_targets=False))
 
     def after_fit(self) -> None:
         """Say where the results are."""
@@ -132,5 +132,5 @@ class SupernetCLI(LightningCLI):
 
 
 @rank_zero_only
-def _write_once(path: Path, text: str) -> None:
+def _write_on_rank_zero(path: Path, text: str) -> None:
     write_text(path, text)

@@ -126,11 +126,13 @@ class SupernetModule(LightningModule):
         return self.options.build(self.supernet.model, self.curriculum.phases[0].learning_rate)
 
     def on_fit_start(self) -> None:
-        """Train in place; `average_over_ranks` reduces the gradients, so DDP's own reducer stays out of it."""
+        """Train in place; without DDP's wrapper, which has given all ranks the same weights when it was made.
+
+        Its reducer wants one backward pass a step; `average_over_ranks` reduces once after all of them.
+        """
         self._in_place.enter_context(self.supernet.training_in_place())
-        wrapped = self.trainer.model
-        if isinstance(wrapped, DistributedDataParallel):
-            wrapped.require_backward_grad_sync = False
+        if isinstance(self.trainer.strategy.model, DistributedDataParallel):
+            self.trainer.strategy.model = self
 
     def teardown(self, stage: str) -> None:
         """The supernet is as it was before the fit."""
@@ -258,7 +260,7 @@ class SupernetModule(LightningModule):
         self.results = sorted((candidate.result() for candidate in self._candidates), key=lambda result: result.macs)
         self._candidates = []
         for result in self.results:
-            self.log(f"{stage}/{result.name}/accuracy", result.accuracy)
+            self.log(f"{stage}/{result.name}/accuracy", result.accuracy, sync_dist=True)  # the same on all ranks
 
     def _calibration_batches(self) -> Iterable[Tensor]:
         data = getattr(self.trainer, "datamodule", None)
