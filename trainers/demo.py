@@ -32,6 +32,8 @@ from trainers.deploy import extract_to, first_images, load_data, measured_accura
 if TYPE_CHECKING:
     from trainers.data import ImageDataModule
 
+_CONFIG = str(files("trainers") / "configs" / "digits.yaml")
+
 _BUDGET = 0.6
 """The budget lies this far between the latencies of the smallest and the largest subnet."""
 
@@ -87,8 +89,22 @@ def demo(
     setting = Setting(runtime)
     setting.check()
     require_onnx()
+    # networks this small gain nothing from a second thread, and on a busy machine lose much
+    with torch_threads(1):
+        _run(Path(out), config or _CONFIG, setting, subnets, time_limit, population, generations, seed)
+
+
+def _run(
+    folder: Path,
+    config: str,
+    setting: Setting,
+    subnets: int,
+    time_limit: float,
+    population: int,
+    generations: int,
+    seed: int,
+) -> None:
     began = time.perf_counter()
-    folder, config = Path(out), config or str(files("trainers") / "configs" / "digits.yaml")
     _say("1  Train a supernet on handwritten digits")
     train(folder, config)
     run = folder / "train"
@@ -150,8 +166,9 @@ def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: 
     hits = sum(int((run_onnx(session, [one]).argmax(1) == labels.numpy()).sum()) for one, labels in sized)
     count = sum(len(labels) for _, labels in sized)
     one = images[0][:1]
+    feeds = {single.get_inputs()[0].name: one.numpy()}
     with torch_threads(1):
-        runs = [prepare(subnet, [one], Setting()), lambda: run_onnx(single, [one])]
+        runs = [prepare(subnet, [one], Setting()), lambda: single.run(None, feeds)]
         plain, exported = time_runs(runs, _SECONDS, tolerance=0.01)
     return Verified(plain.median_ms, exported.median_ms, accuracy(subnet, sized), 100.0 * hits / count)
 
