@@ -6,6 +6,7 @@ from elastic.building import SupernetSource
 from elastic.card import Card
 from elastic.elasticize import elasticize
 from elastic.errors import ElasticError
+from elastic.evaluation import MeasuredAccuracy
 from elastic.export import Exported, export, load_subnet
 from elastic.importance import importance
 from elastic.inspection import inspect
@@ -14,7 +15,7 @@ from elastic.profile import DeviceProfile
 from elastic.profiling import measure_profile
 from elastic.recipe import Recipe
 from elastic.recipes import registry
-from elastic.report import write_report
+from elastic.report import Report, write_report
 from elastic.result import SearchResult
 from elastic.search import search
 from elastic.sizes import Derived, DimRule
@@ -32,7 +33,9 @@ __all__ = [
     "DimRule",
     "ElasticError",
     "Exported",
+    "MeasuredAccuracy",
     "Recipe",
+    "Report",
     "SearchResult",
     "SearchSpace",
     "Setting",

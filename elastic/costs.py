@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.layers import Elastic, NumberRule, TensorRule
 from elastic.memory import PeakMemory, Traces
 from elastic.sizes import Derived, Number, Size
-from elastic.space import Gate, Rows, SearchSpace
+from elastic.space import Rows, SearchSpace
 from elastic.tracing import Trace, trace, weightless_twin
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Sizes:
         found: set[str] = set()
         for name in names:
             formula: Derived | None = self.layout.derived.get(name)
-            found |= self.dims_of(formula.parts) if formula else {name} & self.space._by_name.keys()
+            found |= self.dims_of(formula.parts) if formula else {name}.intersection(self.space.names)
         return found
 
 
@@ -282,7 +283,7 @@ class Costs:
 
     @property
     def _resolutions(self) -> tuple[Number, ...]:
-        return self.space["resolution"].choices if "resolution" in self.space._by_name else (0,)
+        return self.space["resolution"].choices if "resolution" in self.space.names else (0,)
 
     def _probe(self, kind: str) -> dict[str, Number]:
         """Values for a trace with every block present: the largest, the smallest, or one that tells sizes apart."""
@@ -292,5 +293,5 @@ class Costs:
         return {dim.name: dim.full if dim.name in fixed else dim.choices[at] for dim, at in picks}
 
     def _trace(self, probe: Mapping[str, Number], resolution: int) -> Trace:
-        at = {"resolution": self._resolutions[resolution]} if "resolution" in self.space._by_name else {}
+        at = {"resolution": self._resolutions[resolution]} if "resolution" in self.space.names else {}
         return trace(self._twin, {**probe, **at})

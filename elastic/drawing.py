@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from elastic.dims import Dim
 from elastic.layers import NumberRule, TensorRule
 from elastic.profiling import part_modules
 from elastic.sizes import Number, kept_indices
-from elastic.space import Dim
 from elastic.supernet import Supernet
 
 

@@ -40,7 +40,7 @@ def arch_features(supernet: Supernet, rows: Rows) -> Floats:
     1, all 0 where the dim doesn't exist.
     """
     space = supernet.space
-    exists = space._existing(rows)
+    exists = space.existing(rows)
     costs = [supernet.macs(rows), supernet.params(rows), supernet.memory(rows), np.sum(exists, axis=0)]
     columns = [cost.astype(np.float64) for cost in costs]
     for column, dim in enumerate(space.dims):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from elastic.binding import Binding, axes_for, direct_tensors, match_entries
+from elastic.dims import Dim, Gate
 from elastic.errors import LayoutError
 from elastic.layers import (
     DEPTH,
@@ -24,7 +25,6 @@ from elastic.recipe import Recipe
 from elastic.sizes import Derived, DimRule, Number, Size
 from elastic.slicing import Axes, Axis
 from elastic.solving import Solver
-from elastic.space import Dim, Gate
 
 
 @dataclass
@@ -179,7 +179,7 @@ def _assemble(
     uses: dict[str, set[tuple[Gate, ...]]] = {}
     for path, own in rules.items():
         inside = layout.gates_of(path)
-        for name in {size.name for rule in own.values() for size in _sizes_of(rule)}:
+        for name in {size.name for rule in own.values() for size in sizes_of(rule)}:
             for dim in _free(name, derived):
                 uses.setdefault(dim, set()).add(inside)
     if "resolution" in sizes:
@@ -195,7 +195,8 @@ def _assemble(
     return layout
 
 
-def _sizes_of(rule: Rule) -> list[Size]:
+def sizes_of(rule: Rule) -> list[Size]:
+    """The sizes that a rule reads."""
     if isinstance(rule, TensorRule):
         return rule.axes.sizes
     if isinstance(rule, NumberRule):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.sizes import Number
-from elastic.space import Gate, Rows, SearchSpace
+from elastic.space import Rows, SearchSpace
 from elastic.tracing import Trace
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from elastic.arch import Arch
 from elastic.errors import ProfileError
 from elastic.extraction import cut_out
-from elastic.layout import _sizes_of
+from elastic.layout import sizes_of
 from elastic.measure import Run, Setting, Timing, fingerprint, prepare, time_runs, torch_threads
 from elastic.profile import BlockTiming, DeviceProfile, SubnetTiming
 from elastic.progress import progress_bar
@@ -151,7 +151,7 @@ class _Session:
     def _sizes(self, path: str) -> dict[str, int]:
         rules = self.supernet.layout.rules
         inside = [own for place, own in rules.items() if f"{place}.".startswith(f"{path}.")]
-        sizes = {size.name: size.value for own in inside for rule in own.values() for size in _sizes_of(rule)}
+        sizes = {size.name: size.value for own in inside for rule in own.values() for size in sizes_of(rule)}
         return dict(sorted(sizes.items()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,77 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.arch import Arch
+from elastic.dims import Dim, Gate, count_networks
 from elastic.errors import ArchError
 from elastic.recipe import for_name
-from elastic.sizes import Keep, Number, kept_indices
+from elastic.sizes import Number
 
 Rows = NDArray[np.int16]
 """Encoded archs: one row each, one column per dim, each entry an index into the dim's choices."""
 
 Seed = int | Sequence[int]
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A block's place in an elastic container: it runs if the container's depth keeps its index."""
-
-    depth: str
-    index: int
-    full: int
-    keep: Keep = "prefix"
-
-    def passes(self, value: Number) -> bool:
-        """Whether a depth of `value` keeps the block."""
-        return self.index in kept_indices(self.full, int(value), self.keep)
-
-
-@dataclass(frozen=True)
-class Dim:
-    """A named size that can be chosen.
-
-    Attributes:
-        name: unique; its first part is its kind (`heads` for `heads.3`).
-        choices: the values on offer, ascending; the last one is the original model's.
-        uses: the places that the dim is used in, each the gates that it stands behind; a dim exists in an
-            arch if all gates of any one of its uses pass.
-        counted: whether it distinguishes networks (resolution doesn't: it changes the input).
-    """
-
-    name: str
-    choices: tuple[Number, ...]
-    uses: frozenset[tuple[Gate, ...]] = frozenset({()})
-    counted: bool = True
-
-    @property
-    def kind(self) -> str:
-        """The first part of the name."""
-        return self.name.split(".")[0]
-
-    @property
-    def full(self) -> Number:
-        """The largest choice."""
-        return self.choices[-1]
-
-    @property
-    def gated(self) -> bool:
-        """Whether some depth leaves it out."""
-        return () not in self.uses
-
-    def exists(self, values: Mapping[str, Number]) -> bool:
-        """Whether an arch with these depths has the dim."""
-        def passes(gate: Gate) -> bool:
-            return gate.depth not in values or gate.passes(values[gate.depth])
-
-        return any(all(map(passes, use)) for use in self.uses)
-
-    def simplified(self, choices: Mapping[str, Sequence[Number]]) -> Dim:
-        """The dim without gates that pass for every choice of their depth."""
-
-        def matters(gate: Gate) -> bool:
-            return not all(gate.passes(value) for value in choices[gate.depth])
-
-        uses = frozenset(tuple(filter(matters, use)) for use in self.uses)
-        return replace(self, uses=frozenset({()}) if () in uses else uses)
 
 
 @dataclass(frozen=True)
@@ -104,6 +41,11 @@ class SearchSpace:
             return isinstance(arch, Mapping) and self.arch(arch) == arch
         except ArchError:
             return False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dims' names, in the order of the encoded columns."""
+        return tuple(self._by_name)
 
     def __getitem__(self, name: str) -> Dim:
         if name not in self._by_name:
@@ -181,10 +123,7 @@ class SearchSpace:
     @cached_property
     def size(self) -> int:
         """The exact number of distinct networks."""
-        total = 1
-        for group in self._groups():
-            total *= _count(group, self._by_name)
-        return total
+        return count_networks(self.dims)
 
     def narrow(self, choices: Mapping[str, Number | Iterable[Number]]) -> SearchSpace:
         """The space with fewer choices for some dims; keys are kinds, names or globs, values one value or several.
@@ -209,23 +148,6 @@ class SearchSpace:
         if not found:
             raise ArchError(f"{key!r} names no dim; the space has {self._some(self._by_name)}")
         return found
-
-    def _groups(self) -> list[list[Dim]]:
-        """Dims that depend on each other through gates, together."""
-        parent = {dim.name: dim.name for dim in self.dims}
-
-        def root(name: str) -> str:
-            while parent[name] != name:
-                name = parent[name]
-            return name
-
-        for dim in self.dims:
-            for gate in itertools.chain.from_iterable(dim.uses):
-                parent[root(dim.name)] = root(gate.depth)
-        groups: dict[str, list[Dim]] = {}
-        for dim in self.dims:
-            groups.setdefault(root(dim.name), []).append(dim)
-        return list(groups.values())
 
     @staticmethod
     def _some(names: Iterable[str]) -> str:
@@ -253,17 +175,17 @@ class SearchSpace:
         Raises:
             ArchError: rows of another width, or an index out of range.
         """
-        rows = self._checked(rows)
+        rows = self.checked(rows)
         values = [[dim.choices[at] for at in rows[:, column]] for column, dim in enumerate(self.dims)]
         names = [dim.name for dim in self.dims]
-        exists = self._existing(rows)
+        exists = self.existing(rows)
         columns = range(len(names))
         return [Arch({names[c]: values[c][r] for c in columns if exists[c][r]}) for r in range(len(rows))]
 
     def canonical(self, rows: NDArray[np.integer[Any]]) -> Rows:
         """`rows` with the columns of dims that don't exist set to 0: equal subnets become equal rows."""
-        rows = self._checked(rows).copy()
-        for column, exists in enumerate(self._existing(rows)):
+        rows = self.checked(rows).copy()
+        for column, exists in enumerate(self.existing(rows)):
             rows[~exists, column] = 0
         return rows
 
@@ -286,10 +208,15 @@ class SearchSpace:
 
     def values(self, rows: NDArray[np.integer[Any]]) -> dict[str, NDArray[Any]]:
         """The chosen value of each dim, an array per dim, whether the dim exists or not."""
-        rows = self._checked(rows)
+        rows = self.checked(rows)
         return {dim.name: np.array(dim.choices)[rows[:, column]] for column, dim in enumerate(self.dims)}
 
-    def _checked(self, rows: NDArray[np.integer[Any]]) -> Rows:
+    def checked(self, rows: NDArray[np.integer[Any]]) -> Rows:
+        """`rows` as int16.
+
+        Raises:
+            ArchError: rows of another width, or an index out of range.
+        """
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.dims):
             raise ArchError(f"encoded archs have {len(self.dims)} columns, one per dim; got shape {rows.shape}")
@@ -301,8 +228,8 @@ class SearchSpace:
             raise ArchError(f"encoded arch {row}: {dim.name} has choices 0…{last}, got {rows[row, column]}")
         return rows.astype(np.int16, copy=False)
 
-    def _existing(self, rows: Rows) -> list[NDArray[np.bool_]]:
-        """For each dim, which rows have it."""
+    def existing(self, rows: Rows) -> list[NDArray[np.bool_]]:
+        """For each dim, which rows have it: a boolean array `(n,)` per dim."""
         column = {dim.name: at for at, dim in enumerate(self.dims)}
         cache: dict[Any, NDArray[np.bool_]] = {}
 
@@ -320,22 +247,3 @@ class SearchSpace:
             return cache[uses]
 
         return [any_use(dim.uses) for dim in self.dims]
-
-
-def _count(group: Sequence[Dim], by_name: Mapping[str, Dim]) -> int:
-    """Distinct networks of one group: a sum over its depths of products over the dims that exist."""
-    names = sorted({gate.depth for dim in group for use in dim.uses for gate in use})
-    rest = [dim for dim in group if dim.name not in names]
-    total, seen = 0, set()
-    for values in itertools.product(*(by_name[name].choices for name in names)):
-        depths = dict(zip(names, values, strict=True))
-        existing = frozenset((n, v) for n, v in depths.items() if by_name[n].exists(depths))
-        if existing in seen:  # a depth inside a block that isn't there doesn't distinguish networks
-            continue
-        seen.add(existing)
-        product = 1
-        for dim in rest:
-            if dim.counted and dim.exists(depths):
-                product *= len(dim.choices)
-        total += product
-    return total

@@ -169,7 +169,7 @@ class Supernet(nn.Module):
     def _rows(self, archs: Archs) -> Rows:
         if isinstance(archs, Mapping):
             raise TypeError("wanted a sequence of archs, got a single one; write [arch]")
-        return self.space._checked(archs) if isinstance(archs, np.ndarray) else self.space.encode(archs)
+        return self.space.checked(archs) if isinstance(archs, np.ndarray) else self.space.encode(archs)
 
     # --- order of importance --------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ def test_every_axis_is_read(words):
 
 @pytest.mark.parametrize("text", ["", "(", "a)", "()", "a ... b", "3x", "-1", "0", "a (b", "(a (b))", "a,b", "{i}"])
 def test_what_is_not_in_the_notation_is_refused_by_entry(text):
-    with pytest.raises(LayoutError, match="layout entry 'blocks.qkv'"):
+    with pytest.raises(LayoutError, match=r"layout entry 'blocks\.qkv'"):
         parse_axes(text, "blocks.qkv")
 
 

@@ -21,9 +21,14 @@ def test_active_gives_back_the_former_arch_whatever_happens(family):
     supernet = FAMILIES[family]()
     first, second = supernet.space.sample(0, 2)
     supernet.activate(first)
-    with pytest.raises(RuntimeError, match="inside"), supernet.active(second):
-        assert supernet.arch == second
-        raise RuntimeError("inside")
+
+    def fail_inside():
+        with supernet.active(second):
+            assert supernet.arch == second
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail_inside()
     assert supernet.arch == first
     supernet.extract(second)
     supernet.macs([second])
