@@ -184,10 +184,10 @@ class SearchSpace:
 
     def canonical(self, rows: NDArray[np.integer[Any]]) -> Rows:
         """`rows` with the columns of dims that don't exist set to 0: equal subnets become equal rows."""
-        rows = self.checked(rows).copy()
-        for column, exists in enumerate(self.existing(rows)):
-            rows[~exists, column] = 0
-        return rows
+        canonical = self.checked(rows).copy()
+        for column, exists in enumerate(self.existing(canonical)):
+            canonical[~exists, column] = 0
+        return canonical
 
     def sample_rows(self, seed: Seed, n: int) -> Rows:
         """`n` random archs, encoded."""
