@@ -184,7 +184,7 @@ class SearchSpace:
 
     def canonical(self, rows: NDArray[np.integer[Any]]) -> Rows:
         """`rows` with the columns of dims that don't exist set to 0: equal subnets become equal rows."""
-        canonical = self.checked(rows).copy()
+        canonical: Rows = self.checked(rows).copy()
         for column, exists in enumerate(self.existing(canonical)):
             canonical[~exists, column] = 0
         return canonical
