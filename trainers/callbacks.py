@@ -75,14 +75,34 @@ class SubnetReport(Callback):
 
 
 class RunFolder(Checkpoint):
-    """Keeps a run in its folder, after every epoch: `last.ckpt` to continue it, and the supernet to ship it.
+    """Keeps a run in its folder: `last.ckpt` to continue it, and, after every epoch, the supernet to ship it.
 
     `supernet.json` and `supernet.safetensors` are all that `elastic search`, `extract` and the like need.
     Each file is replaced whole or not at all.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, checkpoint_every: int | None = None) -> None:
+        """Nothing is written before a step has been trained.
+
+        Args:
+            folder: the run's folder.
+            checkpoint_every: optimiser steps between two checkpoints; None: one at the end of each epoch only.
+        """
         self.folder = Path(folder)
+        self.checkpoint_every = checkpoint_every
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove what a killed process was writing."""
+        if trainer.is_global_zero:
+            for unfinished in self.folder.glob(f".{LAST}-*"):
+                unfinished.unlink(missing_ok=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the checkpoint when it is time; an epoch's last step has its own, after the validation."""
+        if self.checkpoint_every and trainer.global_step % self.checkpoint_every == 0 and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.folder / LAST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint, then the supernet."""

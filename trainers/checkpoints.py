@@ -78,6 +78,21 @@ def check_description(checkpoint: dict[str, Any], digest: str, origin: str = "th
         )
 
 
+def settle_progress(checkpoint: dict[str, Any]) -> None:
+    """Let a checkpoint say plainly whether its last epoch was finished, whichever hook it was made in.
+
+    Lightning 2.6 counts an epoch twice, or a batch too many, where it resumes after `on_train_epoch_end` and
+    `max_steps` is set, which makes it take every checkpoint for one made within an epoch.
+    """
+    fit = checkpoint["loops"]["fit_loop"]
+    batches, epochs = fit["epoch_loop.batch_progress"], fit["epoch_progress"]
+    finished = batches["is_last_batch"]
+    if finished:
+        batches.update(current=dict.fromkeys(batches["current"], 0), is_last_batch=False)
+    for count in (epochs["total"], epochs["current"]):
+        count["processed"] = count["completed"] = count["ready"] if finished else max(count["ready"] - 1, 0)
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a checkpoint that training wrote, on the CPU; nothing in it is run.
 

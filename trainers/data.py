@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from elastic.errors import TrainingError
+from trainers.loading import EpochOrder, ResumableLoader
+from trainers.randomness import SeededImages
 
 Images = Dataset[Any]
 """Pairs of an image, float `(C, H, W)`, and a class number; it has a length."""
@@ -77,11 +79,13 @@ class ImageDataModule(LightningDataModule, ABC):
         _ = self.splits
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled by (seed, epoch) and nothing else; each rank its own share; whole batches only."""
-        order: DistributedSampler[Any] = DistributedSampler(
-            self.splits.train, *self._ranks(), shuffle=True, seed=self.seed, drop_last=True
-        )
-        return self._loader(self.splits.train, sampler=order, drop_last=True)
+        """Each rank its own share, whole batches only; shuffled and augmented by (seed, epoch, index) alone.
+
+        A training that is resumed continues with the batch that it was to train next.
+        """
+        images = SeededImages(self.splits.train, self.seed)
+        order = EpochOrder(images, *self._ranks(), self.seed, self._place)
+        return self._loader(images, ResumableLoader, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """In order, all of them."""
@@ -108,9 +112,17 @@ class ImageDataModule(LightningDataModule, ABC):
         trainer = self.trainer
         return (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
 
-    def _loader(self, images: Images, **options: Any) -> DataLoader[Any]:
+    def _place(self) -> tuple[int, int] | None:
+        """Where training stands: the epoch, and the images of it that this process has had."""
+        trainer = self.trainer
+        if trainer is None or trainer.num_training_batches == float("inf"):  # not fitting
+            return None
+        epoch, batches = divmod(trainer.fit_loop.total_batch_idx + 1, int(trainer.num_training_batches))
+        return epoch, batches * self.batch_size
+
+    def _loader(self, images: Images, kind: type[DataLoader[Any]] = DataLoader[Any], **options: Any) -> DataLoader[Any]:
         generator = torch.Generator().manual_seed(self.seed)  # the workers' seeds
-        return DataLoader(images, self.batch_size, num_workers=self.workers, generator=generator, **options)
+        return kind(images, self.batch_size, num_workers=self.workers, generator=generator, **options)
 
 
 def count(images: Images) -> int:

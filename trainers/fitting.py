@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -55,6 +56,12 @@ class SupernetCLI(LightningCLI):
         """The run's folder, and one seed for all."""
         parser.add_argument("--name", type=str, default="run", help="The run's name; its files lie in <runs>/<name>.")
         parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
+        parser.add_argument(
+            "--checkpoint_every",
+            type=PositiveInt | None,
+            default=None,
+            help="Optimiser steps between two checkpoints; null: one at the end of each epoch only.",
+        )
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.set_defaults(
@@ -106,7 +113,7 @@ class SupernetCLI(LightningCLI):
         if config.enable_progress_bar is not False:
             callbacks.append(PhaseProgressBar())
         if saves:
-            callbacks.append(RunFolder(self.folder))
+            callbacks.append(RunFolder(self.folder, self._get(self.config, "checkpoint_every")))
         kwargs["callbacks"] = [*(config.callbacks or []), *callbacks]
         kwargs["plugins"] = [*(config.plugins or []), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = config.default_root_dir or str(self.folder)

@@ -18,11 +18,12 @@ from elastic import Arch, SearchSpace
 from elastic.building import SupernetSource
 from elastic.errors import TrainingError
 from elastic.storage import digest_supernet
-from trainers.checkpoints import KEY, check_description, describe
+from trainers.checkpoints import KEY, check_description, describe, settle_progress
 from trainers.curriculum import Curriculum, Phase
 from trainers.distillers import Distiller, InPlaceDistiller
 from trainers.gradients import average_over_ranks, clip, fill_missing
 from trainers.optimizers import OptimizerOptions
+from trainers.randomness import random_states, restore_random_states
 from trainers.samplers import Sampler, SandwichSampler
 from trainers.validation import Candidate, Result, ValidationOptions, named_archs
 
@@ -80,6 +81,7 @@ class SupernetModule(LightningModule):
         self.results: list[Result] = []
         self._candidates: list[Candidate] = []
         self._in_place = ExitStack()
+        self._random_states: list[dict[str, Tensor]] = []
         self._spaces: dict[str, SearchSpace] = {}
         for phase in curriculum.phases:
             self._spaces[phase.name] = phase.narrow(self.supernet.space)
@@ -133,6 +135,12 @@ class SupernetModule(LightningModule):
         self._in_place.enter_context(self.supernet.training_in_place())
         if isinstance(self.trainer.strategy.model, DistributedDataParallel):
             self.trainer.strategy.model = self
+
+    def on_train_start(self) -> None:
+        """Training mode for all, and the random numbers that were to be drawn next when the checkpoint was made."""
+        self.supernet.train()
+        restore_random_states(self._random_states, self.global_rank, self.device)
+        self._random_states = []
 
     def teardown(self, stage: str) -> None:
         """The supernet is as it was before the fit."""
@@ -277,11 +285,14 @@ class SupernetModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the supernet is made from, in plain values: whoever reads the file can build it again."""
         checkpoint[KEY] = describe(self.source, self.supernet, self.phase.name)
+        checkpoint[KEY]["random_states"] = random_states(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another supernet's checkpoint.
+        """Refuse another supernet's checkpoint, and note what to go on with.
 
         Raises:
             CheckpointError: the checkpoint's supernet isn't this one.
         """
         check_description(checkpoint, digest_supernet(self.supernet))
+        self._random_states = checkpoint[KEY].get("random_states", [])
+        settle_progress(checkpoint)

@@ -1,0 +1,187 @@
+"""Killed at any moment and resumed, a training ends with the bits of one that wasn't."""
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.utils.data import Dataset, TensorDataset
+
+# ruff: noqa: NPY002 - augmentation draws from numpy's global generator
+from trainers import Digits
+from trainers.checkpoints import KEY, read_checkpoint
+from trainers.cli import main
+from trainers.loading import EpochOrder, ResumableLoader
+from trainers.randomness import SeededImages, random_states, restore_random_states, seeded
+
+STEPS, EPOCHS = 5, 2
+
+# runs `elastic` and, at the nth call of a function, kills the process
+KILLED = """
+import os, pkgutil, signal, sys
+from trainers.cli import main
+
+(owner, _, name), last, words = sys.argv[1].rpartition("."), int(sys.argv[2]), sys.argv[3:]
+owner, calls = pkgutil.resolve_name(owner), []
+function = getattr(owner, name)
+
+def counted(*args):
+    calls.append(args)
+    if len(calls) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*args)
+
+setattr(owner, name, counted)
+sys.exit(main(words))
+"""
+
+
+def edited(path: Path, **changes) -> Path:
+    """The configuration with dropout, longer, with checkpoints on the way, and `changes`."""
+    values = yaml.safe_load(path.read_text())
+    values["model"]["supernet"]["model_args"] |= {"drop_rate": 0.2, "drop_path_rate": 0.2}
+    values["model"]["optimizer"] = {"momentum": 0.9}
+    values["trainer"] |= {"limit_train_batches": STEPS, "limit_val_batches": 1, "check_val_every_n_epoch": 2}
+    path.write_text(yaml.safe_dump(values | changes))
+    return path
+
+
+def bits(value):
+    """All that a checkpoint keeps of the training's state, as bytes."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, tuple(value.shape), value.contiguous().numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: bits(inner) for key, inner in value.items()}
+    return [bits(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    one, other = read_checkpoint(one / "last.ckpt"), read_checkpoint(other / "last.ckpt")
+    assert one["global_step"] == other["global_step"] == STEPS * EPOCHS
+    for part in ("state_dict", "optimizer_states", KEY):
+        assert bits(one[part]) == bits(other[part]), part
+
+
+def clothes(root: Path) -> dict:
+    """Random crops and colours, drawn in a worker process."""
+    shape = {"input_size": [1, 32, 32], "mean": [0.5], "std": [0.5], "eval_transform": {"crop_pct": 1.0}}
+    augmented = {"train_transform": {"auto_augment": "augmix-m5-w2", "re_prob": 0.5}, "workers": 1, "batch_size": 6}
+    names = {"name": "torch/fashion_mnist", "root": str(root), "val_split": "test"}
+    return {"class_path": "TimmData", "init_args": {**names, **shape, **augmented}}
+
+
+def killed(words, function, call):
+    """Run `elastic` in a process of its own that is killed at a function's nth call."""
+    done = subprocess.run([sys.executable, "-c", KILLED, function, str(call), *words], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_killed_at_a_step_then_while_saving(config, tmp_path):
+    fit, step = ["fit", "--config", str(edited(config))], random.Random(0).randrange(3, 6)
+    run = [*fit, "--name", "killed", "--checkpoint_every"]
+    killed([*run, "2"], "trainers.module.clip", step)
+    left = read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"]
+    assert left == (step - 1) // 2 * 2
+    killed([*run, "1", "--ckpt_path", "last"], "os.fsync", 3)
+    assert read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"] == left + 2
+    assert main([*run, "null", "--ckpt_path", "last"]) == 0
+    assert main([*fit, "--name", "whole"]) == 0
+    assert_same_end(tmp_path / "runs" / "killed", tmp_path / "runs" / "whole")
+    assert not list((tmp_path / "runs" / "killed").glob(".last*")), "what the killed process was writing"
+
+
+def test_killed_with_augmentation_in_workers(config, tmp_path, fashion_files):
+    fit = ["fit", "--config", str(edited(config, data=clothes(fashion_files))), "--trainer.limit_val_batches", "0"]
+    run = [*fit, "--name", "killed"]
+    assert main([*run, "--trainer.max_epochs", "1"]) == 0
+    killed([*run, "--checkpoint_every", "2", "--ckpt_path", "last"], "trainers.module.clip", 4)
+    assert read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"] == STEPS + 3
+    assert main([*run, "--ckpt_path", "last"]) == 0
+    assert main([*fit, "--name", "whole"]) == 0
+    assert_same_end(tmp_path / "runs" / "killed", tmp_path / "runs" / "whole")
+
+
+@pytest.mark.parametrize("first", [3, STEPS])
+def test_stopped_by_steps_and_resumed(config, tmp_path, first):
+    fit = ["fit", "--config", str(edited(config)), "--trainer.max_steps"]
+    assert main([*fit, str(first), "--name", "parts"]) == 0
+    assert main([*fit, str(STEPS * EPOCHS), "--name", "parts", "--ckpt_path", "last"]) == 0
+    assert main([*fit, str(STEPS * EPOCHS), "--name", "whole"]) == 0
+    assert_same_end(tmp_path / "runs" / "parts", tmp_path / "runs" / "whole")
+
+
+class Noise(Dataset):
+    """Draws from each global generator."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return index, torch.rand(()).item(), random.random(), np.random.random()
+
+
+def epoch(done, workers=0):
+    place = None if done is None else (3, done)
+    order = EpochOrder(Noise(), 1, 0, seed=1, place=lambda: place)
+    return list(ResumableLoader(SeededImages(Noise(), 1), 2, sampler=order, num_workers=workers))
+
+
+def test_a_continued_pass_gives_the_rest_of_the_whole_one():
+    whole = epoch(0)
+    assert len(whole) == 3
+    assert bits(epoch(2)) == bits(whole[1:])
+    assert bits(epoch(4)) == bits(whole[2:])
+
+
+def test_an_images_noise_is_a_function_of_seed_epoch_and_index():
+    images, other = SeededImages(Noise(), 1), SeededImages(Noise(), 2)
+    assert images[3, 4] == images[3, 4]
+    drawn = [images[3, 4], images[3, 5], images[2, 4], other[3, 4]]
+    for k in range(1, 4):
+        assert len({values[k] for values in drawn}) == 4
+    assert images[4] == images[0, 4]
+
+
+def generators():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+def test_seeding_leaves_the_global_generators_as_they_were():
+    before = generators()
+    with seeded(1, 2):
+        first = Noise()[0]
+        assert all(one != other for one, other in zip(generators(), before, strict=True))
+    assert generators() == before
+    with seeded(1, 2):
+        assert Noise()[0] == first
+    with pytest.raises(IndexError):
+        SeededImages(TensorDataset(torch.zeros(3)), 1)[0, 7]
+    assert generators() == before
+
+
+def test_random_states_come_back():
+    cpu = torch.device("cpu")
+    states = random_states(cpu)
+    drawn = torch.rand(3)
+    restore_random_states(states, 0, cpu)
+    assert torch.equal(torch.rand(3), drawn)
+    after = torch.get_rng_state()
+    restore_random_states(states, 1, cpu)  # a rank that the former run didn't have
+    restore_random_states([], 0, cpu)
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_order_follows_the_trainer_only_while_it_fits():
+    data = Digits(batch_size=16)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(1)
+    first = next(iter(loader))[1]
+    loader.sampler.set_epoch(2)
+    assert not torch.equal(next(iter(loader))[1], first)
+    assert len(loader) == len(data.splits.train) // 16

@@ -1,0 +1,77 @@
+"""Random numbers that a resumed run draws again: seeded per image, and kept in checkpoints."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+from torch.utils.data import Dataset
+
+# ruff: noqa: NPY002 - transforms draw from numpy's global generator, so that is the one to seed and to put back
+
+
+class SeededImages(Dataset[Any]):
+    """A data set whose augmentation is a pure function of (seed, epoch, index), in whichever process it runs."""
+
+    def __init__(self, images: Dataset[Any], seed: int) -> None:
+        """Keys are `(epoch, index)`, as `trainers.loading.EpochOrder` gives them, or an index alone: epoch 0.
+
+        Args:
+            images: what is augmented; its transforms draw from the global generators of Python, numpy and torch.
+            seed: of all that they draw.
+        """
+        self.images = images
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)  # type: ignore[arg-type]
+
+    def __getitem__(self, key: tuple[int, int] | int) -> Any:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        with seeded(self.seed, epoch, index):
+            return self.images[index]
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Within the block, the global generators on the CPU are seeded with `numbers`; after it, they are as before."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators, too
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+def random_states(device: torch.device) -> list[dict[str, Tensor]]:
+    """The states of torch's global generators, which dropout draws from, one entry per rank: for a checkpoint.
+
+    To be called on all ranks together.
+    """
+    own = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(device)
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [own]
+    states: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(states, own)
+    return states
+
+
+def restore_random_states(states: list[dict[str, Tensor]], rank: int, device: torch.device) -> None:
+    """Put back what `random_states` gave; nothing for a rank or a device that had no part in it."""
+    own = states[rank] if rank < len(states) else {}
+    if "cpu" in own:
+        torch.set_rng_state(own["cpu"].cpu())
+    if "cuda" in own and device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda"].cpu(), device)
