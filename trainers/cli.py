@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from elastic.errors import ElasticError
+from trainers.configurations import UsageError, name_configurations
 
 TRAINING = {
     "fit": "Train a supernet.",
@@ -25,10 +26,6 @@ FAILED, INTERRUPTED = 2, 130
 
 # jsonargparse on a value that may be one of several types: the key, and what the first of them objects to
 _NESTED = re.compile(r'(Parser key "[^"]+"):.*?Errors:\s*- (.*?)(?=\n\s*- Expected a <class|\Z)', re.DOTALL)
-
-
-class UsageError(ElasticError, ValueError):
-    """A command line or a configuration that can't be understood."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -98,7 +95,7 @@ def _train(words: list[str]) -> None:
         with warnings.catch_warnings():
             # Lightning 2.6 asks PyTorch in a form that PyTorch 2.14 calls old
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            SupernetCLI(words)
+            SupernetCLI(name_configurations(words))
     except SystemExit as end:
         # Lightning answers Ctrl-C by winding up and leaving with status 1
         if isinstance(end.__context__, KeyboardInterrupt):

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -18,6 +19,7 @@ from elastic.storage import write_text
 from trainers import digits, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.callbacks import LAST, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
+from trainers.configurations import refuse_ignored
 from trainers.data import ImageDataModule
 from trainers.module import SupernetModule
 
@@ -72,8 +74,16 @@ class SupernetCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse `args` alone, whatever the process's own arguments are."""
+        """Parse `args` alone, whatever the process's own arguments are.
+
+        Raises:
+            UsageError: an unknown key in a configuration file, with nothing below it.
+        """
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        config = self.config[self.config.subcommand]
+        for path in map(Path, map(str, config.config or [])):
+            if path.is_file():  # not YAML on the command line
+                refuse_ignored(yaml.safe_load(path.read_text("utf-8")), config, str(path))
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ import yaml
 import trainers
 from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
+from trainers.configurations import find_configuration, name_configurations
 
 CONFIGS = sorted((Path(trainers.__file__).parent / "configs").glob("*.yaml"))
 SCALED_DOWN = {
@@ -111,11 +112,47 @@ def test_key_that_does_not_exist(config, capfd, section, key, message):
         raise AssertionError(line)
 
 
-def test_missing_configuration(capfd, tmp_path):
-    status, line = answer(capfd, ["fit", "--config", str(tmp_path / "none.yaml")])
+@pytest.mark.parametrize(
+    ("path", "empty", "key"),
+    [
+        (("model",), {}, "model.curiculum"),
+        (("model",), {"phases": {"first": {}}}, "model.curiculum"),
+        (("model", "curriculum", "phases", 0), {}, "model.curriculum.phases.0.curiculum"),
+        (("data", "init_args"), {}, "data.init_args.curiculum"),
+        ((), {}, "curiculum"),
+    ],
+)
+def test_empty_key_that_does_not_exist(config, capfd, path, empty, key):
+    values = yaml.safe_load(config.read_text())
+    inner = values
+    for name in path:
+        inner = inner[name]
+    inner["curiculum"] = empty
+    values["model"]["optimizer"] = values["model"]["supernet"]["choices"] = {}  # these exist
+    config.write_text(yaml.safe_dump(values))
+    status, line = answer(capfd, ["fit", "--config", str(config)])
     assert status == 2
-    assert "File does not exist" in line
-    assert "none.yaml" in line
+    assert line.endswith(f"tiny.yaml: {key!r} is empty, and there is no option of that name; correct or remove it")
+
+
+def test_missing_configuration(capfd, tmp_path):
+    for words in (["--config", str(tmp_path / "none.yaml")], [f"--config={tmp_path / 'none.yaml'}"]):
+        status, line = answer(capfd, ["fit", *words])
+        assert status == 2
+        assert "there is no configuration" in line
+        assert "none.yaml; give a YAML file, or a shipped one: digits, fashion_mnist, imagenet_" in line
+
+
+def test_shipped_configuration_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = {path.stem: str(path) for path in CONFIGS}
+    assert {name: find_configuration(name) for name in shipped} == shipped
+    assert name_configurations(["fit", "-c", "digits", "--config=digits.yaml", "--name", "digits"]) == [
+        "fit", "-c", shipped["digits"], f"--config={shipped['digits']}", "--name", "digits"
+    ]  # fmt: skip
+    assert find_configuration("{name: digits}") == "{name: digits}"
+    Path("digits").write_text("name: own")
+    assert find_configuration("digits") == "digits"
 
 
 def test_checkpoint_mistakes(config, capfd, tmp_path):

@@ -1,0 +1,90 @@
+"""Configuration files: the shipped ones by name, and what is wrong in one that the parser doesn't notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from elastic.errors import ElasticError
+
+_FLAGS = ("-c", "--config")
+
+
+class UsageError(ElasticError, ValueError):
+    """A command line or a configuration that can't be understood."""
+
+
+def shipped_configurations() -> dict[str, Path]:
+    """The YAML files that come with the package, by name."""
+    paths = Path(str(files("trainers"))).joinpath("configs").glob("*.yaml")
+    return {path.stem: path for path in sorted(paths)}
+
+
+def find_configuration(name: str) -> str:
+    """The path `name`, or else that of the shipped configuration of this name; YAML itself stays as it is.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    shipped = shipped_configurations()
+    if Path(name).exists() or "\n" in name or name.lstrip().startswith("{"):
+        return name
+    if name.removesuffix(".yaml") in shipped:
+        return str(shipped[name.removesuffix(".yaml")])
+    raise UsageError(f"there is no configuration {name}; give a YAML file, or a shipped one: {', '.join(shipped)}")
+
+
+def name_configurations(words: Sequence[str]) -> list[str]:
+    """A command line with `find_configuration` of each value of --config.
+
+    Raises:
+        UsageError: a configuration that isn't there.
+    """
+    found: list[str] = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if found and found[-1] in _FLAGS:
+            found.append(find_configuration(word))
+        elif flag in _FLAGS and equals:
+            found.append(f"{flag}={find_configuration(value)}")
+        else:
+            found.append(word)
+    return found
+
+
+def refuse_ignored(given: Any, understood: Any, origin: str) -> None:
+    """Check that no part of a configuration was passed over; jsonargparse does so with empty unknown mappings.
+
+    Args:
+        given: the file's content.
+        understood: what it was parsed to: nested mappings or namespaces, and sequences of them.
+        origin: the file's name.
+
+    Raises:
+        UsageError: a key that there is no such option for.
+    """
+    for key in _ignored(given, understood):
+        raise UsageError(f"{origin}: {key!r} is empty, and there is no option of that name; correct or remove it")
+
+
+def _ignored(given: Any, understood: Any, prefix: str = "") -> Iterator[str]:
+    for key, value, inner, known in _pairs(given, understood):
+        if not known and _is_empty(value):
+            yield f"{prefix}{key}"
+        elif known:
+            yield from _ignored(value, inner, f"{prefix}{key}.")
+
+
+def _pairs(given: Any, understood: Any) -> Iterable[tuple[Any, Any, Any, bool]]:
+    if isinstance(given, list) and isinstance(understood, list):
+        return [(k, *pair, True) for k, pair in enumerate(zip(given, understood, strict=False))]
+    inner = understood if isinstance(understood, Mapping) else getattr(understood, "__dict__", None)
+    if isinstance(given, Mapping) and inner is not None:
+        return [(key, value, inner.get(key), key in inner) for key, value in given.items()]
+    return []
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_empty, value.values()))
