@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,19 +32,28 @@ class SeededImages(Dataset[Any]):
         return len(self.images)  # type: ignore[arg-type]
 
     def __getitem__(self, key: tuple[int, int] | int) -> Any:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        with seeded(self.seed, epoch, index):
-            return self.images[index]
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> list[Any]:
+        """A batch at once, as `DataLoader` asks for it: the generators are put back once."""
+        with _generators_kept():
+            return [self._draw(*(key if isinstance(key, tuple) else (0, key))) for key in keys]
+
+    def _draw(self, epoch: int, index: int) -> Any:
+        _seed_generators(self.seed, epoch, index)
+        return self.images[index]
 
 
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Within the block, the global generators on the CPU are seeded with `numbers`; after it, they are as before."""
+def _seed_generators(*numbers: int) -> None:
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators, too
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:
