@@ -19,7 +19,7 @@ from torch import nn
 
 from elastic.dims import Gate
 from elastic.errors import CostError
-from elastic.layers import Elastic, NumberRule, TensorRule
+from elastic.layers import Elastic, NumberRule, TensorRule, helper_names
 from elastic.memory import PeakMemory, Traces
 from elastic.sizes import Derived, Number, Size
 from elastic.space import Rows, SearchSpace
@@ -215,12 +215,7 @@ class Costs:
         seen: set[int] = set()
         for path, module in self._model.named_modules():
             rules = module._elastic if isinstance(module, Elastic) else {}
-            helpers = {
-                helper
-                for rule in rules.values()
-                if isinstance(rule, TensorRule) and rule.transform is not None
-                for helper in rule.transform.parameter_names()
-            }
+            helpers = helper_names(rules)
             for name, parameter in module._parameters.items():
                 if parameter is None or name in helpers or id(parameter) in seen:
                     continue

@@ -12,9 +12,9 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from elastic.layers import DEPTH, DepthRule, Elastic, TensorRule, upstream_class
+from elastic.layers import DEPTH, DepthRule, Elastic, TensorRule, helper_names, upstream_class
 
 _IMMUTABLE = {int, float, str, bytes, bool, type(None), torch.dtype, torch.device}
 _IMMUTABLE |= {type, BuiltinFunctionType, FunctionType}
@@ -77,18 +77,13 @@ def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
     state["_modules"] = {
         name: None if child is None else memo[id(child)] for name, child in _active_children(module).items()
     }
-    helpers = {
-        helper
-        for rule in rules.values()
-        if isinstance(rule, TensorRule) and rule.transform is not None
-        for helper in rule.transform.parameter_names()
-    }
+    helpers = helper_names(rules)
     state["_parameters"] = {
-        name: _copied_parameter(module, name, parameter, memo)
+        name: _copied_tensor(module, name, parameter, memo)
         for name, parameter in module._parameters.items()
         if name not in helpers
     }
-    state["_buffers"] = {name: _copied_buffer(module, name, buffer, memo) for name, buffer in module._buffers.items()}
+    state["_buffers"] = {name: _copied_tensor(module, name, buffer, memo) for name, buffer in module._buffers.items()}
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
@@ -101,25 +96,12 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(value, memo)
 
 
-def _copied_parameter(
-    module: nn.Module, name: str, parameter: nn.Parameter | None, memo: dict[int, Any]
-) -> nn.Parameter | None:
-    if parameter is None:
+def _copied_tensor(module: nn.Module, name: str, stored: Tensor | None, memo: dict[int, Any]) -> Any:
+    """The active part of a parameter or buffer, as what it was: a parameter or a plain tensor."""
+    if stored is None:
         return None
-    if id(parameter) not in memo:
-        active: torch.Tensor = getattr(module, name)
-        memo[id(parameter)] = nn.Parameter(active.detach().clone(), requires_grad=parameter.requires_grad)
-    copied: nn.Parameter = memo[id(parameter)]
-    return copied
-
-
-def _copied_buffer(
-    module: nn.Module, name: str, buffer: torch.Tensor | None, memo: dict[int, Any]
-) -> torch.Tensor | None:
-    if buffer is None:
-        return None
-    if id(buffer) not in memo:
-        active: torch.Tensor = getattr(module, name)
-        memo[id(buffer)] = active.detach().clone()
-    copied: torch.Tensor = memo[id(buffer)]
-    return copied
+    if id(stored) not in memo:
+        active: Tensor = getattr(module, name).detach().clone()
+        is_parameter = isinstance(stored, nn.Parameter)
+        memo[id(stored)] = nn.Parameter(active, stored.requires_grad) if is_parameter else active
+    return memo[id(stored)]

@@ -7,11 +7,10 @@ The stored parameters, buffers and `state_dict` keys stay those of the plain mod
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
 from elastic.aliases import Aliases
@@ -206,6 +205,12 @@ def make_elastic(module: nn.Module, rules: dict[str, Rule]) -> None:
             rule.transform.setup(module)
 
 
+def helper_names(rules: Mapping[str, Rule]) -> set[str]:
+    """Parameters that transforms registered: trained with the supernet, and no part of an extracted model."""
+    transforms = (rule.transform for rule in rules.values() if isinstance(rule, TensorRule))
+    return {name for transform in transforms if transform is not None for name in transform.parameter_names()}
+
+
 def number_rules(module: nn.Module, axes: Axes, entry: str) -> dict[str, Rule]:
     """The plain numbers of a standard layer that restate its weight's axes.
 
@@ -263,9 +268,3 @@ def _padding(conv: nn.Module, kernel: tuple[Axis, ...], entry: str) -> dict[str,
     raise LayoutError(
         f"layout entry {entry!r}: an elastic kernel needs 'same' padding {same}, the convolution has {padding}"
     )
-
-
-def detached_parameter(tensor: Tensor, requires_grad: bool) -> nn.Parameter:
-    """A parameter of its own memory with the values of `tensor`."""
-    with torch.no_grad():
-        return nn.Parameter(tensor.detach().clone(), requires_grad=requires_grad)
