@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random.mtrand import get_bit_generator, set_bit_generator  # numpy.random has them, its types don't
 from torch import Tensor, distributed
 from torch.utils.data import Dataset
-
-# ruff: noqa: NPY002 - transforms draw from numpy's global generator, so that is the one to seed and to put back
 
 
 class SeededImages(Dataset[Any]):
@@ -40,25 +39,28 @@ class SeededImages(Dataset[Any]):
             return [self._draw(*(key if isinstance(key, tuple) else (0, key))) for key in keys]
 
     def _draw(self, epoch: int, index: int) -> Any:
-        _seed_generators(self.seed, epoch, index)
+        _draw_afresh(self.seed, epoch, index)
         return self.images[index]
 
 
-def _seed_generators(*numbers: int) -> None:
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators, too
+def _draw_afresh(*numbers: int) -> None:
+    """Put generators of one's own, seeded with `numbers`, in the place of the global ones on the CPU."""
+    sequence = np.random.SeedSequence(numbers)
+    seed = int(sequence.generate_state(1)[0])
+    random.setstate(random.Random(seed).getstate())
+    set_bit_generator(np.random.MT19937(sequence))
+    torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
 
 
 @contextmanager
 def _generators_kept() -> Iterator[None]:
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    """After the block, the global generators on the CPU are what they were."""
+    before = random.getstate(), get_bit_generator(), torch.get_rng_state()
     try:
         yield
     finally:
         random.setstate(before[0])
-        np.random.set_state(before[1])
+        set_bit_generator(before[1])
         torch.set_rng_state(before[2])
 
 
