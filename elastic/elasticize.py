@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from elastic import recipes
-from elastic.errors import RecipeError
+from elastic.errors import LayoutError, RecipeError
 from elastic.layers import Elastic
-from elastic.layout import bind
-from elastic.recipe import Recipe
+from elastic.layout import Layout, bind
+from elastic.recipe import Recipe, for_name
 from elastic.sizes import Number
 from elastic.supernet import Supernet
 
@@ -46,8 +46,22 @@ def elasticize(
     if choices:
         recipe = recipe.with_choices(choices)
     layout = bind(model, recipe)
+    for key, values in (choices or {}).items():
+        _check_offer(layout, key, values)
     layout.install(model)
     return Supernet(model, recipe, layout)
+
+
+def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> None:
+    """Refuse choices that change nothing: they name no dim, or none of them fits any."""
+    free = [size for size in layout.sizes.values() if size.name not in layout.derived]
+    full = {size.name: size.full for size in free if for_name(key, size.name)}
+    ratios = any(for_name(key, dim.name) for dim in layout.dims)
+    if not full and not ratios:
+        raise LayoutError(f"choices of {key!r}: the model has no such size; it has {', '.join(s.name for s in free)}")
+    if values and full and all(isinstance(value, int) and value > max(full.values()) for value in values):
+        own = sorted(set(full.values()))
+        raise LayoutError(f"choices of {key!r}: none of {list(values)} fits; the model's own are {own}")
 
 
 def _make(model: nn.Module, name: str | None, options: Mapping[str, Any]) -> Recipe:

@@ -57,18 +57,20 @@ class Recipe:
         """The recipe with other choices for some dims, by the same keys as `dims`; None leaves a dim at full size.
 
         Raises:
-            LayoutError: choices that aren't positive numbers.
+            LayoutError: choices that aren't sizes (int, 1 or more) or fractions (float, above 0 and up to 1), or a
+                kind of dim that the recipe doesn't have.
         """
         dims = dict(self.dims)
         for key, values in choices.items():
-            wanted = (1.0,) if values is None else tuple(values)
-            if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 for v in wanted):
-                raise LayoutError(f"choices of {key!r}: wanted sizes (int) or fractions (float), got {values!r}")
-            if key in dims:
-                dims.pop(key)  # reinsert last, so that it wins
-                dims[key] = replace(self.dims[key], choices=wanted)
-            else:
-                dims[key] = replace(self._nearest(key), choices=wanted)
+            rule = self.dims[key] if key in self.dims else self._nearest(key)
+            wanted = (1.0,) if values is None else tuple(values) if isinstance(values, (list, tuple)) else ()
+            if not wanted or not all(_is_choice(value, rule) for value in wanted):
+                raise LayoutError(
+                    f"choices of {key!r}: wanted a list of sizes (int) or of fractions (float, up to 1.0), or None to "
+                    f"leave it at full size; got {values!r}"
+                )
+            dims.pop(key, None)  # reinserted last, so that it wins
+            dims[key] = replace(rule, choices=wanted)
         return replace(self, dims=dims)
 
     def _nearest(self, key: str) -> DimRule:
@@ -76,6 +78,12 @@ class Recipe:
         if kind not in self.dims:
             raise LayoutError(f"choices of {key!r}: the recipe has no such dim; it offers {sorted(self.dims)}")
         return self.dims[kind]
+
+
+def _is_choice(value: object, rule: DimRule) -> bool:
+    if isinstance(value, float):
+        return rule.ratio or 0 < value <= 1
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def for_name(key: str, name: str) -> bool:

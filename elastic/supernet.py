@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -107,11 +108,18 @@ class Supernet(nn.Module):
         return self.model(self.resize(x), *args, **kwargs)
 
     def resize(self, images: Any) -> Any:
-        """Images `(N, C, H, W)` at the active resolution (bilinear, antialiased); anything else untouched."""
+        """Images `(N, C, H, W)` at the active resolution (bilinear, antialiased); anything else untouched.
+
+        At full resolution images stay as they are, whatever their size: the largest subnet is the original model.
+        """
         side = self._arch.get("resolution")
-        if side is None or not isinstance(images, Tensor) or images.ndim != 4 or images.shape[-2:] == (side, side):
+        if side is None or side == self.space["resolution"].full:
             return images
-        return F.interpolate(images, (int(side), int(side)), mode="bilinear", align_corners=False, antialias=True)
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[-2:] == (side, side):
+            return images
+        wide = images if images.dtype == torch.float64 else images.float()  # CPUs can't resample half precision
+        size = (int(side), int(side))
+        return F.interpolate(wide, size, mode="bilinear", align_corners=False, antialias=True).to(images.dtype)
 
     def input_shape(self, arch: Mapping[str, Number] | None = None) -> tuple[int, ...]:
         """Shape of one input of `arch` (the active one by default), without the batch axis."""

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from elastic.errors import CostError
 from elastic.layers import Elastic, TensorRule
 from elastic.sizes import Number
 
@@ -77,6 +78,8 @@ def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     twin.layout.set(values)
     recorder = _Recorder(twin.model)
     shape = twin.recipe.input_size
+    if not shape:
+        raise CostError("costs are counted on one input, whose shape the recipe doesn't say; give Recipe(input_size=...)")
     if "resolution" in values:
         shape = (*shape[:-2], int(values["resolution"]), int(values["resolution"]))
     # in inference mode operators made of others are not seen as those

@@ -104,7 +104,7 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
             "heads": DimRule((0.5, 0.75, 1.0)),
             "hidden": DimRule((0.5, 0.75, 1.0), multiple=8),
             "depth": DimRule((0.5, 0.75, 1.0)),
-            "resolution": resolution_rule(side, patch, resolutions),
+            "resolution": resolution_rule(side, patch, resolutions, exact=True),
         },
         derived={
             "grid": Derived(("resolution",), Fraction(1, patch), keep="transform"),

@@ -12,7 +12,7 @@ from torch import nn
 
 import elastic
 from elastic import Derived, DimRule, Recipe
-from elastic.errors import LayoutError, RecipeError
+from elastic.errors import CostError, LayoutError, RecipeError
 
 
 class Mixer(nn.Module):
@@ -152,8 +152,32 @@ def test_choices_can_be_replaced_by_kind_name_or_glob():
     assert choices == {"depth": (1, 2, 3, 4), "embed": (2, 8), "heads.0": (1, 3), "heads.1": (1, 3), "heads.3": (2, 3)}
     with pytest.raises(LayoutError, match="no such dim"):
         elastic.elasticize(Mixer(), recipe(), choices={"kernel": [3]})
-    with pytest.raises(LayoutError, match="wanted sizes"):
-        elastic.elasticize(Mixer(), recipe(), choices={"heads": ["all"]})
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [
+        ("heads", ["all"], "wanted a list of sizes"),
+        ("heads", True, "wanted a list of sizes"),
+        ("heads", [], "wanted a list of sizes"),
+        ("embed", [0], "wanted a list of sizes"),
+        ("embed", [1.5], "wanted a list of sizes"),
+        ("heads", [-1], "wanted a list of sizes"),
+        ("depth", [99], r"none of \[99\] fits; the model's own are \[4\]"),
+        ("heads.7", None, "the model has no such size"),
+    ],
+)
+def test_choices_that_mean_nothing_are_refused(key, values, message):
+    model = Mixer()
+    with pytest.raises(LayoutError, match=message):
+        elastic.elasticize(model, recipe(), choices={key: values})
+    assert type(model) is Mixer
+
+
+def test_costs_need_an_input_s_shape():
+    supernet = elastic.elasticize(Mixer(), Recipe(layout=LAYOUT, dims=DIMS, derived=DERIVED))
+    with pytest.raises(CostError, match="input_size"):
+        supernet.macs([supernet.space.largest])
 
 
 def test_models_without_a_recipe_and_wrong_options_are_refused():

@@ -6,12 +6,14 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small import FAMILIES, mobilenet, randomise, vit
 
-from elastic.errors import ArchError
+import elastic
+from elastic.errors import ArchError, LayoutError
 
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -115,6 +117,35 @@ def test_resolution_resizes_the_batch_and_positions_follow(resolution):
         assert supernet.input_shape() == (3, resolution, resolution)
     assert subnet.patch_embed.img_size == (resolution, resolution)
     assert subnet.pos_embed.shape == (1, 1 + (resolution // 8) ** 2, 48)
+
+
+@families
+def test_the_largest_subnet_is_the_original_at_any_size(family):
+    supernet = FAMILIES[family]()
+    subnet = supernet.extract(supernet.space.largest)
+    x = torch.randn(2, 3, 40, 48)
+    if family == "mobilenet":
+        assert torch.equal(supernet(x), subnet(x))
+    else:
+        with pytest.raises(AssertionError, match="Input height"):
+            supernet(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_are_resized_too(dtype):
+    supernet = mobilenet().to(dtype)
+    arch = supernet.space.smallest
+    x = torch.randn(2, 3, 32, 32, dtype=dtype)
+    with supernet.active(arch):
+        assert supernet.resize(x).dtype == dtype
+        assert torch.equal(supernet(x), supernet.extract(arch)(supernet.resize(x)))
+
+
+@pytest.mark.parametrize("resolutions", [[300], [-1], [7], ["all"], [(16, 24)]])
+def test_resolutions_that_the_model_cannot_take_are_refused(resolutions):
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1)
+    with pytest.raises(LayoutError, match="resolutions: wanted sides of a square up to 32 pixels"):
+        elastic.elasticize(model, resolutions=resolutions)
 
 
 def test_a_single_arch_is_not_a_list_of_them():
