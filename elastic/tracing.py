@@ -79,7 +79,7 @@ def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     recorder = _Recorder(twin.model)
     shape = twin.recipe.input_size
     if not shape:
-        raise CostError("costs are counted on one input, whose shape the recipe doesn't say; give Recipe(input_size=...)")
+        raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
     if "resolution" in values:
         shape = (*shape[:-2], int(values["resolution"]), int(values["resolution"]))
     # in inference mode operators made of others are not seen as those
