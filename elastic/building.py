@@ -36,7 +36,8 @@ class SupernetSource:
         """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
 
         Raises:
-            RecipeError: timm has no model of that name, or there is no recipe for it.
+            RecipeError: timm has no model of that name or pretrained tag, the model doesn't take `model_args`, or
+                there is no recipe for it.
         """
         import timm
 
@@ -46,7 +47,13 @@ class SupernetSource:
             args["pretrained_cfg_overlay"] = {**overlay, "input_size": tuple(self.input_size)}
         try:
             model = timm.create_model(self.model, **args)
+        except TypeError as error:
+            raise RecipeError(f"timm's {self.model} can't be made with model_args {args}: {error}") from error
         except RuntimeError as error:
+            if "Invalid pretrained tag" in str(error):
+                name, _, tag = self.model.partition(".")
+                tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(name))
+                raise RecipeError(f"timm's {name} has no pretrained tag {tag!r}; it has {tags or 'none'}") from error
             if "Unknown model" not in str(error):
                 raise
             near = ", ".join(timm.list_models(f"*{self.model.split('_')[0]}*")[:8])

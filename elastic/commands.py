@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from elastic.measure import Setting
 from elastic.profile import FEWEST, DeviceProfile
 from elastic.profiling import measure_profile
 from elastic.result import SearchResult
-from elastic.storage import load_source, load_supernet
+from elastic.storage import load_source, load_supernet, read_json
 from elastic.supernet import Supernet
 from elastic.words import spell_figure, spell_name
 
@@ -95,8 +96,8 @@ def export(folder: str, formats: str = "safetensors,onnx", out: str | None = Non
     """
     subnet, config = load_subnet(folder)
     known = [name.strip() for name in formats.split(",") if name.strip()]
-    if out is None and "safetensors" not in known:
-        known = ["safetensors", *known]  # it is there already, and config.json names it
+    if out is None:  # the files that are there stay, checked again
+        known = [*(Path(file).suffix[1:] for file in config["files"]), *known]
     card = Card(figures=config["figures"], **config.get("card", {}))
     source = SupernetSource.from_dict(config["source"])
     written = export_subnet(
@@ -156,8 +157,9 @@ def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None 
     assert arch is not None
     if arch in ("smallest", "largest"):
         return supernet.space.smallest if arch == "smallest" else supernet.space.largest
-    file = not arch.lstrip().startswith("{") and Path(arch).is_file()
-    return supernet.space.arch(Arch.from_json(Path(arch).read_text("utf-8") if file else arch))
+    if not arch.lstrip().startswith("{"):
+        arch = json.dumps(read_json(arch, ArchError, "an arch: smallest, largest, JSON, or a file with it"))
+    return supernet.space.arch(Arch.from_json(arch))
 
 
 def _example(config: Mapping[str, Any]) -> Any:

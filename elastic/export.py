@@ -60,6 +60,9 @@ def export(
 ) -> Exported:
     """Write an extracted subnet into `folder`; where anything fails, the folder's former content is whole.
 
+    The model files of a former export that this one doesn't write are removed in the end: they may be another
+    subnet's.
+
     Args:
         subnet: what `supernet.extract` gave; it is left as it was.
         folder: made where it is missing.
@@ -79,6 +82,7 @@ def export(
     model = copy.deepcopy(subnet).cpu().eval()
     inputs = _example(model, example)
     card = card or Card()
+    former = _model_files(Path(folder))
     figures = {**measure_costs(model, inputs[:1]), **card.figures}
     with staged(folder) as stage:
         files = {}
@@ -100,6 +104,8 @@ def export(
         }
         write_json(stage / _CONFIG, config)
         write_card(stage / "README.md", card, config)
+    for file in former - files.keys():
+        (Path(folder) / file).unlink(missing_ok=True)
     return Exported(Path(folder), files, figures)
 
 
@@ -143,6 +149,14 @@ def measure_costs(model: nn.Module, inputs: Tensor) -> dict[str, int]:
         model(inputs)
     params = sum(parameter.numel() for parameter in model.parameters())
     return {"params": params, "macs": counter.get_total_flops() // 2}
+
+
+def _model_files(folder: Path) -> set[str]:
+    """The files in `folder` that an earlier export wrote; of those it lists, only names that exports have."""
+    try:
+        return {_WEIGHTS, _ONNX} & set(read_config(folder)["files"])
+    except CheckpointError:
+        return set()
 
 
 def _checked(formats: Sequence[str]) -> list[str]:

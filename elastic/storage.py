@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from elastic.building import SupernetSource
@@ -35,7 +35,7 @@ def staged(folder: str | Path) -> Iterator[Path]:
     """A folder to write files into; once the block ends well, they move into `folder`, each by one rename.
 
     Where the block fails (a full disk, Ctrl-C), what was in `folder` before is untouched. Other files in
-    `folder` stay.
+    `folder` stay. An OSError that doesn't say where it happened is made to name `folder`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,6 +44,9 @@ def staged(folder: str | Path) -> Iterator[Path]:
         yield stage
         for path in sorted(stage.iterdir()):
             os.replace(path, folder / path.name)  # noqa: PTH105 - the one atomic move
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -96,10 +99,8 @@ def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | Non
         OSError: the disk is full, or may not be written to.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    try:
-        save_file(tensors, path, metadata={"format": "pt", **(metadata or {})})
-    except SafetensorError as error:
-        raise OSError(f"can't write {path}: {error}") from error
+    # safetensors' own save_file makes files that nobody else may read
+    path.write_bytes(save(tensors, metadata={"format": "pt", **(metadata or {})}))
     return sha256(path)
 
 

@@ -71,6 +71,8 @@ def test_export_adds_a_format_to_a_folder(net, supernet, tmp_path, capsys):
     assert {key: after[key] for key in before if key != "files"} == {k: v for k, v in before.items() if k != "files"}
     assert after["files"]["model.safetensors"] == before["files"]["model.safetensors"]
     assert "onnxruntime − PyTorch" in " ".join(capsys.readouterr().out.split())
+    export(str(tmp_path), "safetensors")
+    assert load_subnet(tmp_path)[1]["files"].keys() == after["files"].keys()
 
 
 def test_the_result_table_marks_the_best(result):
@@ -122,7 +124,9 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
     [
         (None, None, "either --arch"),
         ("smallest", "s.json", "either --arch"),
-        ("tiny", None, "not an arch"),
+        ("tiny", None, "tiny doesn't exist; wanted an arch: smallest, largest, JSON"),
+        ("missing.json", None, "missing.json doesn't exist"),
+        ("{depth: 2}", None, "not an arch"),
         ('{"depth": 2}', None, "lacks 'embed'"),
         ('{"width": 2}', None, "unknown dim 'width'"),
         ('{"depth": "two"}', None, "JSON object of numbers"),

@@ -99,7 +99,7 @@ def test_without_an_example_the_models_own_input_size_is_taken(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["input_size"] == [3, 24, 24]
 
 
-@pytest.mark.parametrize("broken", ["storage.save_file", "export.write_onnx", "export.write_card"])
+@pytest.mark.parametrize("broken", ["storage.save", "export.write_onnx", "export.write_card"])
 def test_a_full_disk_leaves_the_former_export_whole(exported, monkeypatch, broken):
     supernet, arch, subnet, written = exported
     before = contents(written.folder)
@@ -108,6 +108,18 @@ def test_a_full_disk_leaves_the_former_export_whole(exported, monkeypatch, broke
     with pytest.raises(OSError, match="No space"):
         export(subnet, written.folder, ["safetensors", "onnx"], images(supernet, arch))
     assert contents(written.folder) == before
+
+
+def test_another_subnets_files_do_not_stay(exported, tmp_path):
+    supernet, arch, subnet, _ = exported
+    export(subnet, tmp_path, ["safetensors", "onnx"], images(supernet, arch))
+    (tmp_path / "mine.onnx").write_bytes(b"mine")
+    other = supernet.space.smallest
+    with pytest.raises(ExportError):
+        export(nn.Linear(2, 2), tmp_path)
+    assert (tmp_path / "model.onnx").exists()
+    export(supernet.extract(other), tmp_path, ["safetensors"], images(supernet, other))
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "config.json", "mine.onnx", "model.safetensors"}
 
 
 # --- what is refused ----------------------------------------------------------------------------------------

@@ -68,13 +68,13 @@ def test_a_stored_source_downloads_nothing(tmp_path):
     assert load_source(tmp_path) == SOURCE
 
 
-@pytest.mark.parametrize("broken", ["save_file", "sha256", "write_json"])
+@pytest.mark.parametrize("broken", ["save", "sha256", "write_json"])
 def test_a_full_disk_leaves_the_former_supernet_whole(folder, monkeypatch, broken):
     before = contents(folder)
     supernet = load_supernet(folder)
     randomise(supernet.model, seed=9)
     monkeypatch.setattr(f"elastic.storage.{broken}", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space .*/net'"):
         save_supernet(supernet, SOURCE, folder)
     assert contents(folder) == before
 
@@ -98,6 +98,11 @@ def test_other_files_stay_and_modes_are_ordinary(tmp_path):
     path = write_json(tmp_path / "a.json", {"a": 1})
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert path.stat().st_mode & 0o777 == (tmp_path / "mine.txt").stat().st_mode & 0o777
+
+
+def test_weights_have_the_mode_of_other_files(folder):
+    modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
+    assert modes["supernet.safetensors"] == modes["supernet.json"]
 
 
 @pytest.mark.parametrize(
@@ -143,3 +148,10 @@ def test_weights_that_do_not_fit_leave_the_model_alone(folder):
 def test_an_unknown_model_is_refused_with_names_that_are_near():
     with pytest.raises(RecipeError, match=r"timm has no model 'resnet19'; similar names: .*"):
         SupernetSource("resnet19").build()
+
+
+def test_an_unknown_tag_and_unknown_arguments_are_refused():
+    with pytest.raises(RecipeError, match=r"timm's resnet18 has no pretrained tag 'nonsense'; it has .*tv_in1k"):
+        SupernetSource("resnet18.nonsense").build()
+    with pytest.raises(RecipeError, match=r"timm's resnet18 can't be made with model_args {'wat': 1}: .*'wat'"):
+        SupernetSource("resnet18", {"wat": 1}).build()
