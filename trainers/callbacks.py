@@ -74,6 +74,17 @@ class SubnetReport(Callback):
         get_console().print(table)
 
 
+class LastValidation(Callback):
+    """Validates after the last epoch too, whether or not `check_val_every_n_epoch` divides the epochs."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Decide before Lightning does; an epoch that is resumed midway has no `on_train_epoch_start`."""
+        if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch is not None:
+            trainer.check_val_every_n_epoch = 1
+
+
 class RunFolder(Checkpoint):
     """Keeps a run in its folder: `last.ckpt` to continue it, and, after every epoch, the supernet to ship it.
 

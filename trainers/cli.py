@@ -43,7 +43,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         _run(words)
     except KeyboardInterrupt:
-        return _say("interrupted; files on disk are whole, and a training continues with --ckpt_path last", INTERRUPTED)
+        cure = ", and the training continues with --ckpt_path last" if words[:1] == ["fit"] else ""
+        return _say(f"interrupted; files on disk are whole{cure}", INTERRUPTED)
     except (ElasticError, OSError, argparse.ArgumentError) as error:
         if debug:
             raise
@@ -58,7 +59,7 @@ def _run(words: list[str]) -> None:
     if verb in ("-h", "--help"):
         sys.stdout.write(_help(_commands()))
     elif verb in TRAINING:
-        _train(words)
+        train(words)
     elif verb in DEMO:
         from jsonargparse import auto_cli
 
@@ -88,7 +89,17 @@ def _command(verb: str) -> Callable[..., Any]:
     return commands[verb]
 
 
-def _train(words: list[str]) -> None:
+def train(words: list[str]) -> None:
+    """Run one of Lightning's verbs.
+
+    Args:
+        words: the verb and its arguments.
+
+    Raises:
+        UsageError: settings that contradict each other, or the checkpoint.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     from trainers.fitting import SupernetCLI
 
     try:
@@ -96,6 +107,8 @@ def _train(words: list[str]) -> None:
             # Lightning 2.6 asks PyTorch in a form that PyTorch 2.14 calls old
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             SupernetCLI(name_configurations(words))
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
     except SystemExit as end:
         # Lightning answers Ctrl-C by winding up and leaving with status 1
         if isinstance(end.__context__, KeyboardInterrupt):

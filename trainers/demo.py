@@ -149,12 +149,12 @@ def _run(
 
 def train(folder: Path, config: str) -> None:
     """Train into `folder/train`, from where an earlier run ended."""
-    from trainers.cli import _train
+    from trainers import cli
 
     words = ["fit", "--config", config, "--runs", str(folder), "--name", "train"]
     if (folder / "train" / "last.ckpt").exists():
         words += ["--ckpt_path", "last"]
-    _train(words)
+    cli.train(words)
 
 
 def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: ImageDataModule) -> Verified:

@@ -17,6 +17,7 @@ from elastic.commands import choose_arch, export_table, parse_budget, result_tab
 from elastic.errors import CheckpointError
 from elastic.evaluation import Batch, MeasuredAccuracy
 from elastic.export import Exported, export
+from elastic.measure import torch_threads
 from elastic.profile import DeviceProfile
 from elastic.report import Report, write_report
 from elastic.result import SearchResult
@@ -24,6 +25,7 @@ from elastic.search import search as run_search
 from elastic.storage import load_source, load_supernet
 from elastic.supernet import Supernet
 from elastic.words import spell_count, spell_figure, spell_name
+from trainers.configurations import UsageError
 
 if TYPE_CHECKING:
     from trainers.data import ImageDataModule
@@ -43,6 +45,7 @@ def search(
     data: str | None = None,
     out: str = "search.json",
     report: str | None = None,
+    threads: int = 1,
     seed: int = 0,
 ) -> None:
     """Find the best subnet within a budget, by measured accuracy.
@@ -59,23 +62,28 @@ def search(
         data: a YAML file with a data section; the training run's own config.yaml by default.
         out: the JSON file to write.
         report: an HTML page to write, too.
+        threads: threads that measuring the accuracy takes; small networks lose with more than one.
         seed: draws the subnets.
     """
     trained = load_supernet(supernet)
     measured = None if profile is None else DeviceProfile.load(profile)
+    for name, number in (("images", images), ("threads", threads)):
+        if number < 1:
+            raise UsageError(f"--{name} {number}: wanted 1 or more")
     evaluate = measured_accuracy(trained, load_data(data or Path(supernet) / "config.yaml"), images)
-    result = run_search(
-        trained,
-        maximize=_names(maximize),
-        minimize=_names(minimize or ("macs" if measured is None else "latency_ms")),
-        subject_to=parse_budget(budget),
-        evaluate=evaluate,
-        profile=measured,
-        population=population,
-        generations=generations,
-        seed=seed,
-        progress=True,
-    )
+    with torch_threads(threads):
+        result = run_search(
+            trained,
+            maximize=_names(maximize),
+            minimize=_names(minimize or ("macs" if measured is None else "latency_ms")),
+            subject_to=parse_budget(budget),
+            evaluate=evaluate,
+            profile=measured,
+            population=population,
+            generations=generations,
+            seed=seed,
+            progress=True,
+        )
     result.save(out)
     console = get_console()
     console.print(result_table(result))

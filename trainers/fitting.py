@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from elastic.errors import CheckpointError, TrainingError
 from elastic.storage import write_text
 from trainers import digits, timm_data  # noqa: F401 - so that YAML can name their classes without a path
-from trainers.callbacks import LAST, PhaseProgressBar, RunFolder, SubnetReport
+from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import refuse_ignored
 from trainers.data import ImageDataModule
@@ -119,7 +119,7 @@ class SupernetCLI(LightningCLI):
         """A trainer whose files lie in the run's folder."""
         config = self._get(self.config_init, "trainer")
         saves = self.subcommand == "fit" and config.enable_checkpointing is not False and not config.fast_dev_run
-        callbacks: list[Callback] = [SubnetReport()]
+        callbacks: list[Callback] = [LastValidation(), SubnetReport()]
         if config.enable_progress_bar is not False:
             callbacks.append(PhaseProgressBar())
         if saves:

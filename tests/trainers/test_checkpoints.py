@@ -31,6 +31,9 @@ def test_round_trip_gives_the_same_logits(source, tmp_path):
         with supernet.active(arch), loaded.active(arch):
             assert torch.equal(supernet(images), loaded(images))
     assert not loaded.training
+    (path.parent / "other").touch()
+    assert path.stat().st_mode == (path.parent / "other").stat().st_mode
+    (path.parent / "other").unlink()
     assert [entry.name for entry in path.parent.iterdir()] == ["last.ckpt"]
 
 

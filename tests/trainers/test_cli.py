@@ -1,5 +1,6 @@
 """The command line, in process: every shipped configuration, resuming, and what each mistake is answered with."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -206,8 +207,35 @@ def test_ctrl_c_is_one_sentence(config, capfd, tmp_path, monkeypatch):
     monkeypatch.setattr(SupernetModule, "training_step", interrupted)
     monkeypatch.setattr("signal.signal", lambda *args: None)
     assert main(["fit", "--config", str(config)]) == 130
-    assert "elastic: interrupted; files on disk are whole" in capfd.readouterr().err
+    whole = "elastic: interrupted; files on disk are whole"
+    assert f"{whole}, and the training continues with --ckpt_path last\n" in capfd.readouterr().err
     assert read_checkpoint(tmp_path / "runs" / "tiny" / "last.ckpt")["global_step"] == 3
+
+
+def test_ctrl_c_speaks_of_training_in_fit_only(capfd, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("elastic.commands.load_supernet", interrupted)
+    assert answer(capfd, ["profile", "net"]) == (130, "elastic: interrupted; files on disk are whole")
+
+
+def test_a_checkpoint_that_is_further_than_asked(config, capfd):
+    assert main(["fit", "--config", str(config)]) == 0
+    shorter = ["fit", "--config", str(config), "--model.curriculum.scale", "0.5", "--ckpt_path", "last"]
+    capfd.readouterr()
+    assert main(shorter) == 2
+    error = capfd.readouterr().err
+    assert "elastic: You restored a checkpoint with current_epoch=2, but you have set Trainer(max_epochs=1)" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(("every", "validated"), [(3, [5]), (1, [2, 5]), (2, [5])])
+def test_the_last_epoch_is_validated_always(config, tmp_path, every, validated):
+    assert main(["fit", "--config", str(config), "--trainer.check_val_every_n_epoch", str(every)]) == 0
+    with (tmp_path / "runs" / "tiny" / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/largest/accuracy"]]
+    assert [int(row["step"]) for row in rows] == validated
 
 
 def test_debug_shows_the_traceback(config):

@@ -12,6 +12,7 @@ from elastic.profiling import measure_profile
 from elastic.result import SearchResult
 from elastic.storage import load_supernet, save_supernet
 from trainers.cli import main
+from trainers.configurations import UsageError
 from trainers.deploy import CALIBRATION_BATCHES, extract, first_images, load_data, search
 
 
@@ -59,6 +60,21 @@ def test_extract_re_estimates_batchnorm(run, tmp_path):
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in subnet.state_dict().items())
 
 
+def test_the_search_takes_as_many_threads_as_asked(run, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+
+    def fruitless(*_, **__):
+        seen.append(torch.get_num_threads())
+        raise BudgetError("nothing found")
+
+    monkeypatch.setattr("trainers.deploy.run_search", fruitless)
+    for threads in (1, 2):
+        with pytest.raises(BudgetError):
+            search(str(run), out=str(tmp_path / "s.json"), threads=threads)
+    assert seen == [1, 2]
+    assert torch.get_num_threads() == before
+
+
 def test_only_as_many_images_as_asked_are_taken():
     batches = [(torch.zeros(4, 1), torch.zeros(4)) for _ in range(5)]
     assert len(first_images(batches, 9)) == 3
@@ -69,6 +85,10 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
     with pytest.raises(BudgetError, match="needs a device profile"):
         search(str(run), "latency_ms=8", out=str(tmp_path / "s.json"))
     assert not (tmp_path / "s.json").exists()
+    with pytest.raises(UsageError, match="--images 0: wanted 1 or more"):
+        search(str(run), images=0)
+    with pytest.raises(UsageError, match="--threads 0: wanted 1 or more"):
+        search(str(run), threads=0)
     (run / "config.yaml").write_text("model: {}")
     with pytest.raises(CheckpointError, match="has no data section"):
         search(str(run))

@@ -1,5 +1,6 @@
 """Killed at any moment and resumed, a training ends with the bits of one that wasn't."""
 
+import os
 import random
 import signal
 import subprocess
@@ -77,7 +78,9 @@ def clothes(root: Path) -> dict:
 
 def killed(words, function, call):
     """Run `elastic` in a process of its own that is killed at a function's nth call."""
-    done = subprocess.run([sys.executable, "-c", KILLED, function, str(call), *words], capture_output=True, text=True)
+    program = [sys.executable, "-c", KILLED, function, str(call), *words]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: sums depend on it
+    done = subprocess.run(program, capture_output=True, text=True, env=one_thread)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
