@@ -63,6 +63,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """
 
     @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How images become inputs where there is no augmentation, in numbers, named as timm does; {}: not known."""
+        return {}
+
+    @property
     def splits(self) -> Splits:
         """The data set, read on first use."""
         if self._splits is None:

@@ -136,7 +136,7 @@ def _run(
     chosen = result.best
     subnet = evaluate.subnet(chosen.arch)
     card = Card(f"Handwritten digits, subnet {chosen.arch.id}", chosen.figures, data="scikit-learn's digits")
-    written = extract_to(supernet, subnet, chosen.arch, run, folder / "subnet", ["safetensors", "onnx"], card)
+    written = extract_to(supernet, subnet, chosen.arch, run, folder / "subnet", ["safetensors", "onnx"], card, data)
     verified = verify(supernet, chosen.arch, subnet, written.folder / "model.onnx", data)
     write_json(folder / "verified.json", vars(verified))
     get_console().print(export_table(written))

@@ -116,10 +116,13 @@ def extract(
     """
     trained = load_supernet(supernet)
     chosen = choose_arch(trained, arch, result)
-    subnet = calibrated(trained, chosen, data or Path(supernet) / "config.yaml")
+    path = Path(data or Path(supernet) / "config.yaml")
+    # without BatchNorm, all that the data's section adds is what the card says
+    images = load_data(path) if data is not None or path.exists() or has_batchnorm(trained) else None
+    subnet = calibrated(trained, chosen, images)
     figures = {} if result is None else dict(SearchResult.load(result).best.figures)
     card = Card(title=f"Subnet {chosen.id} of {Path(supernet).name}", figures=figures)
-    written = extract_to(trained, subnet, chosen, supernet, out, ["safetensors", *_names(formats)], card)
+    written = extract_to(trained, subnet, chosen, supernet, out, ["safetensors", *_names(formats)], card, images)
     get_console().print(export_table(written))
 
 
@@ -162,9 +165,9 @@ def measured_accuracy(supernet: Supernet, data: ImageDataModule, images: int = 2
     return MeasuredAccuracy(supernet, first_images(data.val_dataloader(), images), calibration)
 
 
-def calibrated(supernet: Supernet, arch: Arch, config: str | Path) -> nn.Module:
+def calibrated(supernet: Supernet, arch: Arch, data: ImageDataModule | None) -> nn.Module:
     """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
-    calibration = calibration_images(load_data(config)) if has_batchnorm(supernet) else []
+    calibration = calibration_images(data) if data is not None and has_batchnorm(supernet) else []
     return MeasuredAccuracy(supernet, [], calibration).subnet(arch)
 
 
@@ -196,12 +199,20 @@ def extract_to(
     out: str | Path,
     formats: list[str],
     card: Card,
+    data: ImageDataModule | None = None,
 ) -> Exported:
     """Export an extracted subnet so that `elastic.export.load_subnet` can load it."""
     import torch
 
-    example = torch.randn(4, *supernet.input_shape(arch), generator=torch.Generator().manual_seed(0))
-    return export(subnet, out, formats, example, arch=arch, source=load_source(origin), card=card)
+    shape = supernet.input_shape(arch)
+    example = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    preprocessing = None if data is None else data.preprocessing
+    if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
+        preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
+    source = load_source(origin)
+    return export(
+        subnet, out, formats, example, arch=arch, source=source, card=card, preprocessing=preprocessing or None
+    )
 
 
 def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:

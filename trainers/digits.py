@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Subset, TensorDataset
 
 from trainers.data import ImageDataModule, Splits
+
+_WHITE = 16
+"""The largest value of a pixel."""
 
 
 class Digits(ImageDataModule):
@@ -45,18 +52,35 @@ class Digits(ImageDataModule):
 
     def load(self) -> Splits:
         """All images as one tensor, with zero mean and unit variance, cut in three."""
-        from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
-        data = load_digits()
-        images = torch.from_numpy(data.images.astype(np.float32))[:, None] / 16
-        images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
+        images, digits = self._enlarged()
         images = ((images - images.mean()) / images.std()).repeat(1, self.channels, 1, 1)
-        everything = TensorDataset(images, torch.from_numpy(data.target).long())
+        everything = TensorDataset(images, torch.from_numpy(digits).long())
         rest, test = train_test_split(
-            np.arange(len(images)), test_size=self.test_fraction, random_state=self.seed, stratify=data.target
+            np.arange(len(images)), test_size=self.test_fraction, random_state=self.seed, stratify=digits
         )
         share = self.val_fraction / (1 - self.test_fraction)
-        train, val = train_test_split(rest, test_size=share, random_state=self.seed, stratify=data.target[rest])
+        train, val = train_test_split(rest, test_size=share, random_state=self.seed, stratify=digits[rest])
         parts = [Subset(everything, indices.tolist()) for indices in (train, val, test)]
         return Splits(parts[0], parts[0], parts[1], parts[2])
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """8 × 8 pixels of 0 to 16: divided by 16, enlarged, then the mean subtracted and divided by std."""
+        images, _ = self._enlarged()
+        return {
+            "divisor": _WHITE,
+            "input_size": [self.channels, self.size, self.size],
+            "interpolation": "bilinear",
+            "mean": [float(images.mean())] * self.channels,
+            "std": [float(images.std())] * self.channels,
+        }
+
+    def _enlarged(self) -> tuple[Tensor, NDArray[np.int64]]:
+        """Images `(1797, 1, size, size)` between 0 and 1, and their digits."""
+        from sklearn.datasets import load_digits
+
+        data = load_digits()
+        images = torch.from_numpy(data.images.astype(np.float32))[:, None] / _WHITE
+        return F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False), data.target

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from timm.data import create_dataset, create_transform
+from timm.data import DEFAULT_CROP_PCT, create_dataset, create_transform
 from torch.utils.data import Subset
 from torchvision.transforms import Compose
 
@@ -102,6 +102,13 @@ class TimmData(ImageDataModule):
             train, plain, val = Subset(train, order[kept:]), Subset(plain, order[kept:]), Subset(plain, order[:kept])
         test = val if self.test_split is None else self._open(self.test_split, training=False)
         return Splits(train, plain, val, test)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """As in timm's data configurations: values between 0 and 1, resized and cropped, minus mean, over std."""
+        size = {"input_size": list(self.input_size), "mean": list(self.mean), "std": list(self.std)}
+        given = {key: value for key, value in self.eval_transform.items() if value is not None}
+        return {**size, "interpolation": "bilinear", "crop_pct": DEFAULT_CROP_PCT, "crop_mode": "center", **given}
 
     def _open(self, split: str, training: bool) -> Images:
         if not self.download and not self.dataset.lower().startswith("hf") and not Path(self.root).exists():

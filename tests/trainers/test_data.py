@@ -3,6 +3,9 @@ import gzip
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from timm.data import create_transform
 from torch.utils.data import TensorDataset
 
 from elastic.errors import TrainingError
@@ -23,6 +26,26 @@ def test_digits_are_split_once_and_evenly():
         assert counts == pytest.approx([0.1] * 10, abs=0.015)
     assert Digits(seed=1).splits.test.indices == splits.test.indices
     assert Digits(seed=2).splits.test.indices != splits.test.indices
+
+
+def test_preprocessing_of_digits_says_how_a_pixel_becomes_a_number():
+    data = Digits(size=8, channels=3)
+    says, raw = data.preprocessing, load_digits().images
+    assert says["input_size"] == [3, 8, 8]
+    index = data.splits.val.indices[5]
+    wanted = (torch.from_numpy(raw[index]) / says["divisor"] - says["mean"][2]) / says["std"][2]
+    torch.testing.assert_close(data.splits.val[5][0][2].double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")  # timm leaves closing to Python
+@pytest.mark.parametrize("eval_transform", [{}, {"crop_pct": 0.5, "interpolation": "bicubic"}])
+def test_preprocessing_of_timm_data_is_what_timm_needs_to_do_the_same(eval_transform, image_folder):
+    size = {"input_size": (3, 24, 24), "std": [0.5] * 3, "batch_size": 4}
+    data = TimmData(root=str(image_folder), **size, eval_transform=eval_transform)
+    picture = Image.open(image_folder / "val" / "class_1" / "2.png")
+    transform = create_transform(**data.preprocessing, is_training=False)
+    with picture:
+        assert any(torch.equal(transform(picture), image) for image, _ in (data.splits.val[k] for k in range(12)))
 
 
 def test_digits_have_the_size_asked_for():

@@ -11,6 +11,7 @@ from elastic.export import load_subnet
 from elastic.profiling import measure_profile
 from elastic.result import SearchResult
 from elastic.storage import load_supernet, save_supernet
+from trainers import Digits
 from trainers.cli import main
 from trainers.configurations import UsageError
 from trainers.deploy import CALIBRATION_BATCHES, extract, first_images, load_data, search
@@ -58,6 +59,18 @@ def test_extract_re_estimates_batchnorm(run, tmp_path):
     batches = [one for one, _ in zip(data.calibration_batches(), range(CALIBRATION_BATCHES), strict=False)]
     recalibrate(plain, resized(supernet, arch, batches))
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in subnet.state_dict().items())
+
+
+def test_an_extracted_subnet_says_how_its_images_were_prepared(run, tmp_path):
+    extract(str(run), "largest", out=str(tmp_path / "sub"))
+    assert load_subnet(tmp_path / "sub")[1]["preprocessing"] == Digits().preprocessing
+    assert "'divisor': 16" in (tmp_path / "sub" / "README.md").read_text()
+    supernet = load_supernet(run)
+    small = supernet.space.variant({"resolution": min(supernet.space["resolution"].choices)})
+    extract(str(run), small.to_json(), out=str(tmp_path / "sub"))
+    says = load_subnet(tmp_path / "sub")[1]
+    assert says["preprocessing"].pop("then_resized_to")["size"] == says["input_size"][1:] != [32, 32]
+    assert says["preprocessing"] == Digits().preprocessing
 
 
 def test_the_search_takes_as_many_threads_as_asked(run, tmp_path, monkeypatch):
