@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -23,6 +24,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 
 _INK, _MUTED, _ACCENT, _WARM = "#1d2733", "#a9b4c0", "#1f6feb", "#d9480f"
 _PALETTE = ("#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#e67700", "#0b7285")
+_SYMBOLS = ("triangle-down", "triangle-up", "star", "square", "diamond")  # of the marks, in their order
 _UNITS = {"latency_ms": "latency (ms)", "memory_bytes": "peak activations (bytes)", "accuracy": "accuracy (%)"}
 _UNITS |= {"macs": "MACs", "params": "parameters"}
 
@@ -40,6 +42,7 @@ class Report:
         curves: training curves, from `read_curves`.
         marks: more subnets for the front: name → candidate.
         notes: how it was measured, in a sentence or two.
+        front_notes: how far the front's figures can be trusted, likewise.
     """
 
     title: str
@@ -50,6 +53,7 @@ class Report:
     curves: Curves = field(default_factory=dict)
     marks: Mapping[str, Candidate] = field(default_factory=dict)
     notes: str = ""
+    front_notes: str = ""
 
 
 def write_report(report: Report, path: str | Path) -> Path:
@@ -64,6 +68,7 @@ def write_report(report: Report, path: str | Path) -> Path:
         plotly=get_plotlyjs(),
         summary="".join(_tile(name, text) for name, text in report.summary.items()),
         notes=escape(report.notes),
+        front_notes=f"<p>{escape(report.front_notes)}</p>" if report.front_notes else "",
         front=_html(draw_front(report.result, report.marks)),
         table=_table(report.result),
         curves=f"<section><h2>Training</h2>{curves}</section>" if curves else "",
@@ -104,8 +109,8 @@ def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = Non
     figure.add_trace(
         _points(front, horizontal, vertical, "Pareto front", mode="lines+markers", marker=_dot(9, _ACCENT), line=line)
     )
-    for name, one in (marks or {}).items():
-        dot = {**_dot(11, _INK), "symbol": "diamond"}
+    for (name, one), symbol in zip((marks or {}).items(), cycle(_SYMBOLS), strict=False):
+        dot = {**_dot(12, _INK), "symbol": symbol}
         figure.add_trace(_points([one], horizontal, vertical, name, mode="markers", marker=dot))
     chosen = {**_dot(17, _WARM), "symbol": "star"}
     figure.add_trace(_points([best], horizontal, vertical, "chosen", mode="markers", marker=chosen))
@@ -113,8 +118,8 @@ def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = Non
     if limit is not None:
         figure.add_vline(x=limit, line={"color": _WARM, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=limit, y=1, yref="paper", text=f"budget {spell_figure(horizontal, limit)}", showarrow=False,
-            xanchor="right", xshift=-6, yanchor="top", font={"color": _WARM},
+            x=limit, y=0, yref="paper", text=f"budget {spell_figure(horizontal, limit)}", showarrow=False,
+            xanchor="right", xshift=-6, yanchor="bottom", font={"color": _WARM},
         )
     _style(figure, _UNITS.get(horizontal, horizontal), _UNITS.get(vertical, vertical), 440)
     return figure

@@ -29,7 +29,8 @@ def find_configuration(name: str) -> str:
         UsageError: there is neither.
     """
     shipped = shipped_configurations()
-    if Path(name).exists() or "\n" in name or name.lstrip().startswith("{"):
+    path = Path(name)
+    if (path.exists() and not path.is_dir()) or "\n" in name or name.lstrip().startswith("{"):
         return name
     if name.removesuffix(".yaml") in shipped:
         return str(shipped[name.removesuffix(".yaml")])

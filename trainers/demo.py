@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +26,12 @@ from elastic.search import search
 from elastic.storage import load_supernet, write_json
 from elastic.supernet import Supernet
 from elastic.words import short, spell_count, spell_figure
-from trainers.deploy import extract_to, first_images, load_data, measured_accuracy
+from trainers.deploy import extract_to, first_images, load_data, measured_accuracy, prediction_note
 
 if TYPE_CHECKING:
     from trainers.data import ImageDataModule
 
-_CONFIG = str(files("trainers") / "configs" / "digits.yaml")
+_CONFIG = "digits"
 
 _BUDGET = 0.6
 """The budget lies this far between the latencies of the smallest and the largest subnet."""
@@ -190,6 +189,8 @@ def describe(
         name: Candidate(arch, {"accuracy": evaluate(arch)["accuracy"], "latency_ms": float(ms)})
         for name, arch, ms in zip(("smallest", "largest"), corners, latency, strict=True)
     }
+    again = {**best.figures, "latency_ms": verified.latency_ms(profile.setting.runtime)}
+    marks["chosen, timed"] = Candidate(best.arch, again)
     device, setting = profile.device, profile.setting
     runtime = f"{setting.runtime} {device[setting.runtime]}"
     where = f"{device['processor']}, {setting.threads} thread, batch {setting.batch_size}, {runtime}"
@@ -210,6 +211,7 @@ def describe(
         marks=marks,
         notes=f"Latency on {where}: predicted from {len(profile.subnets)} measured subnets. Accuracy in the figure is "
         "measured on the validation images, that on top on the test images, which chose nothing.",
+        front_notes=prediction_note(profile, supernet),
     )
 
 

@@ -30,7 +30,8 @@ def test_the_page_is_whole_and_self_contained(result, tmp_path):
     supernet, found = result
     log = tmp_path / "metrics.csv"
     log.write_text("epoch,step,train/loss,val/largest/accuracy\n0,1,2.5,\n0,2,2.0,\n0,2,,0.5\n")
-    report = Report("A <title>", supernet, found, {"accuracy": "9 %"}, [("do", "elastic demo")], read_curves(log))
+    report = Report("A <title>", supernet, found, {"accuracy": "9 %"}, [("do", "elastic demo")], read_curves(log),
+                    front_notes="Off by 3 %")  # fmt: skip
     page = write_report(report, tmp_path / "report.html").read_text("utf-8")
     outside = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"""(src|href)=["'](?!data:)""", outside)
@@ -38,7 +39,7 @@ def test_the_page_is_whole_and_self_contained(result, tmp_path):
     assert "$" not in outside
     for one in found.front:
         assert one.arch.id in page
-    for text in ("Training", "elastic demo", "9 %", found.best.arch.id):
+    for text in ("Training", "elastic demo", "9 %", "Off by 3 %", found.best.arch.id):
         assert text in outside
 
 
@@ -56,6 +57,15 @@ def test_the_front_shows_every_candidate_once_with_its_arch(result):
     assert traces["chosen"].x == (found.best.figures["macs"],)
     for kind in {name.split(".")[0] for name in found.best.arch}:
         assert f"{kind}: " in traces["chosen"].text[0]
+
+
+def test_marks_can_be_told_apart(result):
+    _, found = result
+    marks = {name: found.candidates[k] for k, name in enumerate(("smallest", "largest", "chosen, timed"))}
+    traces = {trace.name: trace for trace in draw_front(found, marks).data}
+    symbols = {traces[name].marker.symbol for name in marks}
+    assert len(symbols) == 3
+    assert traces["largest"].x == (found.candidates[1].figures["macs"],)
 
 
 @pytest.mark.parametrize("family", [vit, mobilenet])

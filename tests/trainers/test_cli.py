@@ -152,6 +152,9 @@ def test_shipped_configuration_by_name(tmp_path, monkeypatch):
         "fit", "-c", shipped["digits"], f"--config={shipped['digits']}", "--name", "digits"
     ]  # fmt: skip
     assert find_configuration("{name: digits}") == "{name: digits}"
+    Path("digits").mkdir()
+    assert find_configuration("digits") == shipped["digits"]
+    Path("digits").rmdir()
     Path("digits").write_text("name: own")
     assert find_configuration("digits") == "digits"
 

@@ -9,7 +9,8 @@ from elastic.export import load_subnet
 from elastic.profile import DeviceProfile
 from elastic.result import SearchResult
 from elastic.storage import load_supernet
-from trainers.demo import demo
+from trainers.configurations import find_configuration
+from trainers.demo import _CONFIG, _steps, demo
 
 
 def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):
@@ -33,9 +34,15 @@ def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):
     page = (out / "report.html").read_text("utf-8")
     assert result.best.arch.id in page
     assert "Training" in page
+    assert "chosen, timed" in page
+    assert "off by" in page
     shown = capsys.readouterr().out
     for name in ("report.html", "subnet/model.onnx", "search.json", "profile.json", "train"):
         assert f"demo/{name}" in shown
+
+    steps = _steps(out, "digits", result)
+    assert steps[1][1] == "elastic fit --config digits --runs demo --name train"
+    assert find_configuration(_CONFIG).endswith("digits.yaml")
 
     checkpoint = (out / "train" / "last.ckpt").read_bytes()
     demo(str(out), str(config), **options)  # keeps the training
