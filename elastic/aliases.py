@@ -8,10 +8,13 @@ checkpoints) sees ordinary parameters.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from elastic.slicing import Axes
 
 
 class Alias:
@@ -74,15 +77,15 @@ class Aliases:
         self._made: dict[Any, Alias] = {}
         self._current: Alias | None = None
 
-    def activate(self, module: nn.Module, name: str, windows: tuple[slice, ...]) -> None:
-        """Make the alias for these windows the current one."""
+    def activate(self, module: nn.Module, name: str, axes: Axes) -> None:
+        """Make the alias of the slice that `axes` have active the current one."""
         source = module._parameters.get(name)
         stored = module._buffers[name] if source is None else source
         assert stored is not None
-        key = tuple((window.start, window.stop) for window in windows)
+        key = tuple([size.value for size in axes.sizes])
         alias = self._made.get(key)
         if alias is None or alias.source is not stored or not alias.valid:
-            alias = self._made[key] = Alias(stored, windows)
+            alias = self._made[key] = Alias(stored, axes.windows())
         self._current = alias
 
     def clear(self) -> None:

@@ -37,6 +37,8 @@ class Layout:
     rules: dict[str, dict[str, Rule]]
     gates: dict[str, tuple[Gate, ...]] = field(default_factory=dict)
     """For each module path inside an elastic container: the gates that its block stands behind."""
+    _views: list[tuple[nn.Module, str, TensorRule]] = field(default_factory=list, repr=False)
+    """The installed tensors whose active part is a plain view."""
 
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All sizes by name for these values of the dims: ints, or int64 arrays where they are arrays."""
@@ -54,20 +56,15 @@ class Layout:
             if name in self.sizes:
                 self.sizes[name].value = value
 
-    def alias(self, model: nn.Module) -> None:
+    def alias(self) -> None:
         """Make the active slices that are plain views of stored tensors tensors of their own (`elastic.aliases`)."""
-        for path, rules in self.rules.items():
-            module = model.get_submodule(path)
-            for name, rule in rules.items():
-                if isinstance(rule, TensorRule) and rule.can_alias:
-                    rule.aliases.activate(module, name, rule.axes.windows())
+        for module, name, rule in self._views:
+            rule.aliases.activate(module, name, rule.axes)
 
     def unalias(self) -> None:
         """Slice the stored tensors again."""
-        for rules in self.rules.values():
-            for rule in rules.values():
-                if isinstance(rule, TensorRule):
-                    rule.aliases.clear()
+        for _, _, rule in self._views:
+            rule.aliases.clear()
 
     @property
     def _ratios(self) -> dict[str, Number]:
@@ -84,7 +81,11 @@ class Layout:
     def install(self, model: nn.Module) -> None:
         """Make the model's modules elastic, in place."""
         for path, rules in self.rules.items():
-            make_elastic(model.get_submodule(path), rules)
+            module = model.get_submodule(path)
+            make_elastic(module, rules)
+            for name, rule in rules.items():
+                if isinstance(rule, TensorRule) and rule.can_alias:
+                    self._views.append((module, name, rule))
 
 
 def bind(model: nn.Module, recipe: Recipe) -> Layout:

@@ -56,21 +56,18 @@ class Axes:
 
     Attributes:
         axes: one `Axis` per tensor axis.
+        sizes: the named sizes of the tensor, one entry per occurrence.
         split: the tensor's shape with every factor an axis of its own, full size.
     """
 
-    __slots__ = ("axes", "factors", "split")
+    __slots__ = ("axes", "factors", "sizes", "split")
 
     def __init__(self, axes: Sequence[Axis]) -> None:
         self.axes = tuple(axes)
         self.factors = tuple(factor for axis in self.axes for factor in axis.factors)
+        self.sizes = [factor for factor in self.factors if isinstance(factor, Size)]
         full = tuple(factor if isinstance(factor, int) else factor.full for factor in self.factors)
         self.split = None if len(full) == len(self.axes) else full
-
-    @property
-    def sizes(self) -> list[Size]:
-        """The named sizes of this tensor, one entry per occurrence."""
-        return [factor for factor in self.factors if isinstance(factor, Size)]
 
     def windows(self) -> tuple[slice, ...]:
         """The active part of each factor."""

@@ -63,7 +63,7 @@ class Supernet(nn.Module):
         self._arch = self.space.arch(arch)
         self.layout.set(self._arch)
         if self._aliasing:
-            self.layout.alias(self.model)
+            self.layout.alias()
         return self._arch
 
     @contextmanager
@@ -100,7 +100,7 @@ class Supernet(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.layout.unalias()
         if self._aliasing:
-            self.layout.alias(self.model)
+            self.layout.alias()
         return self
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:

@@ -47,7 +47,6 @@ def steps(supernet):
         optimiser.step()
 
     def active():
-        supernet.activate(supernet.space.largest)
         supernet.activate(arch)
         step(supernet, optimisers[0])
 
