@@ -55,7 +55,7 @@ def steps(supernet):
 
 
 def test_training_step(steps, side_by_side, figure):
-    active, plain = side_by_side(15, *steps)
+    active, plain = side_by_side(40, *steps)
     ratios = [a / p for a, p in zip(active, plain, strict=True)]
     figure("training step, active / extracted (MobileNetV3-L, 16 @128)", ratios, "×", "≤ 1.05")
     counts = []
