@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from elastic.slicing import Axes
@@ -77,11 +77,8 @@ class Aliases:
         self._made: dict[Any, Alias] = {}
         self._current: Alias | None = None
 
-    def activate(self, module: nn.Module, name: str, axes: Axes) -> None:
-        """Make the alias of the slice that `axes` have active the current one."""
-        source = module._parameters.get(name)
-        stored = module._buffers[name] if source is None else source
-        assert stored is not None
+    def activate(self, stored: Tensor, axes: Axes) -> None:
+        """Make the alias of the slice of `stored` that `axes` have active the current one."""
         key = tuple([size.value for size in axes.sizes])
         alias = self._made.get(key)
         if alias is None or alias.source is not stored or not alias.valid:

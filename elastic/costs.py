@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from elastic.chunks import by_chunks
 from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.layers import Elastic, NumberRule, TensorRule, helper_names
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from elastic.supernet import Supernet
 
 _TABLE_LIMIT = 4096
-_CHUNK = 16384
-"""Rows at a time: a chunk's columns stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,13 @@ class TableSum:
 
     def __call__(self, rows: Rows) -> NDArray[np.int64]:
         """The sum for each row, int64."""
-        total = np.empty(len(rows), np.int64)
-        for start in range(0, len(rows), _CHUNK):
-            columns = rows[start : start + _CHUNK].T.astype(np.intp)
-            total[start : start + _CHUNK] = sum(
-                (table[self._index(columns, at, strides)] for at, strides, table in self.tables),
-                start=np.zeros(columns.shape[1], np.int64),
-            )
+        return by_chunks(self._chunk, rows)
+
+    def _chunk(self, rows: Rows) -> NDArray[np.int64]:
+        columns = rows.T.astype(np.intp)
+        total = np.zeros(len(rows), np.int64)
+        for at, strides, table in self.tables:
+            total += table[self._index(columns, at, strides)]
         return total
 
     @staticmethod
@@ -165,6 +164,7 @@ class Costs:
         self._lengths = supernet.recipe.lengths
         self._twin = weightless_twin(supernet)
         self._sizes = Sizes(self.space, self.layout)
+        self._traces: dict[frozenset[tuple[str, Number]], Trace] = {}
 
     @cached_property
     def params(self) -> TableSum:
@@ -288,5 +288,10 @@ class Costs:
         return {dim.name: dim.full if dim.name in fixed else dim.choices[at] for dim, at in picks}
 
     def _trace(self, probe: Mapping[str, Number], resolution: int) -> Trace:
+        """One traced pass; MACs and memory share theirs."""
         at = {"resolution": self._resolutions[resolution]} if "resolution" in self.space.names else {}
-        return trace(self._twin, {**probe, **at})
+        values = {**probe, **at}
+        key = frozenset(values.items())
+        if key not in self._traces:
+            self._traces[key] = trace(self._twin, values)
+        return self._traces[key]

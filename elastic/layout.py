@@ -19,6 +19,7 @@ from elastic.layers import (
     TensorRule,
     make_elastic,
     number_rules,
+    stored_tensor,
 )
 from elastic.notation import ANY, Factor
 from elastic.recipe import Recipe
@@ -59,7 +60,7 @@ class Layout:
     def alias(self) -> None:
         """Make the active slices that are plain views of stored tensors tensors of their own (`elastic.aliases`)."""
         for module, name, rule in self._views:
-            rule.aliases.activate(module, name, rule.axes)
+            rule.aliases.activate(stored_tensor(module, name), rule.axes)
 
     def unalias(self) -> None:
         """Slice the stored tensors again."""

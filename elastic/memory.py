@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elastic.chunks import by_chunks
 from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.sizes import Number
@@ -17,8 +18,6 @@ from elastic.tracing import Trace
 
 if TYPE_CHECKING:
     from elastic.costs import Sizes
-
-_CHUNK = 16384
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,7 @@ class PeakMemory:
 
     def __call__(self, rows: Rows) -> NDArray[np.int64]:
         """Peak bytes for each row, int64."""
-        peak = np.zeros(len(rows), np.int64)
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
-            peak[start : start + _CHUNK] = self._chunk(chunk)
-        return peak
+        return by_chunks(self._chunk, rows)
 
     def _chunk(self, rows: Rows) -> NDArray[np.int64]:
         values = self.space.values(rows)

@@ -77,11 +77,9 @@ def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     """Trace a forward pass of a weightless twin, batch 1, with its dims set to `values`."""
     twin.layout.set(values)
     recorder = _Recorder(twin.model)
-    shape = twin.recipe.input_size
+    shape = twin.input_shape(values)
     if not shape:
         raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
-    if "resolution" in values:
-        shape = (*shape[:-2], int(values["resolution"]), int(values["resolution"]))
     # in inference mode operators made of others are not seen as those
     with torch.inference_mode(False), torch.no_grad(), recorder.watching_modules(), recorder:
         recorder.adopt(images := torch.empty(1, *shape, device="meta"))
