@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from elastic.elasticize import elasticize
 from elastic.errors import CheckpointError, RecipeError
+from elastic.recipe import Recipe
 from elastic.sizes import Number
 from elastic.supernet import Supernet
 
@@ -23,6 +27,10 @@ class SupernetSource:
         choices: what to offer instead of the recipe's choices (see `elastic.elasticize`).
         options: the recipe's own options, such as `kernel_transforms` or `resolutions`.
         input_size: (channels, height, width) of the full-size input; the timm model's own by default.
+        couple: dims that follow another's choice, such as `{"mid": "depth"}` (see `elastic.elasticize`).
+        width_scaling: multiply weights by √(full inputs / active inputs) (see `elastic.elasticize`).
+        arch: one subnet alone, cut out of it, to be trained further; it has nothing elastic left.
+        subnet: a folder that `elastic extract` wrote: the subnet `arch` begins with its weights.
     """
 
     model: str
@@ -31,13 +39,38 @@ class SupernetSource:
     choices: dict[str, list[Number] | None] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     input_size: list[int] | None = None
+    couple: dict[str, str] = field(default_factory=dict)
+    width_scaling: bool = False
+    arch: dict[str, Number] | None = None
+    subnet: str | None = None
 
     def build(self) -> Supernet:
         """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
 
         Raises:
-            RecipeError: timm has no model of that name or pretrained tag, the model doesn't take `model_args`, or
-                there is no recipe for it.
+            RecipeError: as for `build_model`, or there is no recipe for the model.
+            LayoutError: the recipe doesn't fit the model, or dims that can't be coupled.
+            ArchError: `arch` isn't in the search space.
+            CheckpointError: the folder `subnet` holds no such subnet.
+        """
+        supernet = elasticize(
+            self.build_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
+        )
+        return supernet if self.arch is None else self._alone(supernet, self.arch)
+
+    def _alone(self, supernet: Supernet, arch: Mapping[str, Number]) -> Supernet:
+        """A subnet as a supernet of one."""
+        from elastic.export import load_subnet  # which builds what it loads
+
+        shape = supernet.input_shape(supernet.space.arch(arch))
+        model = supernet.extract(arch) if self.subnet is None else load_subnet(self.subnet)[0].train()
+        return elasticize(model, Recipe({}, {}, input_size=shape))
+
+    def build_model(self) -> nn.Module:
+        """The ordinary model.
+
+        Raises:
+            RecipeError: timm has no model of that name or pretrained tag, or the model doesn't take `model_args`.
         """
         import timm
 
@@ -46,7 +79,7 @@ class SupernetSource:
             overlay = args.get("pretrained_cfg_overlay") or {}
             args["pretrained_cfg_overlay"] = {**overlay, "input_size": tuple(self.input_size)}
         try:
-            model = timm.create_model(self.model, **args)
+            model: nn.Module = timm.create_model(self.model, **args)
         except TypeError as error:
             raise RecipeError(f"timm's {self.model} can't be made with model_args {args}: {error}") from error
         except RuntimeError as error:
@@ -58,16 +91,33 @@ class SupernetSource:
                 raise
             near = ", ".join(timm.list_models(f"*{self.model.split('_')[0]}*")[:8])
             raise RecipeError(f"timm has no model {self.model!r}; similar names: {near or 'none'}") from error
-        return elasticize(model, recipe=self.recipe, choices=self.choices or None, **self.options)
+        return model
 
     def untrained(self) -> SupernetSource:
         """The same source, downloading and loading no weights: its own are about to be loaded."""
         weights = ("pretrained", "checkpoint_path")
-        return replace(self, model_args={key: v for key, v in self.model_args.items() if key not in weights})
+        args = {key: v for key, v in self.model_args.items() if key not in weights}
+        return replace(self, model_args=args, subnet=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def of_subnet(cls, folder: str | Path) -> SupernetSource:
+        """The source of the subnet in a folder that `elastic extract` wrote, to be trained further.
+
+        Raises:
+            CheckpointError: the folder holds no subnet that says what it was made from.
+        """
+        from elastic.export import read_config
+
+        config = read_config(folder)
+        if config.get("source") is None or config.get("arch") is None:
+            raise CheckpointError(f"the subnet in {folder} doesn't say what it was cut out of; extract it again")
+        source = cls.from_dict(config["source"])
+        # a subnet that has been trained further is cut out of itself, whole
+        return replace(source, arch=source.arch or config["arch"], subnet=str(folder))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SupernetSource:

@@ -34,6 +34,7 @@ def inspect(
     recipe: str | None = None,
     choices: dict[str, list[int | float] | None] | None = None,
     options: dict[str, Any] | None = None,
+    couple: dict[str, str] | None = None,
 ) -> None:
     """Show what in a model is elastic, what is not and why, and what its subnets cost.
 
@@ -43,11 +44,12 @@ def inspect(
         recipe: the recipe's name; found by the model's class by default.
         choices: what to offer instead of the recipe's choices.
         options: the recipe's own options.
+        couple: dims that follow another's choice, such as {"mid": "depth"}.
     """
     if Path(model).is_dir():
         source = load_source(model)
     else:
-        source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {})
+        source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {}, couple=couple or {})
     get_console().print(render(inspect_supernet(source.untrained().build())))
 
 

@@ -8,6 +8,7 @@ few dims each, so that a million encoded archs cost a few look-ups each.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.layers import Elastic, NumberRule, TensorRule, helper_names
 from elastic.memory import PeakMemory, Traces
-from elastic.sizes import Derived, Number, Size
+from elastic.sizes import Derived, Lookup, Number, Size
 from elastic.space import Rows, SearchSpace
 from elastic.tracing import Trace, trace, weightless_twin
 
@@ -66,7 +67,7 @@ class Sizes:
         """The dims that these sizes depend on."""
         found: set[str] = set()
         for name in names:
-            formula: Derived | None = self.layout.derived.get(name)
+            formula: Derived | Lookup | None = self.layout.derived.get(name)
             found |= self.dims_of(formula.parts) if formula else {name}.intersection(self.space.names)
         return found
 
@@ -111,7 +112,7 @@ class TableSum:
     def _table(self, dims: frozenset[str], terms: Sequence[Term]) -> tuple[list[int], list[int], NDArray[np.int64]]:
         names = sorted(dims, key=self.column.__getitem__)
         counts = [len(self.space[name].choices) for name in names]
-        grid = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, len(names))
+        grid = np.indices(counts).reshape(len(counts), math.prod(counts)).T  # every combination, a row each
         values = {name: np.array(self.space[name].choices)[grid[:, at]] for at, name in enumerate(names)}
         sizes = self.sizes(values)
         resolution = grid[:, names.index("resolution")] if "resolution" in names else 0
@@ -163,7 +164,9 @@ class Costs:
         self._model = supernet.model
         self._lengths = supernet.recipe.lengths
         self._twin = weightless_twin(supernet)
+        self._twin.layout.uncouple()  # sizes that always move together couldn't be told apart
         self._sizes = Sizes(self.space, self.layout)
+        self._probed = Sizes(SearchSpace(self._twin.layout.dims), self._twin.layout)
         self._traces: dict[frozenset[tuple[str, Number]], Trace] = {}
 
     @cached_property
@@ -180,12 +183,12 @@ class Costs:
     def memory(self) -> PeakMemory:
         """Peak activation bytes, by encoded arch."""
         probes = [self._probe(kind) for kind in ("largest", "smallest", "mixed")]
-        kernels = {dim.name: dim.choices for dim in self.space.dims if self._is_kernel(dim.name)}
+        kernels = {dim.name: dim.choices for dim in self._probed.space.dims if self._is_kernel(dim.name)}
         shapes = {
             side: {**probes[0], **{name: side for name, choices in kernels.items() if side in choices}}
             for side in sorted({choice for choices in kernels.values() for choice in choices})
         }
-        values = [self._sizes(probe) for probe in probes]
+        values = [self._probed(probe) for probe in probes]
         traces = [
             Traces(
                 values,
@@ -246,7 +249,7 @@ class Costs:
     def _check(self, terms: Mapping[str, Term], kind: str) -> None:
         """The formula must give what another traced subnet takes."""
         probe = self._probe(kind)
-        sizes = self._sizes(probe)
+        sizes = self._probed(probe)
         counted = self._trace(probe, len(self._resolutions) - 1).macs_by_module()
         for path, term in terms.items():
             constant = term.constant if isinstance(term.constant, int) else term.constant[-1]
@@ -284,7 +287,7 @@ class Costs:
         """Values for a trace with every block present: the largest, the smallest, or one that tells sizes apart."""
         fixed = {gate.depth for gates in self.layout.gates.values() for gate in gates} | {"resolution"}
         pattern = {"largest": (-1,), "smallest": (0,), "mixed": (0, -1)}[kind]
-        picks = zip(self.space.dims, itertools.cycle(pattern), strict=False)
+        picks = zip(self._probed.space.dims, itertools.cycle(pattern), strict=False)
         return {dim.name: dim.full if dim.name in fixed else dim.choices[at] for dim, at in picks}
 
     def _trace(self, probe: Mapping[str, Number], resolution: int) -> Trace:

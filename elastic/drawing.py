@@ -19,13 +19,14 @@ def draw_subnet(supernet: Supernet, arch: Mapping[str, Number]) -> str:
         ArchError: an arch that isn't in the space.
     """
     arch = supernet.space.arch(arch)
+    values = {**arch, **supernet.layout.followers(arch)}
     own = _dims_of_blocks(supernet)
     owned = {dim.name for dims in own.values() for dim in dims}
-    shared = [dim for dim in supernet.space.dims if dim.name not in owned]
+    shared = [dim for dim in supernet.layout.uncoupled if dim.name not in owned]
     groups: dict[str, list[str]] = {}
     for path, dims in own.items():
-        groups.setdefault(path.rpartition(".")[0], []).append(_block(supernet, path, dims, arch))
-    pieces = [f'<div class="shared">{"".join(_meter(dim, dim.name, arch) for dim in shared)}</div>' if shared else ""]
+        groups.setdefault(path.rpartition(".")[0], []).append(_block(supernet, path, dims, values))
+    pieces = [f'<div class="shared">{"".join(_meter(dim, dim.name, values) for dim in shared)}</div>' if shared else ""]
     for container, blocks in groups.items():
         pieces.append(f'<h3>{escape(container)}</h3><div class="blocks">{"".join(blocks)}</div>')
     return "\n".join(pieces)
@@ -40,7 +41,7 @@ def _dims_of_blocks(supernet: Supernet) -> dict[str, list[Dim]]:
         for rule in rules.values():
             for size in _size_names(rule):
                 used.setdefault(size, set()).add(block)
-    return {path: [dim for dim in supernet.space.dims if used.get(dim.name) == {path}] for path in paths}
+    return {path: [dim for dim in supernet.layout.uncoupled if used.get(dim.name) == {path}] for path in paths}
 
 
 def _size_names(rule: object) -> Iterable[str]:

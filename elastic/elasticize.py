@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from elastic.errors import LayoutError, RecipeError
 from elastic.layers import Elastic
 from elastic.layout import Layout, bind
 from elastic.recipe import Recipe, for_name
-from elastic.sizes import Number
+from elastic.sizes import Derived, Number
 from elastic.supernet import Supernet
 
 
@@ -21,6 +22,8 @@ def elasticize(
     model: nn.Module,
     recipe: str | Recipe | None = None,
     choices: Mapping[str, Sequence[Number] | None] | None = None,
+    couple: Mapping[str, str] | None = None,
+    width_scaling: bool = False,
     **options: Any,
 ) -> Supernet:
     """Make `model` a supernet, in place: same module, same `state_dict` keys, same output at full size.
@@ -31,11 +34,17 @@ def elasticize(
         choices: what to offer instead of the recipe's choices, by kind (`"heads"`), name (`"heads.3"`) or
             glob: ints are sizes, floats fractions of the full size, None leaves a dim at full size. The full
             size is always a choice.
+        couple: dims that don't choose for themselves but follow another, by kind, name or glob. With
+            `{"mid": "depth"}` blocks are wide where their stage is deep, as in CompOFA (Sahni et al., ICLR 2021):
+            where `depth.1` takes its k-th choice, so does `mid.1.0`; with other numbers of choices, the nearest rank.
+        width_scaling: multiply the weight of each linear layer and convolution by √(full inputs / active inputs),
+            so that outputs and updates are about as large at every width (after Tensor Programs IV and V and
+            arXiv:2310.17813); extracted weights include the factor, which is 1 at full size.
         options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`.
 
     Raises:
         RecipeError: no recipe for this model, none of that name, or an option that it doesn't have.
-        LayoutError: recipe and model don't fit; the model is unchanged.
+        LayoutError: recipe and model don't fit, or dims that can't be coupled; the model is unchanged.
     """
     if any(isinstance(module, Elastic) for module in model.modules()):
         raise RecipeError(f"this {type(model).__name__} is elastic already: keep its supernet, or take a fresh one")
@@ -45,6 +54,8 @@ def elasticize(
         raise RecipeError(f"options {sorted(options)} are for a recipe's name; a Recipe is complete as it is")
     if choices:
         recipe = recipe.with_choices(choices)
+    scaled = recipe.width_scaling or width_scaling
+    recipe = replace(recipe, couple={**recipe.couple, **(couple or {})}, width_scaling=scaled)
     layout = bind(model, recipe)
     for key, values in (choices or {}).items():
         _check_offer(layout, key, values)
@@ -54,9 +65,9 @@ def elasticize(
 
 def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> None:
     """Refuse choices that change nothing: they name no dim, or none of them fits any."""
-    free = [size for size in layout.sizes.values() if size.name not in layout.derived]
+    free = [size for size in layout.sizes.values() if not isinstance(layout.derived.get(size.name), Derived)]
     full = {size.name: size.full for size in free if for_name(key, size.name)}
-    ratios = any(for_name(key, dim.name) for dim in layout.dims)
+    ratios = any(for_name(key, dim.name) for dim in layout.uncoupled)
     if not full and not ratios:
         raise LayoutError(f"choices of {key!r}: the model has no such size; it has {', '.join(s.name for s in free)}")
     if values and full and all(isinstance(value, int) and value > max(full.values()) for value in values):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic.layers import TensorRule
-from elastic.sizes import Size
+from elastic.sizes import Derived, Size
 from elastic.sorting import is_sortable
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _reads(supernet: Supernet, rule: TensorRule, size: Size) -> bool:
     if len(axes) < 2 or size not in axes[1].sizes or size in axes[0].sizes:
         return False
     formulas = (supernet.layout.derived.get(made.name) for made in axes[0].sizes)
-    return not any(formula is not None and size.name in formula.parts for formula in formulas)
+    return not any(isinstance(formula, Derived) and size.name in formula.parts for formula in formulas)
 
 
 def _taylor(supernet: Supernet, batches: Iterable[tuple[Any, Any]], loss: Loss) -> dict[str, Tensor]:

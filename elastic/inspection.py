@@ -10,24 +10,26 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from elastic.layers import TensorRule, upstream_class
-from elastic.sizes import Number
+from elastic.sizes import Lookup, Number
 from elastic.supernet import Supernet
 from elastic.words import short, spell_bytes, spell_count
 
 
 @dataclass(frozen=True)
 class ElasticKind:
-    """Dims of one kind (`heads.0` … `heads.11`) that offer the same choices.
+    """Dims of one kind (`heads.0` … `heads.11`) that offer the same choices, or sizes that follow one kind of dim.
 
     Attributes:
         kind: the first part of their names.
-        names: the dims.
+        names: the dims, or the sizes that follow.
         choices: on offer, ascending.
+        follows: the kind of dim whose choice they follow; empty where they are dims themselves.
     """
 
     kind: str
     names: tuple[str, ...]
     choices: tuple[Number, ...]
+    follows: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Inspection:
         largest: costs of the largest one, which is the original model.
         subnets: the exact number of distinct networks.
         resolutions: on offer, in pixels.
+        width_scaling: whether weights are scaled for the inputs that a narrow subnet lacks.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Inspection:
     largest: Costs
     subnets: int
     resolutions: tuple[Number, ...]
+    width_scaling: bool = False
 
 
 def inspect(supernet: Supernet) -> Inspection:
@@ -95,15 +99,18 @@ def inspect(supernet: Supernet) -> Inspection:
         largest=largest,
         subnets=space.size,
         resolutions=resolution[0] if resolution else (),
+        width_scaling=supernet.recipe.width_scaling,
     )
 
 
 def _kinds(supernet: Supernet) -> Iterable[ElasticKind]:
-    groups: dict[tuple[str, tuple[Number, ...]], list[str]] = {}
-    for dim in supernet.space.dims:
-        groups.setdefault((dim.kind, dim.choices), []).append(dim.name)
-    for (kind, choices), names in groups.items():
-        yield ElasticKind(kind, tuple(names), choices)
+    groups: dict[tuple[str, tuple[Number, ...], str], list[str]] = {}
+    for dim in supernet.layout.uncoupled:
+        table = supernet.layout.derived.get(dim.name)
+        choices, leader = (table.values, table.part) if isinstance(table, Lookup) else (dim.choices, "")
+        groups.setdefault((dim.kind, choices, leader.split(".")[0]), []).append(dim.name)
+    for (kind, choices, follows), names in groups.items():
+        yield ElasticKind(kind, tuple(names), choices, follows)
 
 
 def _fixed(supernet: Supernet) -> Iterable[FixedTensors]:
@@ -125,13 +132,16 @@ def render(found: Inspection) -> RenderableType:
     title = f"{found.model}: {spell_count(found.subnets)} subnets"
     if found.resolutions:
         title += f", each at {len(found.resolutions)} resolutions"
+    if found.width_scaling:
+        title += "; weights are scaled for the inputs that a subnet lacks"
     return Group(title, "", _elastic_table(found), "", _fixed_table(found), "", _cost_table(found))
 
 
 def _elastic_table(found: Inspection) -> Table:
     table = _table("elastic", "where", "choices")
     for one in found.elastic:
-        table.add_row(one.kind, _places(one.names), ", ".join(f"{choice:g}" for choice in one.choices))
+        choices = ", ".join(f"{choice:g}" for choice in one.choices)
+        table.add_row(one.kind, _places(one.names), choices + (f", following {one.follows}" if one.follows else ""))
     return table
 
 

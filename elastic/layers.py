@@ -36,25 +36,30 @@ class Transform(Protocol):
 
 
 class TensorRule:
-    """Reads a parameter or buffer: the active slice, then the entry's transform."""
+    """Reads a parameter or buffer: the active slice, then the entry's transform, then the scale of its inputs.
+
+    Attributes:
+        fan_in: the axis of the inputs that the tensor is scaled for (see `elastic.scaling`); None leaves it alone.
+    """
 
     def __init__(self, axes: Axes, transform: Transform | None = None) -> None:
         self.axes = axes
         self.transform = transform
+        self.fan_in: Axis | None = None
         self.aliases = Aliases()
 
     def read(self, module: nn.Module, name: str) -> Tensor:
         """The active tensor, differentiable in the full one (by its alias's gradient, where there is one)."""
         stored = stored_tensor(module, name)
-        alias = self.aliases.get(stored)
-        if alias is not None:
-            return alias
-        part = self.axes.take(stored)
-        return part if self.transform is None else self.transform(part, module)
+        part = self.aliases.get(stored)
+        if part is None:
+            part = self.axes.take(stored)
+            part = part if self.transform is None else self.transform(part, module)
+        return part if self.fan_in is None else part * (self.fan_in.full / self.fan_in.value) ** 0.5
 
     @property
     def can_alias(self) -> bool:
-        """Whether the active part is a plain view of the stored tensor."""
+        """Whether the active part, unscaled, is a plain view of the stored tensor."""
         return self.transform is None and self.axes.split is None
 
 

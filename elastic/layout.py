@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
+from elastic.aliases import Alias
 from elastic.binding import Binding, axes_for, direct_tensors, match_entries
+from elastic.coupling import couple_dims
 from elastic.dims import Dim, Gate
 from elastic.errors import LayoutError
 from elastic.layers import (
@@ -23,7 +26,8 @@ from elastic.layers import (
 )
 from elastic.notation import ANY, Factor
 from elastic.recipe import Recipe
-from elastic.sizes import Derived, DimRule, Number, Size
+from elastic.scaling import scale_weights
+from elastic.sizes import Derived, DimRule, Lookup, Number, Size
 from elastic.slicing import Axes, Axis
 from elastic.solving import Solver
 
@@ -33,11 +37,14 @@ class Layout:
     """What `bind` found: the dims, the formulas, the live sizes, and each module's rules by path."""
 
     dims: tuple[Dim, ...]
-    derived: dict[str, Derived]
+    derived: dict[str, Derived | Lookup]
+    """Parts before what uses them."""
     sizes: dict[str, Size]
     rules: dict[str, dict[str, Rule]]
     gates: dict[str, tuple[Gate, ...]] = field(default_factory=dict)
     """For each module path inside an elastic container: the gates that its block stands behind."""
+    uncoupled: tuple[Dim, ...] = ()
+    """The dims, and with them the sizes that would be dims if they didn't follow one."""
     _views: list[tuple[nn.Module, str, TensorRule]] = field(default_factory=list, repr=False)
     """The installed tensors whose active part is a plain view."""
 
@@ -57,6 +64,26 @@ class Layout:
             if name in self.sizes:
                 self.sizes[name].value = value
 
+    def followers(self, values: Mapping[str, Number]) -> dict[str, Number]:
+        """The sizes that follow a dim's choice, and that these values of the dims leave in, by name."""
+        tables = ((dim, self.derived.get(dim.name)) for dim in self.uncoupled if dim.exists(values))
+        return {dim.name: table.evaluate(values) for dim, table in tables if isinstance(table, Lookup)}
+
+    def uncouple(self) -> None:
+        """Let every follower choose for itself again, so that subnets can tell all sizes apart."""
+        self.dims = self.uncoupled
+        self.derived = {name: formula for name, formula in self.derived.items() if isinstance(formula, Derived)}
+
+    def lengths(self, name: str, choices: Mapping[str, Sequence[Number]]) -> list[int]:
+        """The lengths that a size can have, ascending, with these choices for the dims; other dims are at full size."""
+        dims = [dim for dim in dict.fromkeys(_free(name, self.derived)) if dim in choices]
+        found: set[int] = set()
+        for values in itertools.product(*(choices[dim] for dim in dims)):
+            full: dict[str, Number] = {other: size.full for other, size in self.sizes.items()}
+            full |= self._ratios | dict(zip(dims, values, strict=True))
+            found.add(int(self.resolve(full)[name]))
+        return sorted(found)
+
     def alias(self) -> None:
         """Make the active slices that are plain views of stored tensors tensors of their own (`elastic.aliases`)."""
         for module, name, rule in self._views:
@@ -66,6 +93,10 @@ class Layout:
         """Slice the stored tensors again."""
         for _, _, rule in self._views:
             rule.aliases.clear()
+
+    def aliases(self) -> list[Alias]:
+        """The current aliases."""
+        return [alias for _, _, rule in self._views if (alias := rule.aliases.current) is not None]
 
     @property
     def _ratios(self) -> dict[str, Number]:
@@ -94,7 +125,7 @@ def bind(model: nn.Module, recipe: Recipe) -> Layout:
 
     Raises:
         LayoutError: an unknown axis, a tensor or number that the model doesn't have, a length that doesn't
-            fit; the message names the entry.
+            fit; the message names the entry. Or dims that can't be coupled.
     """
     bindings = list(match_entries(model, recipe))
     sizes = Solver(model, recipe, bindings).solve()
@@ -103,6 +134,8 @@ def bind(model: nn.Module, recipe: Recipe) -> Layout:
         module = model.get_submodule(binding.module)
         rules.setdefault(binding.module, {}).update(_rules(module, binding, sizes))
     _check_numbers(model, rules)
+    if recipe.width_scaling:
+        scale_weights(model, rules)
     gates = _container_gates(model, rules)
     return _assemble(recipe, sizes, rules, gates)
 
@@ -177,12 +210,23 @@ def _assemble(
     gates: dict[str, tuple[Gate, ...]],
 ) -> Layout:
     derived = {name: recipe.derived[name] for name in _ordered(recipe.derived) if name in sizes}
-    layout = Layout((), derived, sizes, rules, gates)
+    layout = Layout((), {**derived}, sizes, rules, gates)
+    layout.dims = layout.uncoupled = _dims(recipe, layout)
+    if recipe.couple:
+        depths = {gate.depth for own in gates.values() for gate in own}
+        layout.derived = {**couple_dims(layout.dims, recipe.couple, depths), **derived}
+        layout.dims = _dims(recipe, layout)
+    return layout
+
+
+def _dims(recipe: Recipe, layout: Layout) -> tuple[Dim, ...]:
+    """A dim for each size that is free and has choices."""
+    sizes = layout.sizes
     uses: dict[str, set[tuple[Gate, ...]]] = {}
-    for path, own in rules.items():
+    for path, own in layout.rules.items():
         inside = layout.gates_of(path)
         for name in {size.name for rule in own.values() for size in sizes_of(rule)}:
-            for dim in _free(name, derived):
+            for dim in _free(name, layout.derived):
                 uses.setdefault(dim, set()).add(inside)
     if "resolution" in sizes:
         uses["resolution"] = {()}
@@ -193,8 +237,7 @@ def _assemble(
         choices_of[name] = rule.resolve(int(full) if name in sizes else 0)
         if len(choices_of[name]) > 1:
             dims.append(Dim(name, choices_of[name], uses=frozenset(uses[name]), counted=rule.counted))
-    layout.dims = tuple(dim.simplified(choices_of) for dim in dims)
-    return layout
+    return tuple(dim.simplified(choices_of) for dim in dims)
 
 
 def sizes_of(rule: Rule) -> list[Size]:
@@ -206,7 +249,7 @@ def sizes_of(rule: Rule) -> list[Size]:
     return [rule.size] if isinstance(rule, DepthRule) else []
 
 
-def _free(name: str, derived: Mapping[str, Derived]) -> Iterator[str]:
+def _free(name: str, derived: Mapping[str, Derived | Lookup]) -> Iterator[str]:
     """The dims that a size depends on: itself, or its formula's."""
     if name in derived:
         for part in derived[name].parts:

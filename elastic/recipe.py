@@ -31,6 +31,8 @@ class Recipe:
         notes: what stays as it is, and why, for `elastic inspect`.
         lengths: by module path, the size that its operators run along where none of its tensors has it (ECA's
             convolution over channels): its multiply-accumulates are proportional to that, too.
+        couple: dims that follow another's choice, follower → leader (see `elastic.coupling`).
+        width_scaling: whether weights make up for the inputs that a narrow subnet lacks (see `elastic.scaling`).
     """
 
     layout: Mapping[str, str]
@@ -41,6 +43,8 @@ class Recipe:
     input_size: tuple[int, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     lengths: Mapping[str, str] = field(default_factory=dict)
+    couple: Mapping[str, str] = field(default_factory=dict)
+    width_scaling: bool = False
 
     def rule(self, name: str) -> DimRule:
         """How the size `name` is offered.

@@ -2,8 +2,9 @@
 
 A `Size` is the live cell that layers read (`embed`, `heads.3`, `depth.1`); whoever shares a size holds the
 same cell, so that setting it once moves everything. A `Derived` is the formula of a size that follows from
-others (`make_divisible(mid / 4)`): data, never a closure, so that copies, pickles and checkpoints work, and
-the same formula serves one subnet (ints) and a million of them (arrays).
+others (`make_divisible(mid / 4)`), a `Lookup` the table of one that follows another's choice: data, never a
+closure, so that copies, pickles and checkpoints work, and the same formula serves one subnet (ints) and a million
+of them (arrays).
 """
 
 from __future__ import annotations
@@ -93,6 +94,37 @@ class Derived:
         size = make_divisible(exact, self.divisor) if self.divisor > 1 else exact
         size = np.asarray(size + self.plus).astype(np.int64)
         return size if size.ndim else int(size)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A size that follows another's choice (`elastic.coupling`).
+
+    Attributes:
+        part: name of the size (or of the ratio-valued dim) that it follows.
+        table: (its choice, this size) pairs, ascending.
+    """
+
+    part: str
+    table: tuple[tuple[Number, Number], ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What it follows, as a formula's parts."""
+        return (self.part,)
+
+    @property
+    def values(self) -> tuple[Number, ...]:
+        """What the size can be, ascending."""
+        return tuple(sorted({value for _, value in self.table}))
+
+    def evaluate(self, values: Mapping[str, Any]) -> Any:
+        """The size where its part has this value: a number, or an array where it is one."""
+        given = values[self.part]
+        if not isinstance(given, np.ndarray):
+            return dict(self.table)[given]
+        choices, sizes = (np.array(column) for column in zip(*self.table, strict=True))
+        return sizes[np.searchsorted(choices, given)]
 
 
 @dataclass(frozen=True)

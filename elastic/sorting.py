@@ -11,11 +11,14 @@ from elastic.errors import LayoutError
 from elastic.layers import TensorRule, stored_tensor
 from elastic.layout import Layout
 from elastic.sizes import Size
+from elastic.space import SearchSpace
 
 
-def sort_units(model: nn.Module, layout: Layout, importance: Mapping[str, Tensor]) -> None:
+def sort_units(
+    model: nn.Module, layout: Layout, importance: Mapping[str, Tensor], within: SearchSpace | None = None
+) -> None:
     """Reorder parameters and buffers in place; see `Supernet.sort`."""
-    orders = {name: _order(layout, name, scores) for name, scores in importance.items()}
+    orders = {name: _order(layout, name, scores, within) for name, scores in importance.items()}
     done: set[int] = set()
     with torch.no_grad():
         for path, rules in layout.rules.items():
@@ -29,14 +32,19 @@ def sort_units(model: nn.Module, layout: Layout, importance: Mapping[str, Tensor
                     tensor.copy_(rule.axes.permute(tensor, orders))
 
 
-def _order(layout: Layout, name: str, scores: Tensor) -> Tensor:
+def _order(layout: Layout, name: str, scores: Tensor, within: SearchSpace | None) -> Tensor:
     size = layout.sizes.get(name)
     if size is None or not is_sortable(size, layout):
         sortable = [other.name for other in layout.sizes.values() if is_sortable(other, layout)]
         raise LayoutError(f"can't sort {name!r}: the layout can reorder {sortable}")
     if scores.shape != (size.full,):
         raise LayoutError(f"importance of {name!r}: wanted {size.full} scores, got shape {tuple(scores.shape)}")
-    return torch.argsort(scores, descending=True, stable=True)
+    order = torch.argsort(scores, descending=True, stable=True)
+    if within is None:
+        return order
+    widths = torch.tensor(layout.lengths(name, {dim.name: dim.choices for dim in within.dims}))
+    between = torch.searchsorted(widths, order.cpu(), right=True)  # which two widths a unit lies between
+    return order[torch.argsort(between, stable=True).to(order.device)]
 
 
 def is_sortable(size: Size, layout: Layout) -> bool:

@@ -84,7 +84,7 @@ class SearchSpace:
         """
         values = {dim.name: dim.full for dim in self.dims} | dict(of or {})
         for key, value in changes.items():
-            for dim in self._matching(key):
+            for dim in self.matching(key):
                 if value not in dim.choices:
                     raise ArchError(f"{dim.name} = {value!r} isn't on offer; choose one of {list(dim.choices)}")
                 values[dim.name] = value
@@ -136,14 +136,19 @@ class SearchSpace:
         dims = {dim.name: dim for dim in self.dims}
         for key, wanted in choices.items():
             allowed = set(wanted) if isinstance(wanted, Iterable) else {wanted}
-            for dim in self._matching(key):
+            for dim in self.matching(key):
                 left = tuple(choice for choice in dim.choices if choice in allowed)
                 if not left:
                     raise ArchError(f"{dim.name}: none of {sorted(allowed)} is among its choices {list(dim.choices)}")
                 dims[dim.name] = replace(dim, choices=left)
         return SearchSpace(tuple(dims.values()))
 
-    def _matching(self, key: str) -> list[Dim]:
+    def matching(self, key: str) -> list[Dim]:
+        """The dims that `key`, a kind, a name or a glob, speaks of.
+
+        Raises:
+            ArchError: it names no dim.
+        """
         found = [dim for dim in self.dims if for_name(key, dim.name)]
         if not found:
             raise ArchError(f"{key!r} names no dim; the space has {self._some(self._by_name)}")
@@ -188,6 +193,12 @@ class SearchSpace:
         for column, exists in enumerate(self.existing(canonical)):
             canonical[~exists, column] = 0
         return canonical
+
+    def widened(self, rows: NDArray[np.integer[Any]], narrow: SearchSpace) -> Rows:
+        """Archs that are encoded in a part of this space, as `narrow` gives it, encoded in this one."""
+        columns = zip(self.dims, narrow.dims, narrow.checked(rows).T, strict=True)
+        indices = [np.array([dim.choices.index(c) for c in part.choices])[column] for dim, part, column in columns]
+        return self.canonical(np.stack(indices, axis=1)) if indices else self.checked(rows)
 
     def sample_rows(self, seed: Seed, n: int) -> Rows:
         """`n` random archs, encoded."""

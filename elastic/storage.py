@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError
+from elastic.sizes import Lookup
 from elastic.supernet import Supernet
 
 _JSON, _WEIGHTS = "supernet.json", "supernet.safetensors"
@@ -157,11 +158,17 @@ def sha256(path: Path) -> str:
 
 
 def digest_supernet(supernet: Supernet) -> str:
-    """Sixteen hexadecimal digits for a supernet's dims and full tensor shapes: measurements belong to it."""
+    """Sixteen hexadecimal digits for a supernet's dims and full tensor shapes: measurements belong to it.
+
+    What follows a dim, and whether weights are scaled, count where they aren't as usual.
+    """
     dims = [(dim.name, list(dim.choices)) for dim in supernet.space.dims]
     shapes = [(name, list(tensor.shape)) for name, tensor in supernet.model.state_dict().items()]
-    described = json.dumps([dims, shapes, list(supernet.recipe.input_size)])
-    return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
+    tables = [(name, one.part, one.table) for name, one in supernet.layout.derived.items() if isinstance(one, Lookup)]
+    options = {"couple": tables, "width_scaling": supernet.recipe.width_scaling}
+    unusual = {key: value for key, value in options.items() if value}
+    described = [dims, shapes, list(supernet.recipe.input_size), *([unusual] if unusual else [])]
+    return hashlib.blake2b(json.dumps(described).encode(), digest_size=8).hexdigest()
 
 
 def save_supernet(supernet: Supernet, source: SupernetSource, folder: str | Path) -> Path:

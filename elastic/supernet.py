@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elastic.aliases import LAYOUT_WARNING, link_before_backward
 from elastic.arch import Arch
 from elastic.costs import Costs
 from elastic.extraction import cut_out
@@ -86,14 +88,23 @@ class Supernet(nn.Module):
         reduce gradients after the backward passes instead). Keep gradients between steps
         (`zero_grad(set_to_none=False)`) to gain all of it.
         """
-        before, self._aliasing = self._aliasing, True
-        self.activate(self._arch)
-        try:
+        if self._aliasing:
             yield self
+            return
+        self._aliasing = True
+        self.activate(self._arch)
+        hook = self.model.register_forward_hook(self._before_backward)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", LAYOUT_WARNING)
+                yield self
         finally:
-            self._aliasing = before
-            if not before:
-                self.layout.unalias()
+            hook.remove()
+            self._aliasing = False
+            self.layout.unalias()
+
+    def _before_backward(self, model: nn.Module, inputs: Any, output: Any) -> None:
+        link_before_backward(output, self.layout.aliases())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Supernet:
         """Moves and casts give parameters other memory: aliases of the former one are dropped."""
@@ -181,13 +192,15 @@ class Supernet(nn.Module):
 
     # --- order of importance --------------------------------------------------------------------------------
 
-    def sort(self, importance: Mapping[str, Tensor]) -> None:
+    def sort(self, importance: Mapping[str, Tensor], within: SearchSpace | None = None) -> None:
         """Reorder the units of every size in `importance`, most important first; the full output stays the same.
 
         Args:
             importance: by size name, a score per unit, shape `(full,)` (see `elastic.importance`).
+            within: a part of the search space whose subnets keep their outputs, too: units stay between the
+                widths that it offers.
 
         Raises:
             LayoutError: a size that the layout doesn't have or that can't be reordered, or scores of a wrong shape.
         """
-        sort_units(self.model, self.layout, importance)
+        sort_units(self.model, self.layout, importance, within)

@@ -102,3 +102,29 @@ def test_frozen_parameters_stay_frozen():
         found = gradients(supernet, [supernet.space.largest], x)
     assert found["model.conv_stem.weight"] is None
     assert found["model.blocks.0.0.conv_dw.weight"] is not None
+
+
+@families
+def test_gradients_may_be_dropped_between_forward_and_backward(family):
+    slicing, in_place = FAMILIES[family]().train(), FAMILIES[family]().train()
+    arch, x = slicing.space.sample(3), torch.randn(2, 3, 32, 32)
+    found = []
+    with in_place.training_in_place():
+        for supernet in (slicing, in_place):
+            for _ in range(3):
+                supernet.activate(arch)
+                loss = supernet(x).square().mean()
+                supernet.zero_grad(set_to_none=True)
+                loss.backward()
+            found.append({name: p.grad for name, p in supernet.named_parameters()})
+    same(*found)
+
+
+def test_in_place_within_in_place():
+    supernet, x = mobilenet().train(), torch.randn(2, 3, 32, 32)
+    with supernet.training_in_place():
+        with supernet.training_in_place():
+            pass
+        gradients(supernet, [supernet.space.smallest], x)
+        assert supernet.layout.aliases()
+    assert not supernet.layout.aliases()

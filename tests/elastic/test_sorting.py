@@ -74,3 +74,24 @@ def test_what_cannot_be_sorted_is_refused():
         elastic.importance(supernet, "l3")
     with pytest.raises(ValueError, match="needs batches"):
         elastic.importance(supernet, "taylor")
+
+
+@families
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 3))
+def test_sorting_within_widths_keeps_their_subnets(family, seed, n):
+    supernet = FAMILIES[family]()
+    within = supernet.space.narrow({dim.name: dim.choices[-n:] for dim in supernet.space.dims})
+    x, archs = torch.randn(2, *supernet.input_shape()), [within.smallest, *within.sample(seed, 2)]
+
+    def outputs():
+        found = []
+        for arch in archs:
+            with supernet.active(arch):
+                found.append(supernet(x))
+        return found
+
+    before, generator = outputs(), torch.Generator().manual_seed(seed)
+    scores = {name: torch.rand(s.shape, generator=generator) for name, s in elastic.importance(supernet).items()}
+    supernet.sort(scores, within=within)
+    for one, other in zip(before, outputs(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -129,3 +129,11 @@ def test_other_bad_input_is_refused():
         space.decode(np.array([[3, 0, 0, 0]]))
     with pytest.raises(ArchError, match="unknown dim 'x'"):
         space["x"]
+
+
+@given(space=spaces(), seed=st.integers(0, 2**31))
+def test_archs_of_a_narrower_space_are_the_same_in_the_whole(space, seed):
+    fewer = {dim.name: dim.choices[(seed >> at) % len(dim.choices) :] for at, dim in enumerate(space.dims)}
+    narrow = space.narrow(fewer)
+    rows = narrow.sample_rows(seed, 8)
+    assert space.decode(space.widened(rows, narrow)) == narrow.decode(rows)
