@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainers.curriculum import Curriculum, Phase
     from trainers.data import ImageDataModule
     from trainers.digits import Digits
-    from trainers.distillers import Distiller, InPlaceDistiller, NoDistiller
+    from trainers.distillers import Distiller, NoDistiller, SoftTargets
     from trainers.module import SupernetModule
     from trainers.optimizers import OptimizerOptions
     from trainers.samplers import Sampler, SandwichSampler
@@ -25,12 +25,12 @@ __all__ = [
     "Digits",
     "Distiller",
     "ImageDataModule",
-    "InPlaceDistiller",
     "NoDistiller",
     "OptimizerOptions",
     "Phase",
     "Sampler",
     "SandwichSampler",
+    "SoftTargets",
     "SupernetModule",
     "TimmData",
     "ValidationOptions",
@@ -42,7 +42,7 @@ _HOMES = {
     "curriculum": ("Curriculum", "Phase"),
     "data": ("ImageDataModule",),
     "digits": ("Digits",),
-    "distillers": ("Distiller", "InPlaceDistiller", "NoDistiller"),
+    "distillers": ("Distiller", "SoftTargets", "NoDistiller"),
     "module": ("SupernetModule",),
     "optimizers": ("OptimizerOptions",),
     "samplers": ("Sampler", "SandwichSampler"),

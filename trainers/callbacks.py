@@ -11,6 +11,7 @@ from rich import get_console
 from rich.table import Table
 
 from elastic.storage import save_supernet
+from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
 from trainers.module import SupernetModule
 
 LAST = "last.ckpt"
@@ -45,10 +46,16 @@ class SubnetReport(Callback):
             f"parameters, {_short(macs[0])} to {_short(macs[1])} MACs",
             highlight=False,
         )
-        for phase in module.curriculum.scaled():
+        data = getattr(trainer, "datamodule", None)
+        images = int(data.batch_size) if hasattr(data, "batch_size") else None  # type: ignore[union-attr]
+        pace = None if images is None else measure_pace(supernet, module.device, images)
+        console.print(_plan(module, images, pace))
+        if images is not None and pace is not None:
+            seconds = sum(_phase_seconds(module, index, images, pace) for index in range(len(module.curriculum.phases)))
+            memory = training_memory(supernet, images)
             console.print(
-                f"phase {phase.name}: {phase.epochs} epochs × {module.steps_per_epoch} steps × "
-                f"{module.sampler.subnets_per_step} subnets, learning rate {phase.learning_rate:g}",
+                f"a step of the largest subnet holds about {_short(memory)}B in float32; all passes together take "
+                f"about {_duration(seconds)} here, without reading images and validation",
                 highlight=False,
             )
 
@@ -72,6 +79,29 @@ class SubnetReport(Callback):
             accuracy = f"{100 * result.accuracy:.2f} %"
             table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), accuracy)
         get_console().print(table)
+
+
+def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Table:
+    """What each phase trains: a row each."""
+    table = Table()
+    table.add_column("phase")
+    for heading in ("epochs", "steps", "subnets a step", "elastic", "subnets", "learning rate", "about"):
+        table.add_column(heading, justify="right")
+    for index, phase in enumerate(module.curriculum.scaled):
+        space, sampler = module.spaces[index], phase.sampler or module.sampler
+        kinds = dict.fromkeys(dim.kind for dim in space.dims if len(dim.choices) > 1)
+        seconds = None if pace is None or images is None else _phase_seconds(module, index, images, pace)
+        table.add_row(
+            phase.name, str(phase.epochs), str(phase.epochs * module.steps_per_epoch), str(sampler.subnets_per_step),
+            ", ".join(kinds) or "nothing", _count(space.size), f"{phase.learning_rate:g}",
+            "" if seconds is None else _duration(seconds),
+        )  # fmt: skip
+    return table
+
+
+def _phase_seconds(module: SupernetModule, index: int, images: int, pace: Pace) -> float:
+    steps = module.curriculum.scaled[index].epochs * module.steps_per_epoch
+    return steps * step_seconds(module, index, pace, images * module.step_options.accumulate)
 
 
 class LastValidation(Callback):
@@ -112,7 +142,8 @@ class RunFolder(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the checkpoint when it is time; an epoch's last step has its own, after the validation."""
-        if self.checkpoint_every and trainer.global_step % self.checkpoint_every == 0 and not trainer.is_last_batch:
+        due = self.checkpoint_every and trainer.global_step % self.checkpoint_every == 0
+        if due and cast(SupernetModule, pl_module).step is None and not trainer.is_last_batch:
             trainer.save_checkpoint(self.folder / LAST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -120,7 +151,7 @@ class RunFolder(Checkpoint):
         trainer.save_checkpoint(self.folder / LAST)
         if trainer.is_global_zero:
             module = cast(SupernetModule, pl_module)
-            save_supernet(module.supernet, module.source, self.folder)
+            save_supernet(module.trained, module.source, self.folder)
 
 
 def _short(number: float) -> str:
@@ -128,6 +159,12 @@ def _short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _count(number: int) -> str:

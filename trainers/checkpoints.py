@@ -18,7 +18,7 @@ from elastic.errors import CheckpointError
 from elastic.storage import check_tensors, digest_supernet
 
 KEY = "elastic"
-_PREFIX = "supernet.model."
+_PREFIX, _AVERAGED = "supernet.model.", "average.module.model."
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -126,8 +126,9 @@ def load_supernet(path: str | os.PathLike[str]) -> Supernet:
         return storage.load_supernet(Path(path))
     checkpoint = read_checkpoint(path)
     supernet = SupernetSource.from_dict(checkpoint[KEY]["source"]).build()
-    state = checkpoint["state_dict"].items()
-    tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in state if name.startswith(_PREFIX)}
+    state = checkpoint["state_dict"]
+    prefix = _AVERAGED if any(name.startswith(_AVERAGED) for name in state) else _PREFIX
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     check_tensors(supernet.model, tensors, str(path))
     check_description(checkpoint, digest_supernet(supernet), str(path))
     supernet.model.load_state_dict(tensors)

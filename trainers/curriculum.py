@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
 
 from elastic import SearchSpace
 from elastic.errors import TrainingError
 from elastic.sizes import Number
+from trainers.samplers import Sampler
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training with its own choices and learning rate.
+    """A part of the training with its own choices and learning rate; it starts with a fresh optimiser.
 
     Attributes:
         name: shown in the progress bar, and kept in checkpoints.
@@ -22,6 +25,10 @@ class Phase:
         warmup_epochs: epochs of linear warm-up, at the start of the phase.
         final_learning_rate: where the cosine after the warm-up ends.
         choices: what is trained, by kind, name or glob (see `SearchSpace.narrow`); {} is everything.
+        largest: how many of the largest choices are trained, by kind, name or glob: {depth: 1} keeps depth full.
+        sort: before the phase, put the channels that matter most first, by this norm of the weights that read
+            them; channels stay within the widths that earlier phases have trained.
+        sampler: which subnets its steps train; null: the training's.
     """
 
     name: str = "everything"
@@ -30,6 +37,9 @@ class Phase:
     warmup_epochs: float = 0.0
     final_learning_rate: float = 0.0
     choices: Mapping[str, list[Number]] = field(default_factory=dict)
+    largest: Mapping[str, int] = field(default_factory=dict)
+    sort: Literal["l1", "l2"] | None = None
+    sampler: Sampler | None = None
 
     def narrow(self, space: SearchSpace) -> SearchSpace:
         """The part of `space` that this phase trains.
@@ -37,7 +47,9 @@ class Phase:
         Raises:
             ArchError: a key that names no dim, or no choice left for a dim.
         """
-        return space.narrow(self.choices) if self.choices else space
+        narrowed = space.narrow(self.choices) if self.choices else space
+        kept = {dim.name: dim.choices[-n:] for key, n in self.largest.items() for dim in narrowed.matching(key)}
+        return narrowed.narrow(kept) if kept else narrowed
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of the phase's `step` (from 0): linear warm-up, then one cosine."""
@@ -56,10 +68,13 @@ class Curriculum:
     Attributes:
         phases: at least one.
         scale: factor on every phase's epochs and warm-up, for a shorter or longer run of the same shape.
+        batch_size: the images per step that the learning rates are meant for; where a step has more or fewer, they
+            are scaled in proportion. null: they are taken as they are.
     """
 
     phases: Sequence[Phase] = field(default_factory=lambda: [Phase()])
     scale: float = 1.0
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -70,34 +85,46 @@ class Curriculum:
                     f"phase {phase.name!r}: wanted epochs ≥ 1, learning_rate > 0 and 0 ≤ warmup_epochs ≤ epochs, "
                     f"got {phase.epochs}, {phase.learning_rate} and {phase.warmup_epochs}"
                 )
+            if any(n < 1 for n in phase.largest.values()):
+                raise TrainingError(f"phase {phase.name!r}: largest counts choices, 1 or more; got {phase.largest}")
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) < len(names):
+            raise TrainingError(f"the phases of a curriculum need different names, got {', '.join(names)}")
         if self.scale <= 0:
             raise TrainingError(f"a curriculum's scale is a factor above 0, got {self.scale}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise TrainingError(f"a curriculum's batch_size counts images, 1 or more; got {self.batch_size}")
 
+    @cached_property
     def scaled(self) -> list[Phase]:
         """The phases as they run: epochs × scale, one at least."""
-        return [
-            Phase(
-                phase.name,
-                (epochs := max(round(phase.epochs * self.scale), 1)),
-                phase.learning_rate,
-                min(phase.warmup_epochs * self.scale, epochs),
-                phase.final_learning_rate,
-                phase.choices,
-            )
-            for phase in self.phases
-        ]
+        return [_scaled(phase, self.scale) for phase in self.phases]
 
     @property
     def epochs(self) -> int:
         """Epochs of all phases together."""
-        return sum(phase.epochs for phase in self.scaled())
+        return sum(phase.epochs for phase in self.scaled)
 
-    def at(self, step: int, steps_per_epoch: int) -> tuple[Phase, int]:
-        """The phase that trains optimiser step `step`, and the step's number within it; the last phase never ends."""
-        phases = self.scaled()
-        for phase in phases[:-1]:
+    def at(self, step: int, steps_per_epoch: int) -> tuple[int, int]:
+        """Where optimiser step `step` belongs: the phase's index, and the step's number within the phase.
+
+        The last phase never ends.
+        """
+        last = len(self.scaled) - 1
+        for index, phase in enumerate(self.scaled[:last]):
             length = phase.epochs * steps_per_epoch
             if step < length:
-                return phase, step
+                return index, step
             step -= length
-        return phases[-1], step
+        return last, step
+
+    def rate(self, step: int, steps_per_epoch: int, batch_size: int) -> float:
+        """The learning rate of optimiser step `step`, which trains `batch_size` images."""
+        index, place = self.at(step, steps_per_epoch)
+        factor = 1.0 if self.batch_size is None else batch_size / self.batch_size
+        return factor * self.scaled[index].rate(place, steps_per_epoch)
+
+
+def _scaled(phase: Phase, scale: float) -> Phase:
+    epochs = max(round(phase.epochs * scale), 1)
+    return replace(phase, epochs=epochs, warmup_epochs=min(phase.warmup_epochs * scale, epochs))

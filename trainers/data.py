@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from timm.data import Mixup
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from elastic.errors import TrainingError
 from trainers.loading import EpochOrder, ResumableLoader
-from trainers.randomness import SeededImages
+from trainers.randomness import SeededImages, drawing
 
 Images = Dataset[Any]
 """Pairs of an image, float `(C, H, W)`, and a class number; it has a length."""
@@ -40,15 +41,23 @@ class Splits:
 class ImageDataModule(LightningDataModule, ABC):
     """Loaders over `Splits`; a subclass says where the images come from."""
 
-    def __init__(self, batch_size: int, workers: int, seed: int) -> None:
+    def __init__(self, batch_size: int, workers: int, seed: int, mixup: dict[str, Any] | None = None) -> None:
         """Nothing is read before `setup`.
 
         Args:
             batch_size: images per step and process.
             workers: processes that prepare images; 0 does it in the training process.
             seed: of the order of the images, and of the split where one is made.
+            mixup: mix training images and their labels: arguments of `timm.data.Mixup`, such as
+                {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: not at all.
+
+        Raises:
+            TrainingError: `mixup` has an argument that timm's doesn't.
         """
         super().__init__()
+        self.mixup = mixup
+        if mixup is not None:
+            make_mixup(mixup, classes=2)
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
@@ -100,6 +109,16 @@ class ImageDataModule(LightningDataModule, ABC):
         """In order, all of them."""
         return self._loader(self.splits.test)
 
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mix a training batch's images and labels, by (seed, batch, rank) alone; labels become probabilities."""
+        trainer = self.trainer
+        if self.mixup is None or trainer is None or not trainer.training:
+            return batch
+        classes = int(trainer.lightning_module.supernet.model.num_classes)  # type: ignore[union-attr, arg-type]
+        with drawing(self.seed, trainer.fit_loop.total_batch_idx + 1, trainer.global_rank):
+            mixed: Any = make_mixup(self.mixup, classes)(*batch)
+        return mixed
+
     def calibration_batches(self) -> Iterator[Tensor]:
         """Training images without augmentation, in one fixed random order: batches `(N, C, H, W)`.
 
@@ -128,6 +147,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def _loader(self, images: Images, kind: type[DataLoader[Any]] = DataLoader[Any], **options: Any) -> DataLoader[Any]:
         generator = torch.Generator().manual_seed(self.seed)  # the workers' seeds
         return kind(images, self.batch_size, num_workers=self.workers, generator=generator, **options)
+
+
+def make_mixup(options: dict[str, Any], classes: int) -> Mixup:
+    """Mixup and cutmix of timm; the labels are smoothed by the losses, so not here by default.
+
+    Raises:
+        TrainingError: an argument that it doesn't have.
+    """
+    try:
+        return Mixup(**{"label_smoothing": 0.0, **options, "num_classes": classes})
+    except TypeError as error:
+        raise TrainingError(f"--data.mixup {options}: {error}; see timm.data.Mixup") from error
 
 
 def count(images: Images) -> int:

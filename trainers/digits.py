@@ -32,6 +32,7 @@ class Digits(ImageDataModule):
         test_fraction: float = 0.15,
         workers: int = 0,
         seed: int = 0,
+        mixup: dict[str, Any] | None = None,
     ) -> None:
         """Nothing is read before `setup`.
 
@@ -43,8 +44,9 @@ class Digits(ImageDataModule):
             test_fraction: share of the images that is for the test.
             workers: processes that prepare images; 0 does it in the training process.
             seed: of the split and of the order.
+            mixup: arguments of `timm.data.Mixup`, such as {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: no mixing.
         """
-        super().__init__(batch_size, workers, seed)
+        super().__init__(batch_size, workers, seed, mixup)
         self.size = size
         self.channels = channels
         self.val_fraction = val_fraction

@@ -8,6 +8,8 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn import functional as F
 
+from elastic.errors import TrainingError
+
 
 class Distiller(Protocol):
     """Gives the loss of one subnet of a step."""
@@ -17,30 +19,96 @@ class Distiller(Protocol):
 
         Args:
             logits: the subnet's, float `(N, classes)`.
-            labels: int64 `(N,)`.
-            teacher: the logits of the step's largest subnet, detached, float `(N, classes)`; None for the
-                largest subnet itself, and for those trained before it.
+            labels: int64 `(N,)`, or, where images are mixed, probabilities, float `(N, classes)`.
+            teacher: the teacher's logits, detached, float `(N, classes)`; None where there is no teacher (yet),
+                and for the subnet that is the teacher.
         """
 
 
 @dataclass(frozen=True)
-class InPlaceDistiller:
-    """The largest subnet learns from the labels, the others from the largest.
+class SoftTargets:
+    """Cross-entropy with the teacher's softmax, with the labels, or with both.
 
-    The others' loss is −Σ p log q, with p the largest subnet's softmax and q their own, both at temperature 1
-    (BigNAS, Yu et al., 2020, arXiv:2003.11142; US-Nets, arXiv:1903.05134).
+    The loss is teacher_weight · (−T² Σ p log q) + label_weight · CE(labels), with p the teacher's softmax and q the
+    subnet's, both at temperature T. The defaults are the in-place distillation of US-Nets (Yu and Huang, 2019,
+    arXiv:1903.05134) and BigNAS (arXiv:2003.11142); Once-for-All (Cai et al., ICLR 2020) adds the labels with
+    weight 1. Where there is no teacher, it is cross-entropy with the labels.
 
     Attributes:
-        label_smoothing: of the largest subnet's cross-entropy; 0.1 in BigNAS.
+        label_smoothing: of the cross-entropy with the labels; 0.1 in the papers.
+        teacher_weight: of the soft targets.
+        label_weight: of the labels, beside the teacher.
+        temperature: softens both distributions.
     """
 
     label_smoothing: float = 0.1
+    teacher_weight: float = 1.0
+    label_weight: float = 0.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise TrainingError(f"SoftTargets: temperature is a number above 0, got {self.temperature}")
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-        """Cross-entropy with the labels where there is no teacher, else with the teacher's softmax."""
+        """See the class."""
         if teacher is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        return F.cross_entropy(logits, teacher.softmax(dim=1))
+        soft = F.cross_entropy(logits / self.temperature, (teacher / self.temperature).softmax(dim=1))
+        loss = self.teacher_weight * self.temperature**2 * soft
+        if self.label_weight:
+            loss = loss + self.label_weight * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return loss
+
+
+@dataclass(frozen=True)
+class AlphaDivergence:
+    """The larger of two α-divergences from the teacher: neither over- nor underestimates its uncertainty.
+
+    D_α(p‖q) = Σ q ((p/q)^α − 1) / (α (α − 1)), which is KL(p‖q) for α = 1, averaged over the batch; of α₋ and α₊,
+    the one with the larger divergence on the batch is trained (AlphaNet, Wang et al., 2021, arXiv:2102.07954). In its
+    value and its gradient, −Σ q (p/q)^α / α · ∇log q, (p/q)^α is clipped: neither is bounded otherwise. Clip the
+    gradients, too (`optimizer.clip_value`).
+
+    Attributes:
+        alpha_minus: α₋.
+        alpha_plus: α₊.
+        clip: the largest (p/q)^α.
+        label_smoothing: of the cross-entropy with the labels, where there is no teacher.
+    """
+
+    alpha_minus: float = -1.0
+    alpha_plus: float = 1.0
+    clip: float = 5.0
+    label_smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        if 0 in (self.alpha_minus, self.alpha_plus) or self.clip <= 0:
+            raise TrainingError(
+                "AlphaDivergence: alphas are other than 0 and clip is above 0; "
+                f"got {self.alpha_minus}, {self.alpha_plus} and {self.clip}"
+            )
+
+    def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """See the class."""
+        if teacher is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        log_p, log_q = teacher.float().log_softmax(dim=1), logits.float().log_softmax(dim=1)
+        alphas = (self.alpha_minus, self.alpha_plus)
+        divergences = [divergence(log_p, log_q.detach(), alpha, self.clip) for alpha in alphas]
+        which = divergences[0] > divergences[1]
+        alpha = log_q.new_tensor(alphas[::-1])[which.long()]  # chosen on the device: no wait for it
+        weight = (log_q.detach().exp() * (alpha * (log_p - log_q.detach())).exp().clamp(max=self.clip)) / alpha
+        surrogate = -(weight * log_q).sum(dim=1).mean()
+        return surrogate - surrogate.detach() + divergences[0].maximum(divergences[1])
+
+
+def divergence(log_p: Tensor, log_q: Tensor, alpha: float, clip: float = float("inf")) -> Tensor:
+    """D_α(p‖q), with (p/q)^α clipped, averaged over the batch; from log-probabilities `(N, classes)`."""
+    if alpha == 1:
+        return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+    power = (alpha * (log_p - log_q)).exp().clamp(max=clip)
+    return ((log_q.exp() * power).sum(dim=1).mean() - 1) / (alpha * (alpha - 1))
 
 
 @dataclass(frozen=True)

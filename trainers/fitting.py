@@ -14,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, TrainingError
 from elastic.storage import write_text
 from trainers import digits, timm_data  # noqa: F401 - so that YAML can name their classes without a path
@@ -64,12 +65,19 @@ class SupernetCLI(LightningCLI):
             default=None,
             help="Optimiser steps between two checkpoints; null: one at the end of each epoch only.",
         )
+        parser.add_argument(
+            "--subnet",
+            type=str | None,
+            default=None,
+            help="Train a single subnet further: the folder that elastic extract wrote.",
+        )
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.set_defaults(
             {
                 "model.sampler": {"class_path": "trainers.samplers.SandwichSampler"},
-                "model.distiller": {"class_path": "trainers.distillers.InPlaceDistiller"},
+                "model.distiller": {"class_path": "trainers.distillers.SoftTargets"},
+                "model.teacher": {"class_path": "trainers.teachers.InPlaceTeacher"},
             }
         )
 
@@ -101,6 +109,9 @@ class SupernetCLI(LightningCLI):
             TrainingError: a new run where the files of an earlier one are.
         """
         config, last = self.config[self.subcommand], self.folder / LAST
+        if config.subnet is not None:
+            for name, value in SupernetSource.of_subnet(config.subnet).to_dict().items():
+                config.model.supernet[name] = value
         if self.subcommand != "fit":
             config.verbose = False  # the table of subnets says it all
         if config.ckpt_path == "last":

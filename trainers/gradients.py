@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
+
+
+def world_size() -> int:
+    """How many processes train together; 1 where there is no process group."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
 
 def fill_missing(parameters: Sequence[nn.Parameter]) -> None:
@@ -15,15 +22,21 @@ def fill_missing(parameters: Sequence[nn.Parameter]) -> None:
             parameter.grad = torch.zeros_like(parameter)
 
 
-def average_over_ranks(parameters: Sequence[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over all ranks, in one reduction; nothing to do in a single process."""
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+def average_over_ranks(gradients: Sequence[Tensor]) -> None:
+    """Replace each gradient by its mean over all ranks, in one reduction; nothing to do in a single process.
+
+    Args:
+        gradients: on every rank the same number of them in the same shapes, on one device; of mixed dtypes they
+            are reduced in the widest. One copy of all of them is made meanwhile.
+    """
+    ranks = world_size()
+    if ranks == 1 or not gradients:
         return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
+    flat /= ranks  # before the sum, which could overflow in half precision
     distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    means = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 

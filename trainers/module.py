@@ -5,34 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from elastic import Arch, SearchSpace
+import elastic
+from elastic import Arch, SearchSpace, Supernet
 from elastic.building import SupernetSource
 from elastic.errors import TrainingError
+from elastic.space import Rows
 from elastic.storage import digest_supernet
+from trainers.batches import Batch, check_batch, check_classes
 from trainers.checkpoints import KEY, check_description, describe, settle_progress
 from trainers.curriculum import Curriculum, Phase
-from trainers.distillers import Distiller, InPlaceDistiller
+from trainers.diagnosis import GradientCosines
+from trainers.distillers import Distiller, SoftTargets
 from trainers.gradients import average_over_ranks, clip, fill_missing
 from trainers.optimizers import OptimizerOptions
 from trainers.randomness import random_states, restore_random_states
-from trainers.samplers import Sampler, SandwichSampler
+from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
+from trainers.steps import Step, StepOptions, StepRunner
+from trainers.strategies import check_strategy
+from trainers.teachers import InPlaceTeacher, Teacher
 from trainers.validation import Candidate, Result, ValidationOptions, named_archs
 
 # defaults, all of them immutable
-_CURRICULUM, _OPTIMIZER, _VALIDATION = Curriculum(), OptimizerOptions(), ValidationOptions()
-_SAMPLER, _DISTILLER = SandwichSampler(), InPlaceDistiller()
-
-Batch = tuple[Tensor, Tensor]
-"""Images `(N, C, H, W)` and labels int64 `(N,)`."""
+_CURRICULUM, _OPTIMIZER, _VALIDATION, _STEP = Curriculum(), OptimizerOptions(), ValidationOptions(), StepOptions()
+_SAMPLER, _DISTILLER, _TEACHER = SandwichSampler(), SoftTargets(), InPlaceTeacher()
 
 
 class SupernetModule(LightningModule):
@@ -40,6 +48,7 @@ class SupernetModule(LightningModule):
 
     Attributes:
         supernet: what is trained.
+        spaces: what each phase trains, in order.
         results: what the last validation or test found, one entry per subnet.
     """
 
@@ -49,7 +58,9 @@ class SupernetModule(LightningModule):
         curriculum: Curriculum = _CURRICULUM,
         sampler: Sampler = _SAMPLER,
         distiller: Distiller = _DISTILLER,
+        teacher: Teacher = _TEACHER,
         optimizer: OptimizerOptions = _OPTIMIZER,
+        step: StepOptions = _STEP,
         validation: ValidationOptions = _VALIDATION,
         seed: int = 0,
     ) -> None:
@@ -60,13 +71,16 @@ class SupernetModule(LightningModule):
             curriculum: what is trained when, and at which learning rate.
             sampler: which subnets each step trains.
             distiller: what they are pulled to.
+            teacher: whose logits the distiller gets.
             optimizer: how gradients become updates.
+            step: how a step is computed.
             validation: which subnets are validated, and how.
             seed: of the sampler and of the validated middles.
 
         Raises:
             RecipeError: no such model, or no recipe for it.
-            ArchError: a phase that asks for choices that the supernet doesn't have.
+            ArchError: a phase or a named subnet that asks for choices that the supernet doesn't have.
+            TrainingError: a teacher that the curriculum has no place for.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -75,16 +89,34 @@ class SupernetModule(LightningModule):
         self.curriculum = curriculum
         self.sampler = sampler
         self.distiller = distiller
+        self.teacher = teacher
         self.options = optimizer
+        self.step_options = step
         self.validation = validation
         self.seed = seed
         self.results: list[Result] = []
+        self.step: Step | None = None
+        self.spaces = [phase.narrow(self.supernet.space) for phase in curriculum.phases]
+        named_archs(self.spaces[0], self.supernet.space, validation, seed)
+        self._teaches_from = teacher.begins(curriculum)
+        self.teaching = teacher.build(self.supernet)
+        if self.teaching is not None:
+            self.teaching.requires_grad_(False)
+        average = get_ema_multi_avg_fn(step.average) if step.average is not None else None
+        self.average = AveragedModel(self.supernet, multi_avg_fn=average) if average is not None else None
+        self._runner = StepRunner(self.supernet, distiller, step, self.manual_backward)
         self._candidates: list[Candidate] = []
-        self._in_place = ExitStack()
+        self._fitting = ExitStack()
         self._random_states: list[dict[str, Tensor]] = []
-        self._spaces: dict[str, SearchSpace] = {}
-        for phase in curriculum.phases:
-            self._spaces[phase.name] = phase.narrow(self.supernet.space)
+
+    @property
+    def trained(self) -> Supernet:
+        """The supernet to validate and to ship: with averaged weights, where they are averaged."""
+        if self.average is None:
+            return self.supernet
+        averaged = self.average.module
+        assert isinstance(averaged, Supernet)
+        return averaged
 
     # --- where in the curriculum ----------------------------------------------------------------------------
 
@@ -100,26 +132,34 @@ class SupernetModule(LightningModule):
             raise TrainingError(
                 "the training data has no length; say how many batches an epoch has (--trainer.limit_train_batches)"
             )
-        return max(int(batches), 1)
+        return max(-(-int(batches) // self.step_options.accumulate), 1)
 
     @property
     def phase(self) -> Phase:
         """The phase that the next step belongs to."""
-        return self._place()[0]
+        return self.curriculum.scaled[self._place()[0]]
 
     @property
     def space(self) -> SearchSpace:
         """What the current phase trains."""
-        return self._spaces[self.phase.name]
+        return self.spaces[self._place()[0]]
 
-    def _place(self) -> tuple[Phase, int]:
+    def _place(self) -> tuple[int, int]:
         return self.curriculum.at(self.global_step, self.steps_per_epoch)
 
-    def step_archs(self) -> Iterator[Arch]:
-        """The subnets that the next step trains, in order."""
-        space, step = self.space, self.global_step
-        for k in range(self.sampler.subnets_per_step):
-            yield self.sampler.sample(space, self.seed, step, k)
+    def draw(self, phase: int, step: int) -> Iterator[Arch | Contest]:
+        """What the sampler draws for an optimiser step of the phase with this index, in order."""
+        space, sampler = self.spaces[phase], self.curriculum.phases[phase].sampler or self.sampler
+
+        def macs(rows: Rows) -> NDArray[np.int64]:
+            return self.supernet.macs(self.supernet.space.widened(rows, space))
+
+        for k in range(sampler.subnets_per_step):
+            yield sampler.sample(Moment(space, macs, self.seed, step), k)
+
+    def step_archs(self) -> Iterator[Arch | Contest]:
+        """What the sampler draws for the next step, in order."""
+        return self.draw(self._place()[0], self.global_step)
 
     # --- training -------------------------------------------------------------------------------------------
 
@@ -127,117 +167,171 @@ class SupernetModule(LightningModule):
         """One optimiser; its learning rate is set at every step, as a pure function of the step."""
         return self.options.build(self.supernet.model, self.curriculum.phases[0].learning_rate)
 
+    def setup(self, stage: str) -> None:
+        """Check the trainer's options before anything is wrapped or moved.
+
+        Raises:
+            TrainingError: a strategy that supernets can't be trained with.
+        """
+        check_strategy(self.trainer)
+
     def on_fit_start(self) -> None:
         """Train in place; without DDP's wrapper, which has given all ranks the same weights when it was made.
 
         Its reducer wants one backward pass a step; `average_over_ranks` reduces once after all of them.
+
+        Raises:
+            TrainingError: a projection of gradients that are scaled.
         """
-        self._in_place.enter_context(self.supernet.training_in_place())
+        if self.step_options.projection is not None and _scaler(self.trainer) is not None:
+            raise TrainingError("gradients can't be projected while they are scaled; train with bf16-mixed instead")
+        if self.step_options.channels_last:
+            self.supernet.to(memory_format=torch.channels_last)
+        self._fitting.enter_context(self.supernet.training_in_place())
         if isinstance(self.trainer.strategy.model, DistributedDataParallel):
             self.trainer.strategy.model = self
 
     def on_train_start(self) -> None:
-        """Training mode for all, and the random numbers that were to be drawn next when the checkpoint was made."""
-        self.supernet.train()
+        """The random numbers that were to be drawn next when the checkpoint was made."""
+        self._set_modes()
         restore_random_states(self._random_states, self.global_rank, self.device)
         self._random_states = []
 
+    def on_train_epoch_start(self) -> None:
+        """Training mode, whatever validation left."""
+        self._set_modes()
+
+    def _set_modes(self) -> None:
+        self.supernet.train()
+        if self.teaching is not None:
+            self.teaching.eval()
+
     def teardown(self, stage: str) -> None:
         """The supernet is as it was before the fit."""
-        self._in_place.close()
+        self._fitting.close()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One optimiser step on the summed gradients of the step's subnets.
+        """One optimiser step on the summed gradients of the step's subnets; or one batch's part of it.
 
         Raises:
             TrainingError: a batch of a wrong shape, or a loss that isn't finite; nothing is updated then.
         """
         images, labels = batch
         self._check(images, labels)
-        optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
-        phase, place = self._place()
-        rate = phase.rate(place, self.steps_per_epoch)
+        if self.step_options.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        first = batch_idx % self.step_options.accumulate == 0
+        group = batch_idx - batch_idx % self.step_options.accumulate
+        share = min(self.step_options.accumulate, int(self.trainer.num_training_batches) - group)
+        if first or self.step is None:
+            self.step = self._begin(images, labels)
+        losses = self._runner.accumulate(
+            self.step, images, labels, self.space.largest, self._teacher_logits(images), 1 / share
+        )
+        self.step.losses = losses if self.step.losses is None else self.step.losses + losses
+        if batch_idx == group + share - 1:
+            self._end(self.step, len(images) * share * self.trainer.world_size, share)
+            self.step = None
+
+    def _begin(self, images: Tensor, labels: Tensor) -> Step:
+        """Zero gradients, and the subnets; at a phase's first step, also what the phase begins with."""
+        optimizer = self._optimizer()
+        if self._place()[1] == 0:
+            self._enter_phase(optimizer)
+        optimizer.zero_grad(set_to_none=False)
+        step = Step(self.global_step)
+        step.archs = [self._runner.choose(drawn, images, labels) for drawn in self.step_archs()]
+        every = self.step_options.cosines_every
+        step.cosines = GradientCosines() if every is not None and self.global_step % every == 0 else None
+        return step
+
+    def _enter_phase(self, optimizer: Optimizer) -> None:
+        """The teacher's snapshot, sorted channels, and an optimiser that knows nothing of the former phase."""
+        index, _ = self._place()
+        if self.teaching is not None and self.teacher.is_snapshot() and index == self._teaches_from:
+            self.teaching.load_state_dict(self.supernet.extract(self.supernet.space.largest).state_dict())
+        kind = self.curriculum.phases[index].sort
+        if kind is not None:
+            trained = self.spaces[index - 1] if index else None
+            self.supernet.sort(elastic.importance(self.supernet, kind), within=trained)
+        if index:
+            optimizer.state.clear()
+            if self.average is not None:
+                self.average.n_averaged.zero_()  # sorted channels have other averages: begin anew
+
+    def _teacher_logits(self, images: Tensor) -> Tensor | Literal["in place"] | None:
+        if self._place()[0] < self._teaches_from:
+            return None
+        if self.teaching is None:
+            return "in place"
+        with torch.no_grad():
+            logits: Tensor = self.teaching(images)
+        return logits
+
+    def _end(self, step: Step, images: int, share: int) -> None:
+        """Reduce, project, clip, update."""
+        optimizer = self._optimizer()
+        rate = self.curriculum.rate(step.number, self.steps_per_epoch, images)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        optimizer.zero_grad(set_to_none=False)
-        losses = self.accumulate(images, labels, list(self.step_archs()))
-        parameters = list(self.supernet.parameters())
+        scaler = _scaler(self.trainer)
+        parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
         fill_missing(parameters)
-        average_over_ranks(parameters)
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        average_over_ranks([*(p.grad for p in parameters if p.grad is not None), *step.largest])
+        if step.largest:
+            self._project(step, parameters)
         clip(parameters, self.options.clip_value, self.options.clip_norm)
-        optimizer.step()
-        self.log("train/loss", losses.mean(), prog_bar=True)
-        self.log("train/loss_first", losses[0])
+        counting = self.optimizers()  # Lightning's wrapper: it counts the steps
+        assert isinstance(counting, LightningOptimizer)
+        counting.step()
+        if self.average is not None:
+            self.average.update_parameters(self.supernet)
+        self._log(step, rate, share)
+
+    def _project(self, step: Step, parameters: list[nn.Parameter]) -> None:
+        """Bring the largest subnet's gradients and the others' together."""
+        projection = self.step_options.projection
+        assert projection is not None
+        if step.number >= projection.after * self.curriculum.epochs * self.steps_per_epoch:
+            projection.combine(parameters, step.largest)
+        else:
+            for parameter, own in zip(parameters, step.largest, strict=True):
+                assert parameter.grad is not None
+                parameter.grad.add_(own)
+
+    def _optimizer(self) -> Optimizer:
+        wrapped = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(wrapped, Optimizer)
+        return wrapped
+
+    def _log(self, step: Step, rate: float, share: int) -> None:
+        assert step.losses is not None
+        self.log("train/loss", step.losses.mean() / share, prog_bar=True)
+        self.log("train/loss_first", step.losses[0] / share)
         self.log("train/learning_rate", rate)
-
-    def accumulate(self, images: Tensor, labels: Tensor, archs: list[Arch]) -> Tensor:
-        """Add the gradients of these subnets' losses to the parameters', one backward pass each.
-
-        Args:
-            images: `(N, C, H, W)`.
-            labels: int64 `(N,)`.
-            archs: the subnets; those after the phase's largest have its logits as their teacher.
-
-        Returns:
-            The losses, detached, `(len(archs),)`.
-
-        Raises:
-            TrainingError: a loss isn't finite.
-        """
-        teacher, losses, largest = None, [], self.space.largest
-        for arch in archs:
-            with self.supernet.active(arch):
-                logits: Tensor = self.supernet(images)
-                loss = self.distiller.loss(logits, labels, teacher)
-                self.manual_backward(loss)
-            losses.append(loss.detach())
-            if arch == largest:
-                teacher = logits.detach()
-        stacked = torch.stack(losses)
-        finite = stacked.isfinite().tolist()  # the step's only wait for the device
-        if not all(finite):
-            self._refuse(stacked, archs, finite.index(False))
-        return stacked
-
-    def _refuse(self, losses: Tensor, archs: list[Arch], k: int) -> None:
-        dims = list(archs[k].items())
-        shown = ", ".join(f"{dim}={value}" for dim, value in dims[:4]) + (", …" if len(dims) > 4 else "")
-        raise TrainingError(
-            f"step {self.global_step}: the loss of subnet {archs[k].id} ({shown}; number {k + 1} of the step's "
-            f"{len(archs)}) is {float(losses[k])}; nothing was updated or saved since the last checkpoint. "
-            "Lower the learning rate, lengthen the warm-up, or clip gradients (--model.optimizer.clip_norm)"
-        )
+        for k, cosine in enumerate(step.cosines.values if step.cosines is not None else (), 1):
+            self.log(f"train/cosine_{k}", cosine)
 
     def _check(self, images: Any, labels: Any) -> None:
-        wanted = self.supernet.input_shape(self.supernet.space.largest)
-        if not isinstance(images, Tensor) or tuple(images.shape[1:]) != wanted:
-            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise TrainingError(
-                f"a batch of inputs is {given}; {self.source.model} takes (N, {', '.join(map(str, wanted))}). "
-                "Set the data's size and channels, or the supernet's input_size"
-            )
-        if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
-            given = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-            raise TrainingError(f"a batch of {len(images)} images has labels {given}; wanted int64 ({len(images)},)")
         classes = int(self.supernet.model.num_classes)  # type: ignore[arg-type]
-        if self.global_step == 0 and int(labels.max()) >= classes:  # once: it waits for the device
-            raise TrainingError(f"the data has label {int(labels.max())}; {self.source.model} has {classes} classes")
-
-    def on_train_epoch_start(self) -> None:
-        """Training mode for all, whatever validation left."""
-        self.supernet.train()
+        wanted = self.supernet.input_shape(self.supernet.space.largest)
+        check_batch(images, labels, wanted, classes, self.source.model)
+        if self.global_step == 0:  # once: it waits for the device
+            check_classes(labels, classes, self.source.model)
 
     # --- validation and test --------------------------------------------------------------------------------
 
     def on_validation_start(self) -> None:
         """Cut the named subnets out and re-estimate their BatchNorm statistics."""
-        space = self.supernet.space
+        supernet = self.trained
+        space = supernet.space
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             last = max(self.global_step - 1, 0)  # the phase that has just been trained
-            space = self._spaces[self.curriculum.at(last, self.steps_per_epoch)[0].name]
-        named = named_archs(space, self.validation.middles, self.seed)
-        self._candidates = [Candidate(name, arch, self.supernet, self.device) for name, arch in named.items()]
+            space = self.spaces[self.curriculum.at(last, self.steps_per_epoch)[0]]
+        named = named_archs(space, supernet.space, self.validation, self.seed)
+        self._candidates = [Candidate(name, arch, supernet, self.device) for name, arch in named.items()]
         for candidate in self._candidates:
             candidate.recalibrate(self._calibration_batches())
 
@@ -296,3 +390,8 @@ class SupernetModule(LightningModule):
         check_description(checkpoint, digest_supernet(self.supernet))
         self._random_states = checkpoint[KEY].get("random_states", [])
         settle_progress(checkpoint)
+
+
+def _scaler(trainer: Trainer) -> Any:
+    """The loss scaler of fp16 training; None where there is none."""
+    return getattr(trainer.precision_plugin, "scaler", None)

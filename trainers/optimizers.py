@@ -29,9 +29,9 @@ class OptimizerOptions:
     clip_norm: float | None = None
 
     def build(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """The optimiser of all parameters of `model`."""
+        """The optimiser of all parameters of `model`, in one pass over them."""
         exempt = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
         groups = param_groups_weight_decay(model, self.weight_decay, no_weight_decay_list=list(exempt))
         if self.name == "adamw":
-            return AdamW(groups, lr=learning_rate, betas=(self.momentum, 0.999))
-        return SGD(groups, lr=learning_rate, momentum=self.momentum, nesterov=self.momentum > 0)
+            return AdamW(groups, lr=learning_rate, betas=(self.momentum, 0.999), fused=True)
+        return SGD(groups, lr=learning_rate, momentum=self.momentum, nesterov=self.momentum > 0, fused=True)

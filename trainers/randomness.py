@@ -64,6 +64,14 @@ def _generators_kept() -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
+@contextmanager
+def drawing(*numbers: int) -> Iterator[None]:
+    """Within the block, what is drawn from the global generators on the CPU is a function of `numbers`."""
+    with _generators_kept():
+        _draw_afresh(*numbers)
+        yield
+
+
 def random_states(device: torch.device) -> list[dict[str, Tensor]]:
     """The states of torch's global generators, which dropout draws from, one entry per rank: for a checkpoint.
 

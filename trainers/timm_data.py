@@ -48,6 +48,7 @@ class TimmData(ImageDataModule):
         batch_size: int = 128,
         workers: int = 2,
         seed: int = 0,
+        mixup: dict[str, Any] | None = None,
     ) -> None:
         """Nothing is read before `setup`.
 
@@ -69,8 +70,9 @@ class TimmData(ImageDataModule):
             batch_size: images per step and process.
             workers: processes that prepare images; 0 does it in the training process.
             seed: of the order, and of the split where one is made.
+            mixup: arguments of `timm.data.Mixup`, such as {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: no mixing.
         """
-        super().__init__(batch_size, workers, seed)
+        super().__init__(batch_size, workers, seed, mixup)
         self.dataset = name
         self.root = root
         self.download = download

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,24 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import elastic
 from elastic import Arch, SearchSpace, Supernet
+from elastic.sizes import Number
 
 
 @dataclass(frozen=True)
 class ValidationOptions:
     """Which subnets are validated, and how.
 
+    The smallest and the largest subnet of the phase always are.
+
     Attributes:
-        middles: random subnets beside the smallest and the largest; the same ones each time.
+        middles: random subnets of the phase beside them; the same ones each time.
+        named: subnets of your choice, by name: what differs from the largest, by kind, name or glob (see
+            `SearchSpace.variant`), such as {shallow: {depth: 2}}. They are validated in every phase.
         calibration_batches: training batches that BatchNorm statistics are re-estimated on, for each subnet.
     """
 
     middles: int = 2
+    named: Mapping[str, dict[str, Number]] = field(default_factory=dict)
     calibration_batches: int = 8
 
 
@@ -31,7 +37,7 @@ class Result:
     """What validation found out about one subnet.
 
     Attributes:
-        name: `smallest`, `middle_1`, …, `largest`.
+        name: `smallest`, `middle_1`, …, `largest`, or the name given to it.
         arch: the subnet.
         macs: of one forward pass on one input.
         params: number of parameters.
@@ -45,10 +51,21 @@ class Result:
     accuracy: float
 
 
-def named_archs(space: SearchSpace, middles: int, seed: int) -> dict[str, Arch]:
-    """The smallest, `middles` random ones and the largest, by name; equal ones once, under the first name."""
-    random = space.sample(seed, middles) if middles else []
+def named_archs(space: SearchSpace, whole: SearchSpace, options: ValidationOptions, seed: int) -> dict[str, Arch]:
+    """The subnets to validate, by name; equal ones once, under the first name.
+
+    Args:
+        space: the part of the search space that is being trained.
+        whole: all of it.
+        options: which.
+        seed: of the random ones.
+
+    Raises:
+        ArchError: a named one that isn't in the whole space.
+    """
     named = {"smallest": space.smallest, "largest": space.largest}
+    named |= {name: whole.variant(changes) for name, changes in options.named.items()}
+    random = space.sample(seed, options.middles) if options.middles else []
     named |= {f"middle_{number}": arch for number, arch in enumerate(random, 1)}
     by_arch: dict[Arch, str] = {}
     for name, arch in named.items():

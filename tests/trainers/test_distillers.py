@@ -1,6 +1,10 @@
+import pytest
 import torch
+from torch import nn
 
-from trainers import InPlaceDistiller, NoDistiller
+from elastic.errors import TrainingError
+from trainers import NoDistiller, SoftTargets
+from trainers.distillers import AlphaDivergence, divergence
 
 
 def tensors():
@@ -19,15 +23,74 @@ def smoothed(logits, labels, smoothing):
     return total / len(logits)
 
 
-def test_the_largest_learns_from_smoothed_labels():
+def test_without_a_teacher_the_labels_are_smoothed():
     logits, _, labels = tensors()
-    torch.testing.assert_close(InPlaceDistiller(0.1).loss(logits, labels, None), smoothed(logits, labels, 0.1))
+    for distiller in (SoftTargets(label_smoothing=0.1), AlphaDivergence(label_smoothing=0.1)):
+        torch.testing.assert_close(distiller.loss(logits, labels, None), smoothed(logits, labels, 0.1))
 
 
-def test_the_others_learn_from_the_largest():
+def test_soft_targets_are_the_teachers_probabilities():
     logits, teacher, labels = tensors()
     obvious = -sum(p.softmax(0) @ q.log_softmax(0) for p, q in zip(teacher, logits, strict=True)) / 6
-    torch.testing.assert_close(InPlaceDistiller().loss(logits, labels, teacher), obvious)
+    torch.testing.assert_close(SoftTargets().loss(logits, labels, teacher), obvious)
+    both = SoftTargets(label_smoothing=0.2, teacher_weight=0.5, label_weight=2.0)
+    torch.testing.assert_close(
+        both.loss(logits, labels, teacher), 0.5 * obvious + 2 * smoothed(logits, labels, 0.2)
+    )
+
+
+def test_temperature_keeps_the_size_of_the_gradient():
+    logits, teacher, labels = tensors()
+    hot = SoftTargets(temperature=50.0)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(hot.loss(logits, labels, teacher), logits)
+    # at high temperature, soft targets match centred logits (Hinton et al., 2015, section 2.1)
+    matching = (logits - logits.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
+    torch.testing.assert_close(gradient, matching.detach() / 5 / 6, rtol=0.1, atol=2e-3)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, 0.5, 1.0, 2.0])
+def test_divergence_is_its_definition(alpha):
+    logits, teacher, _ = tensors()
+    p, q = teacher.softmax(1), logits.softmax(1)
+    if alpha == 1:
+        slow = (p * (p / q).log()).sum(1).mean()
+    else:
+        slow = (q * ((p / q) ** alpha - 1)).sum(1).mean() / (alpha * (alpha - 1))
+    torch.testing.assert_close(divergence(p.log(), q.log(), alpha), slow)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_the_larger_divergence_is_trained(scale):
+    logits, teacher, labels = tensors()
+    teacher = (scale * teacher).float()
+    logits = (logits / scale).float().requires_grad_()
+    loss = AlphaDivergence(clip=float("inf")).loss(logits, labels, teacher)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    values = [divergence(teacher.log_softmax(1), logits.log_softmax(1), alpha) for alpha in (-1.0, 1.0)]
+    larger = max(values)
+    torch.testing.assert_close(loss, larger)
+    torch.testing.assert_close(gradient, torch.autograd.grad(larger, logits)[0])
+
+
+def test_a_clipped_ratio_bounds_the_gradient():
+    logits = torch.tensor([[12.0, -12.0]]).requires_grad_()
+    teacher = torch.tensor([[-12.0, 12.0]])
+    loss = AlphaDivergence(clip=5.0).loss(logits, torch.tensor([0]), teacher)
+    assert torch.autograd.grad(loss, logits)[0].abs().max() <= 5
+    assert loss.isfinite()
+    with pytest.raises(TrainingError, match="alphas are other than 0 and clip is above 0; got 0"):
+        AlphaDivergence(alpha_minus=0)
+    with pytest.raises(TrainingError, match="temperature is a number above 0, got 0"):
+        SoftTargets(temperature=0)
+
+
+def test_mixed_labels_are_probabilities():
+    logits, teacher, labels = tensors()
+    hot = nn.functional.one_hot(labels, 5).double()
+    for distiller in (SoftTargets(label_weight=1.0), NoDistiller(0.1), AlphaDivergence()):
+        for given in (None, teacher):
+            torch.testing.assert_close(distiller.loss(logits, hot, given), distiller.loss(logits, labels, given))
 
 
 def test_no_distiller_ignores_the_teacher():

@@ -4,31 +4,12 @@ import copy
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
+from watching import PLAIN, one_step
 
 from elastic.errors import TrainingError
-from trainers import Curriculum, Digits, InPlaceDistiller, OptimizerOptions, Phase, SupernetModule
-
-PLAIN = OptimizerOptions(momentum=0, weight_decay=0, clip_value=None)
-
-
-class Watch(Callback):
-    """Keeps what one step starts from, and its gradients."""
-
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        images, labels = batch
-        self.batch = images.clone(), labels.clone()
-        self.archs = list(module.step_archs())
-        self.inputs, self.subnets = [], []
-        for arch in self.archs:
-            with module.supernet.active(arch):
-                self.inputs.append(module.supernet.resize(images).clone())
-            self.subnets.append(module.supernet.extract(arch).train())
-        self.before = copy.deepcopy(module.supernet.model.state_dict())
-
-    def on_before_optimizer_step(self, trainer, module, optimizer):
-        self.gradients = {name: p.grad.clone() for name, p in module.supernet.model.named_parameters()}
+from trainers import Curriculum, OptimizerOptions, Phase, SoftTargets, SupernetModule
 
 
 class SmallestOnly:
@@ -36,29 +17,8 @@ class SmallestOnly:
 
     subnets_per_step = 2
 
-    def sample(self, space, seed, step, k):
-        return space.smallest
-
-
-def one_step(module, data=None, **options):
-    watch = Watch()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=1,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[watch],
-        **options,
-    )
-    if data is None:
-        trainer.fit(module, datamodule=Digits(batch_size=8))
-    else:
-        trainer.fit(module, data, data)
-    return watch
+    def sample(self, at, k):
+        return at.space.smallest
 
 
 def slow_gradients(watch, distiller):
@@ -78,7 +38,7 @@ def test_a_steps_gradient_is_the_sum_of_its_subnets(source):
     module = SupernetModule(source, optimizer=PLAIN, seed=5)
     watch = one_step(module)
     assert len(set(watch.archs)) == 4
-    for name, slow in slow_gradients(watch, InPlaceDistiller()).items():
+    for name, slow in slow_gradients(watch, SoftTargets()).items():
         torch.testing.assert_close(watch.gradients[name], slow, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
 
 

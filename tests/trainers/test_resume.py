@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from torch.utils.data import Dataset, TensorDataset
 
 # ruff: noqa: NPY002 - augmentation draws from numpy's global generator
@@ -96,6 +97,48 @@ def test_killed_at_a_step_then_while_saving(config, tmp_path):
     assert main([*fit, "--name", "whole"]) == 0
     assert_same_end(tmp_path / "runs" / "killed", tmp_path / "runs" / "whole")
     assert not list((tmp_path / "runs" / "killed").glob(".last*")), "what the killed process was writing"
+
+
+def phases(path: Path) -> Path:
+    """A curriculum with all that has a state: a teacher's snapshot, sorting, averages, several batches a step."""
+    values = yaml.safe_load(path.read_text())
+    uniform = {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 2}}
+    values["model"] |= {
+        "curriculum": {
+            "batch_size": 32,
+            "phases": [
+                {"name": "full", "epochs": 1, "learning_rate": 0.1, "largest": {"depth": 1, "mid": 1}},
+                {"name": "depth", "epochs": 1, "learning_rate": 0.1, "largest": {"mid": 2}, "sampler": uniform},
+                {"name": "all", "epochs": 2, "learning_rate": 0.05, "warmup_epochs": 1, "sort": "l1"},
+            ],
+        },
+        "teacher": {"class_path": "trainers.teachers.SnapshotTeacher", "init_args": {"after": "full"}},
+        "step": {"accumulate": 2, "average": 0.9, "projection": {"after": 0.5}},
+    }
+    values["data"]["init_args"]["mixup"] = {"mixup_alpha": 0.5}
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_killed_anywhere_in_a_curriculum(config, tmp_path):
+    """Mid-epoch, mid-phase and at the seams: wherever a process is killed, the end has the same bits."""
+    config, draw = phases(edited(config)), random.Random(1)
+    fit, steps, folder = ["fit", "--config", str(config)], 3 * 4, tmp_path / "runs"
+    assert main([*fit, "--name", "whole"]) == 0
+    run, done = [*fit, "--name", "killed", "--checkpoint_every", "1"], 0
+    for _ in range(3):
+        killed(run, "trainers.module.clip", draw.randint(2, 4))
+        left = read_checkpoint(folder / "killed" / "last.ckpt")["global_step"]
+        assert done < left < steps
+        run, done = [*fit, "--name", "killed", "--checkpoint_every", "1", "--ckpt_path", "last"], left
+    assert main(run) == 0
+    one, other = (read_checkpoint(folder / name / "last.ckpt") for name in ("killed", "whole"))
+    assert one["global_step"] == other["global_step"] == steps
+    for part in ("state_dict", "optimizer_states", KEY):
+        assert bits(one[part]) == bits(other[part]), part
+    assert bits(load_file(folder / "killed" / "supernet.safetensors")) == bits(
+        load_file(folder / "whole" / "supernet.safetensors")
+    )
 
 
 def test_killed_with_augmentation_in_workers(config, tmp_path, fashion_files):

@@ -1,0 +1,34 @@
+"""Every shipped method of training, on real digits, from the first phase to the last."""
+
+import pytest
+
+from trainers.cli import main
+from trainers.configurations import shipped_configurations
+
+METHODS = {
+    "sandwich": "digits_mobilenetv3",
+    "alpha_divergence": "digits_mobilenetv3",
+    "gradient_projection": "digits_vit",
+    "progressive_shrinking": "digits_mobilenetv3",
+    "progressive_shrinking_resnet": "digits",
+    "compofa": "digits_mobilenetv3",
+    "matformer": "digits_vit",
+}
+SHORT = [
+    "--model.curriculum.scale", "0.001", "--data.batch_size", "32", "--trainer.limit_train_batches", "2",
+    "--trainer.limit_val_batches", "2", "--model.validation.calibration_batches", "1",
+    "--trainer.log_every_n_steps", "1", "--trainer.check_val_every_n_epoch", "100",
+    "--trainer.enable_progress_bar", "false",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_trains_on_digits(method, tmp_path, capsys):
+    words = ["fit", "--config", METHODS[method], "--config", method, "--runs", str(tmp_path), "--name", method]
+    assert main([*words, *SHORT]) == 0, capsys.readouterr().err
+    assert (tmp_path / method / "supernet.safetensors").exists()
+
+
+def test_every_shipped_configuration_is_trained_somewhere():
+    data = {"digits", "digits_mobilenetv3", "digits_vit", "fashion_mnist", "imagenet_mobilenetv3", "finetune"}
+    assert set(shipped_configurations()) == data | set(METHODS)

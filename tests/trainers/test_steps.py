@@ -1,0 +1,254 @@
+"""What a step may be made of: batches, projection, averages, teachers, phases; each against an obvious reference."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from watching import PLAIN, Watch, fit
+
+from elastic.building import SupernetSource
+from elastic.errors import RecipeError, TrainingError
+from trainers import Curriculum, Digits, NoDistiller, OptimizerOptions, Phase, SoftTargets, SupernetModule
+from trainers.conflicts import GradientProjection
+from trainers.samplers import Contest
+from trainers.steps import StepOptions
+from trainers.teachers import ModelTeacher, SnapshotTeacher
+
+
+class Ends:
+    """The largest and the smallest."""
+
+    subnets_per_step = 2
+
+    def sample(self, at, k):
+        return at.space.smallest if k else at.space.largest
+
+
+class Duel:
+    """One subnet, the winner of a contest between the two ends."""
+
+    subnets_per_step = 1
+
+    def __init__(self, winner):
+        self.winner = winner
+
+    def sample(self, at, k):
+        return Contest([at.space.smallest, at.space.largest], self.winner)
+
+
+@pytest.fixture
+def vit():
+    """Without BatchNorm, several small batches have the gradient of the large one."""
+    args = {"num_classes": 10, "img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    return SupernetSource("vit_tiny_patch16_224", args, input_size=[1, 32, 32])
+
+
+def images(n, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return TensorDataset(torch.randn(n, 1, 32, 32, generator=generator), torch.arange(n) % 10)
+
+
+def gradients(module, batch_size, steps=1):
+    watch = Watch()
+    torch.manual_seed(0)
+    fit(module, watch, DataLoader(images(24), batch_size), max_steps=steps)
+    return watch.gradients
+
+
+def fresh(source, **options):
+    torch.manual_seed(0)
+    return SupernetModule(source, optimizer=PLAIN, sampler=Ends(), **options)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5])
+def test_accumulated_batches_have_the_gradient_of_all_together(vit, accumulate):
+    whole = gradients(fresh(vit), 24)
+    parts = gradients(fresh(vit, step=StepOptions(accumulate=accumulate)), {2: 12, 3: 8, 5: 12}[accumulate])
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_steps_of_an_epoch_are_counted_with_accumulation(vit):
+    module = fresh(vit, step=StepOptions(accumulate=3))
+    fit(module, Watch(), DataLoader(images(24), 6), max_epochs=2)  # 4 batches: a step of 3, a step of 1
+    assert module.global_step == 4
+    assert module.steps_per_epoch == 2
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0])
+def test_projection_combines_the_two_gradients(vit, after):
+    projection = GradientProjection(after=after)
+    found = gradients(fresh(vit, step=StepOptions(projection=projection)), 24)
+    module = fresh(vit)
+    x, y = images(24).tensors
+    expected, largest = [], []
+    model = module.supernet.train()
+    for arch, into in ((model.space.largest, largest), (model.space.smallest, expected)):
+        with model.active(arch):
+            logits = model(x)
+            teacher = logits.detach() if into is largest else teacher  # noqa: F821 - the largest comes first
+            SoftTargets().loss(logits, y, None if into is largest else teacher).backward()
+        into += [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
+        model.zero_grad()
+    parameters = list(model.parameters())
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        parameter.grad = gradient
+    if after == 0:
+        projection.combine(parameters, largest)
+    else:
+        for parameter, own in zip(parameters, largest, strict=True):
+            parameter.grad += own
+    for name, parameter in model.model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_averaged_weights_are_the_moving_average(vit):
+    module = fresh(vit, step=StepOptions(average=0.9), curriculum=Curriculum([Phase(learning_rate=0.5)]))
+    seen = []
+    watch = Watch(after=lambda module: seen.append(copy.deepcopy(module.supernet.model.state_dict())))
+    fit(module, watch, DataLoader(images(24), 6), max_steps=4)
+    slow = seen[0]
+    for state in seen[1:]:
+        slow = {name: 0.9 * slow[name] + 0.1 * tensor for name, tensor in state.items()}
+    for name, tensor in module.trained.model.state_dict().items():
+        torch.testing.assert_close(tensor, slow[name])
+    assert module.trained is not module.supernet
+    assert not torch.equal(module.trained.model.head.weight, module.supernet.model.head.weight)
+
+
+def test_dropout_is_the_largests(vit):
+    vit = SupernetSource(vit.model, {**vit.model_args, "drop_rate": 0.5}, input_size=[1, 32, 32])
+    seen = {}
+
+    class Look(nn.Module):
+        def loss(self, logits, labels, teacher):
+            seen.setdefault("rates", []).append({m.p for m in module.supernet.modules() if isinstance(m, nn.Dropout)})
+            return NoDistiller().loss(logits, labels, teacher)
+
+    for option in ("largest", "all"):
+        module = fresh(vit, step=StepOptions(dropout=option), distiller=Look())
+        gradients(module, 24)
+    assert [max(rates) for rates in seen["rates"]] == [0.5, 0.0, 0.5, 0.5]
+
+
+def test_a_contest_is_won_by_loss(vit):
+    for winner, pick in (("lowest", min), ("highest", max)):
+        module = SupernetModule(vit, optimizer=PLAIN, sampler=Duel(winner), distiller=NoDistiller())
+        x, y = images(24).tensors
+        losses = {}
+        for arch in (module.supernet.space.smallest, module.supernet.space.largest):
+            with module.supernet.active(arch):
+                losses[arch] = nn.functional.cross_entropy(module.supernet(x), y).item()
+        trained = []
+        fit(module, Watch(after=lambda m: None, during=trained.append), DataLoader(images(24), 24), max_steps=1)
+        assert trained[0] == [pick(losses, key=losses.__getitem__)]
+
+
+def test_phases_run_one_after_the_other(source):
+    phases = [
+        Phase("full", epochs=1, largest={"depth": 1, "mid": 1, "width": 1, "stem": 1}, learning_rate=0.1),
+        Phase("sorted", epochs=1, sort="l1", learning_rate=0.2),
+    ]
+    module = SupernetModule(
+        source, Curriculum(phases), teacher=SnapshotTeacher("full"),
+        distiller=SoftTargets(label_weight=1.0), optimizer=OptimizerOptions(clip_value=None),
+        step=StepOptions(average=0.9),
+    )  # fmt: skip
+    seen = []
+
+    def after(module):
+        momentum = [s["momentum_buffer"] for s in module._optimizer().state.values()]
+        seen.append((module.global_step, {name: p.clone() for name, p in module.teaching.state_dict().items()},
+                     copy.deepcopy(module.supernet), momentum, int(module.average.n_averaged)))
+
+    data = Digits(batch_size=64)
+    fit(module, Watch(after=after), data, max_epochs=2, limit_train_batches=3)
+    assert [step for step, *_ in seen] == [1, 2, 3, 4, 5, 6]
+    end_of_full, later = seen[2][2], seen[3:]
+    full = end_of_full.extract(end_of_full.space.largest).state_dict()
+    for _, teaching, *_ in later:
+        for name, tensor in full.items():
+            assert torch.equal(teaching[name], tensor), name
+    assert [averaged for *_, averaged in seen] == [1, 2, 3, 1, 2, 3]
+    # the optimiser has begun anew: after one step, momentum is that step's gradient, weight decay included
+    gradient = [p.grad for p in module.supernet.model.parameters()]
+    assert len(gradient) == len(later[0][3])
+
+
+def test_a_teacher_of_its_own(vit):
+    teacher = ModelTeacher("vit_tiny_patch16_224", {**vit.model_args, "in_chans": 1})
+    module = SupernetModule(vit, optimizer=PLAIN, teacher=teacher, sampler=Ends())
+    seen = []
+
+    class Look:
+        def loss(self, logits, labels, logits_of_teacher):
+            seen.append(logits_of_teacher)
+            return NoDistiller().loss(logits, labels, None)
+
+    module._runner.distiller = Look()
+    gradients(module, 24)
+    expected = module.teaching.eval()(images(24).tensors[0])
+    assert len(seen) == 2
+    for logits in seen:
+        torch.testing.assert_close(logits, expected)
+    assert not any(p.requires_grad for p in module.teaching.parameters())
+
+
+def test_wrong_options(vit):
+    with pytest.raises(TrainingError, match=r"after phase 'all'; that must be one of the phases everything, and"):
+        SupernetModule(vit, teacher=SnapshotTeacher("all"))
+    with pytest.raises(RecipeError, match="timm has no model 'vit_huge_7'"):
+        SupernetModule(vit, teacher=ModelTeacher("vit_huge_7"))
+    with pytest.raises(TrainingError, match="accumulate counts batches, 1 or more; got 0"):
+        StepOptions(accumulate=0)
+    with pytest.raises(TrainingError, match=r"average is a decay between 0 and 1 such as 0.999; got 1"):
+        StepOptions(average=1.0)
+
+
+@pytest.mark.parametrize("option", [{"channels_last": True}, {"cosines_every": 1}])
+def test_options_that_change_no_gradient(source, option):
+    plain = gradients(fresh(source), 24)
+    other = gradients(fresh(source, step=StepOptions(**option)), 24)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_cosines_are_between_the_gradients_of_shared_weights(vit):
+    module = fresh(vit, step=StepOptions(cosines_every=1), distiller=NoDistiller())
+    logged = {}
+    fit(module, Watch(after=lambda m: logged.update(m.trainer.logged_metrics)), DataLoader(images(24), 24), max_steps=1)
+    other = fresh(vit)
+    model, (x, y), found = other.supernet.train(), images(24).tensors, []
+    for arch in (model.space.largest, model.space.smallest):
+        with model.active(arch):
+            nn.functional.cross_entropy(model(x), y).backward()
+        found.append(torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in
+                                model.parameters()]))
+        model.zero_grad()
+    shared = found[1] != 0
+    slow = nn.functional.cosine_similarity(found[0][shared], found[1][shared], dim=0)
+    torch.testing.assert_close(logged["train/cosine_1"], slow, rtol=1e-3, atol=1e-4)
+
+
+def test_mixup_is_a_function_of_seed_and_batch(source):
+    seen = {}
+
+    def train(name):
+        module = fresh(source, distiller=SoftTargets(label_weight=1.0))
+        labels = []
+        data = Digits(batch_size=8, mixup={"mixup_alpha": 0.8, "cutmix_alpha": 1.0})
+        fit(module, Watch(batches=labels), data, max_steps=3)
+        seen[name] = labels
+        torch.rand(3)  # whatever else is drawn
+
+    train("one")
+    train("other")
+    for (x, y), (x2, y2) in zip(seen["one"], seen["other"], strict=True):
+        assert y.shape == (8, 10)
+        torch.testing.assert_close(y.sum(1), torch.ones(8))
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+    with pytest.raises(TrainingError, match=r"--data.mixup \{'alpha': 1\}.*unexpected keyword.*see timm.data.Mixup"):
+        Digits(mixup={"alpha": 1})

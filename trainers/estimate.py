@@ -1,0 +1,100 @@
+"""What a training will take, before it starts: the memory of its largest subnet, and the time of its steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elastic import Arch, Supernet
+from trainers.samplers import Contest
+
+_FIRST_IMAGES, _LONG, _SAMPLED_STEPS = 8, 0.5, 8
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a forward and a backward pass take: a line through the smallest and the largest subnet.
+
+    Attributes:
+        smallest: seconds for one image of the smallest subnet.
+        largest: of the largest.
+        macs: of the two.
+    """
+
+    smallest: float
+    largest: float
+    macs: tuple[int, int]
+
+    def seconds(self, macs: float) -> float:
+        """Seconds for one image of a subnet with this many MACs."""
+        low, high = self.macs
+        share = (macs - low) / (high - low) if high > low else 1.0
+        return max(self.smallest + share * (self.largest - self.smallest), 0.0)
+
+
+def measure_pace(supernet: Supernet, device: torch.device, batch_size: int) -> Pace:
+    """Time both ends on random images, as plain models; the supernet and the random generators stay as they are."""
+    ends = [supernet.space.smallest, supernet.space.largest]
+    macs = supernet.macs(ends)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        seconds = [
+            _time(supernet.extract(arch).train().to(device), supernet.input_shape(arch), batch_size) for arch in ends
+        ]
+    return Pace(seconds[0], seconds[1], (int(macs[0]), int(macs[1])))
+
+
+def _time(model: nn.Module, shape: tuple[int, ...], batch_size: int) -> float:
+    """Seconds for an image: batches double up to `batch_size`, or until one takes long; the last one counts."""
+    device = next(model.parameters()).device
+    images = min(max(batch_size, 2), _FIRST_IMAGES)
+    _pass(model, shape, images, device)
+    while (seconds := _pass(model, shape, images, device)) < _LONG and images < batch_size:
+        images = min(2 * images, batch_size)
+    return seconds / images
+
+
+def _pass(model: nn.Module, shape: tuple[int, ...], images: int, device: torch.device) -> float:
+    """Seconds of one forward and one backward pass."""
+    batch = torch.randn(images, *shape, device=device)
+    start = time.perf_counter()
+    model(batch).float().square().mean().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def step_seconds(module: Any, phase: int, pace: Pace, images: int) -> float:
+    """What the passes of one step of a phase take on `images` images, averaged over the sampler's first few."""
+    drawn = [each for step in range(_SAMPLED_STEPS) for each in module.draw(phase, step)]
+    archs: list[Arch] = [each.archs[0] if isinstance(each, Contest) else each for each in drawn]
+    costs = module.supernet.macs(archs)
+    total: float = np.sum([pace.seconds(float(macs)) for macs in costs])
+    return total * images / _SAMPLED_STEPS
+
+
+def training_memory(supernet: Supernet, batch_size: int) -> int:
+    """Bytes that a float32 step of the largest subnet holds: what backward needs, and weights, gradients, momentum.
+
+    Counted on tensors without memory; an optimiser with two moments (AdamW) needs the weights' size once more.
+    """
+    model = supernet.extract(supernet.space.largest).train().to("meta")
+    weights = {id(parameter): parameter.numel() * parameter.element_size() for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if id(tensor) not in weights and not isinstance(tensor, nn.Parameter):
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(torch.empty(batch_size, *supernet.input_shape(supernet.space.largest), device="meta"))
+    activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    del output
+    stored = sum(parameter.numel() * parameter.element_size() for parameter in supernet.model.parameters())
+    return activations + 3 * stored

@@ -1,0 +1,177 @@
+"""One optimiser step's gradients: several subnets on one batch, one backward pass each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, distributed
+from torch.nn import functional as F
+
+from elastic import Arch, Supernet
+from elastic.errors import TrainingError
+from trainers.conflicts import GradientProjection, take_gradients
+from trainers.diagnosis import GradientCosines
+from trainers.distillers import Distiller
+from trainers.regularization import without_dropout
+from trainers.samplers import Contest
+from trainers.sync_batchnorm import synced_batchnorm
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How a step is computed.
+
+    Attributes:
+        accumulate: batches per step; their gradients are averaged.
+        dropout: whose dropout and drop-path are on: the largest subnet's only, or every subnet's. The smaller ones
+            have no capacity to spare (BigNAS, arXiv:2003.11142).
+        projection: take from the largest subnet's gradient what works against the others'; null: plain sum.
+        average: decay per step of an exponential moving average of the weights, such as 0.999; validation and the
+            saved supernet then have the averaged weights. null: none.
+        channels_last: keep images and weights in channels-last order, which convolutions on GPUs in half precision
+            are faster in.
+        sync_batchnorm: normalise by the statistics of the whole batch over all processes.
+        cosines_every: log every so many steps how far each subnet's gradient agrees with the largest's; null: never.
+    """
+
+    accumulate: int = 1
+    dropout: Literal["largest", "all"] = "largest"
+    projection: GradientProjection | None = None
+    average: float | None = None
+    channels_last: bool = False
+    sync_batchnorm: bool = False
+    cosines_every: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise TrainingError(f"step.accumulate counts batches, 1 or more; got {self.accumulate}")
+        if self.average is not None and not 0 < self.average < 1:
+            raise TrainingError(f"step.average is a decay between 0 and 1 such as 0.999; got {self.average}")
+        if self.cosines_every is not None and self.cosines_every < 1:
+            raise TrainingError(f"step.cosines_every counts steps, 1 or more; got {self.cosines_every}")
+
+
+@dataclass
+class Step:
+    """What the batches of one step share, and what they have added up so far.
+
+    Attributes:
+        number: the optimiser step.
+        archs: the subnets trained, in order; filled by the first batch.
+        losses: of each subnet, summed over the batches: `(len(archs),)`.
+        largest: with a projection, the largest subnet's gradients, apart from the others'.
+        cosines: with `cosines_every`, of this step.
+    """
+
+    number: int
+    archs: list[Arch] = field(default_factory=list)
+    losses: Tensor | None = None
+    largest: list[Tensor] = field(default_factory=list)
+    cosines: GradientCosines | None = None
+
+
+class StepRunner:
+    """Adds the gradients of a step's subnets to the parameters'."""
+
+    def __init__(
+        self, supernet: Supernet, distiller: Distiller, options: StepOptions, backward: Callable[[Tensor], None]
+    ) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            supernet: what is trained.
+            distiller: gives each subnet's loss.
+            options: how.
+            backward: runs the backward pass of a loss.
+        """
+        self.supernet = supernet
+        self.distiller = distiller
+        self.options = options
+        self.backward = backward
+
+    def choose(self, drawn: Arch | Contest, images: Tensor, labels: Tensor) -> Arch:
+        """The arch itself, or of a contest's candidates the one whose loss on the batches of all ranks wins."""
+        if isinstance(drawn, Arch):
+            return drawn
+        losses = []
+        with torch.no_grad(), self._forward(largest=False):
+            for arch in drawn.archs:
+                with self.supernet.active(arch):
+                    losses.append(F.cross_entropy(self.supernet(images), labels).float())
+        stacked = torch.stack(losses)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(stacked)
+        best = stacked.argmin() if drawn.winner == "lowest" else stacked.argmax()
+        return drawn.archs[int(best)]
+
+    def accumulate(
+        self,
+        step: Step,
+        images: Tensor,
+        labels: Tensor,
+        largest: Arch,
+        teacher: Tensor | Literal["in place"] | None,
+        share: float = 1.0,
+    ) -> Tensor:
+        """Add the gradients of the step's subnets on one batch.
+
+        Args:
+            step: its archs have been chosen.
+            images: `(N, C, H, W)`.
+            labels: as for `Distiller.loss`.
+            largest: the phase's largest subnet.
+            teacher: its logits, `(N, classes)`; "in place": the largest subnet's, for those trained after it.
+            share: of the step's gradient that this batch makes.
+
+        Returns:
+            The losses, detached, `(len(archs),)`.
+
+        Raises:
+            TrainingError: a loss isn't finite.
+        """
+        parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
+        logits_of_teacher = None if teacher == "in place" else teacher
+        losses = []
+        for arch in step.archs:
+            with self.supernet.active(arch):
+                with self._forward(largest=arch == largest):
+                    logits: Tensor = self.supernet(images)
+                    loss = self.distiller.loss(logits, labels, logits_of_teacher)
+                self.backward(loss * share if share != 1.0 else loss)
+            losses.append(loss.detach())
+            if arch == largest and teacher == "in place":
+                logits_of_teacher = logits.detach()
+            if step.cosines is not None:
+                step.cosines.observe(parameters)
+            if self.options.projection is not None and arch == largest:
+                step.largest = step.largest or [torch.zeros_like(parameter) for parameter in parameters]
+                take_gradients(parameters, step.largest)
+                if step.cosines is not None:
+                    step.cosines.forget()
+        stacked = torch.stack(losses)
+        finite = stacked.isfinite().tolist()  # the step's only wait for the device
+        if not all(finite):
+            _refuse(stacked, step, finite.index(False))
+        return stacked
+
+    def _forward(self, largest: bool) -> ExitStack:
+        stack = ExitStack()
+        if self.options.dropout == "largest" and not largest:
+            stack.enter_context(without_dropout(self.supernet.model))
+        stack.enter_context(synced_batchnorm() if self.options.sync_batchnorm else nullcontext())
+        return stack
+
+
+def _refuse(losses: Tensor, step: Step, k: int) -> None:
+    arch = step.archs[k]
+    dims = list(arch.items())
+    shown = ", ".join(f"{dim}={value}" for dim, value in dims[:4]) + (", …" if len(dims) > 4 else "")
+    raise TrainingError(
+        f"step {step.number}: the loss of subnet {arch.id} ({shown}; number {k + 1} of the step's "
+        f"{len(step.archs)}) is {float(losses[k])}; nothing was updated or saved since the last checkpoint. "
+        "Lower the learning rate, lengthen the warm-up, or clip gradients (--model.optimizer.clip_norm)"
+    )
