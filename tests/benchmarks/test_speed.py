@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import elastic
+from trainers.optimizers import OptimizerOptions
 
 FAMILIES = [
     "mobilenetv3_large_100", "mobilenetv2_100", "efficientnet_b0", "mnasnet_100", "resnet50", "resnext50_32x4d",
@@ -38,7 +39,7 @@ def steps(supernet):
     arch = supernet.space.variant({"resolution": 128}, of=supernet.space.sample(0))
     subnet = supernet.extract(arch).train()
     images, labels = torch.randn(16, 3, 128, 128), torch.randint(0, 1000, (16,))
-    optimisers = [torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9) for net in (supernet, subnet)]
+    optimisers = [OptimizerOptions().build(net, 1e-3) for net in (supernet.model, subnet)]
     supernet.train()
 
     def step(run, optimiser):
@@ -55,7 +56,7 @@ def steps(supernet):
 
 
 def test_training_step(steps, side_by_side, figure):
-    active, plain = side_by_side(40, *steps)
+    active, plain = side_by_side(120, *steps)
     ratios = [a / p for a, p in zip(active, plain, strict=True)]
     figure("training step, active / extracted (MobileNetV3-L, 16 @128)", ratios, "×", "≤ 1.05")
     counts = []
