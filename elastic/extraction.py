@@ -19,7 +19,7 @@ from elastic.layers import DEPTH, DepthRule, Elastic, TensorRule, helper_names, 
 _IMMUTABLE = {int, float, str, bytes, bool, type(None), torch.dtype, torch.device}
 _IMMUTABLE |= {type, BuiltinFunctionType, FunctionType}
 _TABLES = {dict, OrderedDict, set, list}
-_OWN = {"_parameters", "_buffers", "_modules", "_elastic"}
+_OWN = {"_parameters", "_buffers", "_modules", "_elastic", "_compiled_call_impl"}
 
 
 def cut_out(model: nn.Module) -> nn.Module:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from elastic.gathering import Window, gather
 from elastic.sizes import Size
 
 
@@ -42,13 +44,12 @@ class Axis:
         return length
 
 
-def _window(factor: int | Size) -> slice:
-    if isinstance(factor, int) or factor.keep == "transform":
-        return slice(None)
-    if factor.keep == "centre":
-        start = (factor.full - factor.value) // 2
-        return slice(start, start + factor.value)
-    return slice(0, factor.value)
+def _window(factor: int | Size) -> Window:
+    if isinstance(factor, int):
+        return factor, 0, factor
+    if factor.keep == "transform":
+        return factor.full, 0, factor.full
+    return factor.full, (factor.full - factor.value) // 2 if factor.keep == "centre" else 0, factor.value
 
 
 class Axes:
@@ -71,10 +72,13 @@ class Axes:
 
     def windows(self) -> tuple[slice, ...]:
         """The active part of each factor."""
-        return tuple([_window(factor) for factor in self.factors])
+        windows = [_window(factor) for factor in self.factors]
+        return tuple([slice(start, start + length) for _, start, length in windows])
 
     def take(self, tensor: Tensor) -> Tensor:
         """The active part of the full-size `tensor`: a differentiable view, or a copy where factors need one."""
+        if torch.compiler.is_compiling():
+            return self._take_compiled(tensor)
         windows = self.windows()
         if self.split is None:
             return tensor[windows]
@@ -87,6 +91,13 @@ class Axes:
                 at += 1
             shape.append(length)
         return part.reshape(shape)
+
+    def _take_compiled(self, tensor: Tensor) -> Tensor:
+        """The same for compiled code, which had better not ask whether a slice is contiguous."""
+        first = self.factors[0]
+        if isinstance(first, Size) and first.is_width and len(self.sizes) == 1:  # always contiguous, and a view:
+            return tensor.narrow(0, 0, self.axes[0].value)  # running statistics are written through it
+        return gather(tensor, [[_window(f) for f in axis.factors] if axis.sizes else [] for axis in self.axes])
 
     def permute(self, tensor: Tensor, orders: Mapping[str, Tensor]) -> Tensor:
         """`tensor` with the indices of every size named in `orders` reordered (int64, new → old)."""

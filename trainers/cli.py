@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from elastic.errors import ElasticError
+from elastic.errors import ElasticError, TrainingError
 from trainers.configurations import UsageError, name_configurations
 
 TRAINING = {
@@ -97,6 +97,7 @@ def train(words: list[str]) -> None:
 
     Raises:
         UsageError: settings that contradict each other, or the checkpoint.
+        TrainingError: a block that can't be compiled.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -109,11 +110,26 @@ def train(words: list[str]) -> None:
             SupernetCLI(name_configurations(words))
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
+    except RuntimeError as error:
+        raise _compile_error(error) or error from error
     except SystemExit as end:
         # Lightning answers Ctrl-C by winding up and leaving with status 1
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from end
         raise
+
+
+def _compile_error(error: RuntimeError) -> TrainingError | None:
+    """What to say where a block can't be compiled; None if `error` is of something else."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    if not isinstance(error, TorchDynamoException):
+        return None
+    reason = str(error).strip().split("\n")[0]
+    return TrainingError(
+        f"a block can't be compiled ({reason}); on CPUs inductor needs a C++ compiler. Train without: "
+        "--model.step.compile false"
+    )
 
 
 def _help(commands: Mapping[str, Callable[..., Any]]) -> str:

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import elastic
 from elastic import Arch, SearchSpace, Supernet
 from elastic.building import SupernetSource
+from elastic.compiling import compiled
 from elastic.errors import TrainingError
 from elastic.space import Rows
 from elastic.storage import digest_supernet
@@ -187,7 +188,11 @@ class SupernetModule(LightningModule):
             raise TrainingError("gradients can't be projected while they are scaled; train with bf16-mixed instead")
         if self.step_options.channels_last:
             self.supernet.to(memory_format=torch.channels_last)
-        self._fitting.enter_context(self.supernet.training_in_place())
+        compile = self.step_options.compile  # noqa: A001 - the option's name
+        if compile:
+            self._fitting.enter_context(compiled(self.supernet, compile if isinstance(compile, str) else "inductor"))
+        else:
+            self._fitting.enter_context(self.supernet.training_in_place())
         if isinstance(self.trainer.strategy.model, DistributedDataParallel):
             self.trainer.strategy.model = self
 

@@ -35,6 +35,8 @@ class StepOptions:
         channels_last: keep images and weights in channels-last order, which convolutions on GPUs in half precision
             are faster in.
         sync_batchnorm: normalise by the statistics of the whole batch over all processes.
+        compile: run each kind of block as compiled code, one graph for all its widths; true, or a backend of
+            `torch.compile` (true is inductor, which needs a C++ compiler on CPUs).
         cosines_every: log every so many steps how far each subnet's gradient agrees with the largest's; null: never.
     """
 
@@ -44,6 +46,7 @@ class StepOptions:
     average: float | None = None
     channels_last: bool = False
     sync_batchnorm: bool = False
+    compile: bool | str = False
     cosines_every: int | None = None
 
     def __post_init__(self) -> None:
@@ -51,6 +54,11 @@ class StepOptions:
             raise TrainingError(f"step.accumulate counts batches, 1 or more; got {self.accumulate}")
         if self.average is not None and not 0 < self.average < 1:
             raise TrainingError(f"step.average is a decay between 0 and 1 such as 0.999; got {self.average}")
+        if self.compile and self.sync_batchnorm:
+            raise TrainingError(
+                "step.compile and step.sync_batchnorm exclude each other: compiled blocks can't wait for other ranks; "
+                "choose one of them"
+            )
         if self.cosines_every is not None and self.cosines_every < 1:
             raise TrainingError(f"step.cosines_every counts steps, 1 or more; got {self.cosines_every}")
 

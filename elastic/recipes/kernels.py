@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elastic.gathering import gather
+
 LARGEST = 7
 _STEPS = ((7, 5), (5, 3))
 
@@ -23,11 +25,25 @@ class KernelTransform:
     def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
         """The kernel `(channels, 1, k, k)` for the module's active `k`, from the full `(channels, 1, K, K)`."""
         active = cast("tuple[int, int]", module.kernel_size)[0]
+        if torch.compiler.is_compiling():
+            return self._select(tensor, module, active)
         for large, small in _STEPS:
             if active < large == tensor.shape[-1]:
-                centre = tensor[..., 1:-1, 1:-1].flatten(-2)
-                tensor = F.linear(centre, getattr(module, _matrix(large, small))).unflatten(-1, (small, small))
+                tensor = _smaller(tensor, module, large, small)
         return tensor
+
+    def _select(self, tensor: Tensor, module: nn.Module, active: int) -> Tensor:
+        """The same without a branch on the active size, so that one graph serves every kernel."""
+        full = tensor.shape[-1]
+        kernels = {full: tensor}
+        for large, small in _STEPS:
+            if large in kernels:
+                tensor = kernels[small] = _smaller(tensor, module, large, small)
+        wide = torch.stack([F.pad(kernel, [(full - side) // 2] * 4) for side, kernel in kernels.items()])
+        chosen = torch.tensor(list(kernels), device=tensor.device) == active
+        tensor = torch.where(chosen.view(-1, 1, 1, 1, 1), wide, 0.0).sum(0)
+        window = (full, (full - active) // 2, active)
+        return gather(tensor, [[], [], [window], [window]])
 
     def setup(self, module: nn.Module) -> None:
         """Register the matrices on `module`, for every step down from its full kernel."""
@@ -40,6 +56,13 @@ class KernelTransform:
     def parameter_names(self) -> tuple[str, ...]:
         """`7to5_matrix` and `5to3_matrix`."""
         return tuple(_matrix(large, small) for large, small in _STEPS)
+
+
+def _smaller(kernel: Tensor, module: nn.Module, large: int, small: int) -> Tensor:
+    centre = kernel[..., 1:-1, 1:-1].flatten(-2)
+    matrix: Tensor = getattr(module, _matrix(large, small))
+    smaller: Tensor = F.linear(centre, matrix).unflatten(-1, (small, small))
+    return smaller
 
 
 def _matrix(large: int, small: int) -> str:

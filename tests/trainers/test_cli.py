@@ -198,6 +198,14 @@ def test_loss_that_is_not_finite_saves_nothing(config, capfd, tmp_path):
     assert not (tmp_path / "runs" / "tiny" / "last.ckpt").exists()
 
 
+def test_what_cannot_be_compiled_is_one_sentence(config, capfd):
+    assert main(["fit", "--config", str(config), "--model.step.compile", "no_such_backend"]) == 2
+    message = capfd.readouterr().err
+    assert "no_such_backend" in message
+    assert "--model.step.compile false" in message
+    assert "Traceback" not in message
+
+
 def test_ctrl_c_is_one_sentence(config, capfd, tmp_path, monkeypatch):
     from trainers.module import SupernetModule
 

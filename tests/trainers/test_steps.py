@@ -77,6 +77,20 @@ def test_steps_of_an_epoch_are_counted_with_accumulation(vit):
     assert module.steps_per_epoch == 2
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch looks at its own tensors' while it traces
+def test_compiled_blocks_have_the_gradients_of_eager_ones(vit):
+    module = fresh(vit, step=StepOptions(compile="eager"))
+    ours = gradients(module, 12)
+    assert all(block._compiled_call_impl is None for block in module.supernet.modules())
+    for name, gradient in gradients(fresh(vit), 12).items():
+        torch.testing.assert_close(ours[name], gradient, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_compiled_blocks_cannot_wait_for_other_ranks():
+    with pytest.raises(TrainingError, match="exclude each other"):
+        StepOptions(compile=True, sync_batchnorm=True)
+
+
 @pytest.mark.parametrize("after", [0.0, 1.0])
 def test_projection_combines_the_two_gradients(vit, after):
     projection = GradientProjection(after=after)
