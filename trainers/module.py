@@ -31,6 +31,7 @@ from trainers.curriculum import Curriculum, Phase
 from trainers.diagnosis import GradientCosines
 from trainers.distillers import Distiller, SoftTargets
 from trainers.gradients import average_over_ranks, clip, fill_missing
+from trainers.hidden_states import Lesson, ask
 from trainers.optimizers import OptimizerOptions
 from trainers.randomness import random_states, restore_random_states
 from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
@@ -231,7 +232,7 @@ class SupernetModule(LightningModule):
         if first or self.step is None:
             self.step = self._begin(images, labels)
         losses = self._runner.accumulate(
-            self.step, images, labels, self.space.largest, self._teacher_logits(images), 1 / share
+            self.step, images, labels, self.space.largest, self._lesson(images), 1 / share
         )
         self.step.losses = losses if self.step.losses is None else self.step.losses + losses
         if batch_idx == group + share - 1:
@@ -264,14 +265,10 @@ class SupernetModule(LightningModule):
             if self.average is not None:
                 self.average.n_averaged.zero_()  # sorted channels have other averages: begin anew
 
-    def _teacher_logits(self, images: Tensor) -> Tensor | Literal["in place"] | None:
+    def _lesson(self, images: Tensor) -> Lesson | Literal["in place"] | None:
         if self._place()[0] < self._teaches_from:
             return None
-        if self.teaching is None:
-            return "in place"
-        with torch.no_grad():
-            logits: Tensor = self.teaching(images)
-        return logits
+        return "in place" if self.teaching is None else ask(self.teaching, images, self._runner.stack)
 
     def _end(self, step: Step, images: int, share: int) -> None:
         """Reduce, project, clip, update."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,7 @@ from elastic.errors import TrainingError
 from trainers.conflicts import GradientProjection, take_gradients
 from trainers.diagnosis import GradientCosines
 from trainers.distillers import Distiller
+from trainers.hidden_states import HiddenStates, Lesson, recorded, stack_of_blocks
 from trainers.regularization import without_dropout
 from trainers.samplers import Contest
 from trainers.sync_batchnorm import synced_batchnorm
@@ -95,11 +96,15 @@ class StepRunner:
             distiller: gives each subnet's loss.
             options: how.
             backward: runs the backward pass of a loss.
+
+        Raises:
+            TrainingError: a distiller that the supernet has no hidden states for.
         """
         self.supernet = supernet
         self.distiller = distiller
         self.options = options
         self.backward = backward
+        self.stack = stack_of_blocks(supernet) if isinstance(distiller, HiddenStates) else None
 
     def choose(self, drawn: Arch | Contest, images: Tensor, labels: Tensor) -> Arch:
         """The arch itself, or of a contest's candidates the one whose loss on the batches of all ranks wins."""
@@ -122,7 +127,7 @@ class StepRunner:
         images: Tensor,
         labels: Tensor,
         largest: Arch,
-        teacher: Tensor | Literal["in place"] | None,
+        teacher: Lesson | Literal["in place"] | None,
         share: float = 1.0,
     ) -> Tensor:
         """Add the gradients of the step's subnets on one batch.
@@ -132,7 +137,7 @@ class StepRunner:
             images: `(N, C, H, W)`.
             labels: as for `Distiller.loss`.
             largest: the phase's largest subnet.
-            teacher: its logits, `(N, classes)`; "in place": the largest subnet's, for those trained after it.
+            teacher: what it says of the batch; "in place": the largest subnet teaches those trained after it.
             share: of the step's gradient that this batch makes.
 
         Returns:
@@ -142,17 +147,17 @@ class StepRunner:
             TrainingError: a loss isn't finite.
         """
         parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
-        logits_of_teacher = None if teacher == "in place" else teacher
+        lesson = None if teacher == "in place" else teacher
         losses = []
         for arch in step.archs:
             with self.supernet.active(arch):
-                with self._forward(largest=arch == largest):
+                with self._forward(largest=arch == largest), self._recorded() as states:
                     logits: Tensor = self.supernet(images)
-                    loss = self.distiller.loss(logits, labels, logits_of_teacher)
+                    loss = self._loss(logits, states, labels, lesson)
                 self.backward(loss * share if share != 1.0 else loss)
             losses.append(loss.detach())
             if arch == largest and teacher == "in place":
-                logits_of_teacher = logits.detach()
+                lesson = Lesson(logits.detach(), [state.detach() for state in states])
             if step.cosines is not None:
                 step.cosines.observe(parameters)
             if self.options.projection is not None and arch == largest:
@@ -165,6 +170,15 @@ class StepRunner:
         if not all(finite):
             _refuse(stacked, step, finite.index(False))
         return stacked
+
+    def _loss(self, logits: Tensor, states: list[Tensor], labels: Tensor, lesson: Lesson | None) -> Tensor:
+        loss = self.distiller.loss(logits, labels, None if lesson is None else lesson.logits)
+        if isinstance(self.distiller, HiddenStates) and lesson is not None:
+            loss = loss + self.distiller.distance(states, lesson.states)
+        return loss
+
+    def _recorded(self) -> AbstractContextManager[list[Tensor]]:
+        return nullcontext([]) if self.stack is None else recorded(self.supernet.model, self.stack)
 
     def _forward(self, largest: bool) -> ExitStack:
         stack = ExitStack()

@@ -23,6 +23,13 @@ def source() -> SupernetSource:
 
 
 @pytest.fixture
+def vit():
+    """Without BatchNorm, several small batches have the gradient of the large one."""
+    args = {"num_classes": 10, "img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    return SupernetSource("vit_tiny_patch16_224", args, input_size=[1, 32, 32])
+
+
+@pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A YAML file; two epochs of three steps, everything below `tmp_path`."""
     values = {

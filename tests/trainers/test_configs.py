@@ -13,6 +13,7 @@ METHODS = {
     "progressive_shrinking_resnet": "digits",
     "compofa": "digits_mobilenetv3",
     "matformer": "digits_vit",
+    "hidden_states": "digits_vit",
 }
 SHORT = [
     "--model.curriculum.scale", "0.001", "--data.batch_size", "32", "--trainer.limit_train_batches", "2",

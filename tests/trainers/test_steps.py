@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-from watching import PLAIN, Watch, fit
+from torch.utils.data import DataLoader
+from watching import PLAIN, Ends, Watch, fit, fresh, gradients, images
 
 from elastic.building import SupernetSource
 from elastic.errors import RecipeError, TrainingError
@@ -15,15 +15,6 @@ from trainers.conflicts import GradientProjection
 from trainers.samplers import Contest
 from trainers.steps import StepOptions
 from trainers.teachers import ModelTeacher, SnapshotTeacher
-
-
-class Ends:
-    """The largest and the smallest."""
-
-    subnets_per_step = 2
-
-    def sample(self, at, k):
-        return at.space.smallest if k else at.space.largest
 
 
 class Duel:
@@ -36,30 +27,6 @@ class Duel:
 
     def sample(self, at, k):
         return Contest([at.space.smallest, at.space.largest], self.winner)
-
-
-@pytest.fixture
-def vit():
-    """Without BatchNorm, several small batches have the gradient of the large one."""
-    args = {"num_classes": 10, "img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
-    return SupernetSource("vit_tiny_patch16_224", args, input_size=[1, 32, 32])
-
-
-def images(n, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return TensorDataset(torch.randn(n, 1, 32, 32, generator=generator), torch.arange(n) % 10)
-
-
-def gradients(module, batch_size, steps=1):
-    watch = Watch()
-    torch.manual_seed(0)
-    fit(module, watch, DataLoader(images(24), batch_size), max_steps=steps)
-    return watch.gradients
-
-
-def fresh(source, **options):
-    torch.manual_seed(0)
-    return SupernetModule(source, optimizer=PLAIN, sampler=Ends(), **options)
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 5])

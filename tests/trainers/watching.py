@@ -2,11 +2,12 @@
 
 import copy
 
+import torch
 from lightning.pytorch import Callback, Trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from elastic import Arch
-from trainers import Digits, OptimizerOptions
+from trainers import Digits, OptimizerOptions, SupernetModule
 
 PLAIN = OptimizerOptions(momentum=0, weight_decay=0, clip_value=None)
 
@@ -62,3 +63,29 @@ def one_step(module, data=None):
     watch = Watch()
     fit(module, watch, Digits(batch_size=8) if data is None else data, max_steps=1)
     return watch
+
+
+class Ends:
+    """The largest and the smallest."""
+
+    subnets_per_step = 2
+
+    def sample(self, at, k):
+        return at.space.smallest if k else at.space.largest
+
+
+def images(n, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return TensorDataset(torch.randn(n, 1, 32, 32, generator=generator), torch.arange(n) % 10)
+
+
+def gradients(module, batch_size, steps=1):
+    watch = Watch()
+    torch.manual_seed(0)
+    fit(module, watch, DataLoader(images(24), batch_size), max_steps=steps)
+    return watch.gradients
+
+
+def fresh(source, **options):
+    torch.manual_seed(0)
+    return SupernetModule(source, optimizer=PLAIN, sampler=Ends(), **options)

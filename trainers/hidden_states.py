@@ -1,0 +1,127 @@
+"""Hidden states: a transformer's subnets are pulled to what the teacher computes behind each block, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elastic import Supernet
+from elastic.errors import TrainingError
+from elastic.layers import DEPTH
+from trainers.distillers import Distiller, SoftTargets
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """Another distiller's loss, and how far the hidden states are from the teacher's.
+
+    The states are the input of the first block (the embedding) and the output of each block. With m blocks in the
+    subnet and M in the teacher, the subnet's state k (from 0 to m) is compared with the teacher's state floor(k M / m):
+    first with first, last with last. The distance is the mean squared error, summed over the states (DynaBERT, Hou et
+    al., 2020, arXiv:2004.04037). A subnet of smaller embedding width is compared with the teacher's first units.
+
+    Attributes:
+        base: gives the loss of the logits.
+        weight: of the summed distances; 0.1 in DynaBERT's first stage, 1 in its second.
+    """
+
+    base: Distiller = field(default_factory=SoftTargets)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise TrainingError(f"HiddenStates: weight is 0 or more, got {self.weight}")
+
+    def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """The base's loss."""
+        return self.base.loss(logits, labels, teacher)
+
+    def distance(self, states: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """The weighted distance: a scalar.
+
+        Args:
+            states: the subnet's, float `(N, tokens, width)`, m + 1 of them.
+            teacher: the teacher's, detached, as wide or wider, M + 1 of them.
+
+        Raises:
+            TrainingError: other numbers of tokens, or a teacher that is narrower.
+        """
+        total = states[0].new_zeros(())
+        for k, state in enumerate(states):
+            goal = teacher[k * (len(teacher) - 1) // max(len(states) - 1, 1)]
+            if state.shape[:-1] != goal.shape[:-1] or state.shape[-1] > goal.shape[-1]:
+                raise TrainingError(
+                    f"HiddenStates: a subnet's state is {tuple(state.shape)}, its teacher's {tuple(goal.shape)}; they "
+                    "need the same tokens, and a teacher as wide: leave resolution at full size (choices: null)"
+                )
+            total = total + F.mse_loss(state, goal[..., : state.shape[-1]].to(state.dtype))
+        return self.weight * total
+
+
+def stack_of_blocks(supernet: Supernet) -> str:
+    """The path of the container that depth chooses blocks from.
+
+    Raises:
+        TrainingError: there is none, or several: a convolutional network's stages.
+    """
+    paths = [path for path, rules in supernet.layout.rules.items() if DEPTH in rules]
+    if len(paths) != 1:
+        raise TrainingError(
+            f"HiddenStates is for networks with one stack of blocks, such as transformers; "
+            f"this supernet has {len(paths)}: {', '.join(paths) or 'none'}. Choose another distiller"
+        )
+    return paths[0]
+
+
+@contextmanager
+def recorded(model: nn.Module, stack: str) -> Iterator[list[Tensor]]:
+    """Within the block, a forward pass of `model` fills the list: the first block's input, then each block's output.
+
+    Raises:
+        TrainingError: the model has no such stack.
+    """
+    try:
+        blocks = [block for block in model.get_submodule(stack)._modules.values() if block is not None]
+    except AttributeError as error:
+        raise TrainingError(f"HiddenStates: the teacher {type(model).__name__} has no blocks at {stack!r}") from error
+    states: list[Tensor] = []
+
+    def record(block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not states:
+            states.append(inputs[0])
+        states.append(output if isinstance(output, Tensor) else output[0])
+
+    hooks = [block.register_forward_hook(record) for block in blocks]
+    try:
+        yield states
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher says of one batch.
+
+    Attributes:
+        logits: detached, `(N, classes)`.
+        states: detached; none where nobody asks for them.
+    """
+
+    logits: Tensor
+    states: list[Tensor] = field(default_factory=list)
+
+
+def ask(model: nn.Module, images: Tensor, stack: str | None) -> Lesson:
+    """The lesson of a teacher that is a network of its own; with its hidden states where a stack is given."""
+    with torch.no_grad():
+        if stack is None:
+            return Lesson(model(images))
+        with recorded(model, stack) as states:
+            return Lesson(model(images), states)
