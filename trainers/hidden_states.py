@@ -27,11 +27,11 @@ class HiddenStates:
     al., 2020, arXiv:2004.04037). A subnet of smaller embedding width is compared with the teacher's first units.
 
     Attributes:
-        base: gives the loss of the logits.
+        base: gives the loss of the logits; null: `SoftTargets` as they are by default.
         weight: of the summed distances; 0.1 in DynaBERT's first stage, 1 in its second.
     """
 
-    base: Distiller = field(default_factory=SoftTargets)
+    base: Distiller | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class HiddenStates:
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """The base's loss."""
-        return self.base.loss(logits, labels, teacher)
+        return (self.base or SoftTargets()).loss(logits, labels, teacher)
 
     def distance(self, states: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """The weighted distance: a scalar.
