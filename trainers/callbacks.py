@@ -18,7 +18,7 @@ LAST = "last.ckpt"
 
 
 class PhaseProgressBar(RichProgressBar):
-    """The progress bar, with the phase's name beside the loss."""
+    """The progress bar, with the phase beside the loss, and how many of its subnets a step trains."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """The logged figures that the bar shows."""
@@ -26,6 +26,8 @@ class PhaseProgressBar(RichProgressBar):
         shown.pop("v_num", None)
         if isinstance(pl_module, SupernetModule) and trainer.training:
             shown["phase"] = pl_module.phase.name
+            sampler = pl_module.phase.sampler or pl_module.sampler
+            shown["subnets"] = f"{sampler.subnets_per_step} of {_count(pl_module.space.size)}"
         return shown
 
 

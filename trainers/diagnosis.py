@@ -1,11 +1,37 @@
-"""How well the subnets of a step agree: the cosines between their gradients."""
+"""Who is trained how often, and how well the subnets of a step agree: figures by rung, from the smallest up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from elastic import Arch, Supernet
+
+RUNGS = 8
+"""Equal parts of the range of MACs between the smallest subnet and the largest."""
+
+
+class Ladder:
+    """The rungs of a supernet's subnets."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.supernet = supernet
+
+    @cached_property
+    def _edges(self) -> NDArray[np.float64]:
+        space = self.supernet.space
+        low, high = self.supernet.macs([space.smallest, space.largest]).tolist()
+        return np.linspace(low, high, RUNGS + 1)[1:-1]
+
+    def rungs(self, archs: Sequence[Arch]) -> list[int]:
+        """The rung of each arch, from 0 for the smallest to `RUNGS` − 1 for the largest."""
+        found: list[int] = np.searchsorted(self._edges, self.supernet.macs(archs), side="right").tolist()
+        return found
 
 
 class GradientCosines:
@@ -29,6 +55,13 @@ class GradientCosines:
             self._first = own
         else:
             self.values.append(_cosine(self._first, own))
+
+    def by_rung(self, rungs: Sequence[int]) -> dict[int, Tensor]:
+        """The mean of the cosines of each rung; `rungs` has the first subnet's, too."""
+        grouped: dict[int, list[Tensor]] = {}
+        for rung, value in zip(rungs[1:], self.values, strict=True):
+            grouped.setdefault(rung, []).append(value)
+        return {rung: torch.stack(values).mean() for rung, values in sorted(grouped.items())}
 
     def forget(self) -> None:
         """The gradients have been taken out of `.grad`."""

@@ -28,7 +28,7 @@ from elastic.storage import digest_supernet
 from trainers.batches import Batch, check_batch, check_classes
 from trainers.checkpoints import KEY, check_description, describe, settle_progress
 from trainers.curriculum import Curriculum, Phase
-from trainers.diagnosis import GradientCosines
+from trainers.diagnosis import RUNGS, GradientCosines, Ladder
 from trainers.distillers import Distiller, SoftTargets
 from trainers.gradients import average_over_ranks, clip, fill_missing
 from trainers.hidden_states import Lesson, ask
@@ -52,7 +52,10 @@ class SupernetModule(LightningModule):
         supernet: what is trained.
         spaces: what each phase trains, in order.
         results: what the last validation or test found, one entry per subnet.
+        updates: how many subnets of each rung (see `trainers.diagnosis`) have been trained: int64 `(RUNGS,)`.
     """
+
+    updates: Tensor
 
     def __init__(
         self,
@@ -107,6 +110,8 @@ class SupernetModule(LightningModule):
         average = get_ema_multi_avg_fn(step.average) if step.average is not None else None
         self.average = AveragedModel(self.supernet, multi_avg_fn=average) if average is not None else None
         self._runner = StepRunner(self.supernet, distiller, step, self.manual_backward)
+        self.register_buffer("updates", torch.zeros(RUNGS, dtype=torch.int64))
+        self._ladder = Ladder(self.supernet)
         self._candidates: list[Candidate] = []
         self._fitting = ExitStack()
         self._random_states: list[dict[str, Tensor]] = []
@@ -313,8 +318,14 @@ class SupernetModule(LightningModule):
         self.log("train/loss", step.losses.mean() / share, prog_bar=True)
         self.log("train/loss_first", step.losses[0] / share)
         self.log("train/learning_rate", rate)
-        for k, cosine in enumerate(step.cosines.values if step.cosines is not None else (), 1):
-            self.log(f"train/cosine_{k}", cosine)
+        rungs = self._ladder.rungs(step.archs)
+        self.updates += torch.bincount(torch.tensor(rungs), minlength=RUNGS).to(self.updates.device)
+        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined] # set when it's made
+            for rung, count in enumerate(self.updates.tolist()):
+                self.log(f"train/updates/rung_{rung}", float(count))
+        if step.cosines is not None:
+            for rung, cosine in step.cosines.by_rung(rungs).items():
+                self.log(f"train/cosine/rung_{rung}", cosine)
 
     def _check(self, images: Any, labels: Any) -> None:
         classes = int(self.supernet.model.num_classes)  # type: ignore[arg-type]

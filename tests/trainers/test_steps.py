@@ -12,6 +12,7 @@ from elastic.building import SupernetSource
 from elastic.errors import RecipeError, TrainingError
 from trainers import Curriculum, Digits, NoDistiller, OptimizerOptions, Phase, SoftTargets, SupernetModule
 from trainers.conflicts import GradientProjection
+from trainers.diagnosis import RUNGS
 from trainers.samplers import Contest
 from trainers.steps import StepOptions
 from trainers.teachers import ModelTeacher, SnapshotTeacher
@@ -196,6 +197,26 @@ def test_options_that_change_no_gradient(source, option):
         torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-5)
 
 
+def test_updates_are_counted_by_rung(vit):
+    class Middle(Ends):
+        subnets_per_step = 3
+
+        def sample(self, at, k):
+            return super().sample(at, k) if k < 2 else at.space.sample((at.step, k))
+
+    module, trained = fresh(vit), []
+    module.sampler = Middle()
+    fit(module, Watch(during=trained.extend), DataLoader(images(24), 6), max_steps=4)
+    macs = module.supernet.macs(trained)
+    low, high = macs.min(), macs.max()
+    slow = [0] * RUNGS
+    for each in macs.tolist():
+        slow[min(int((each - low) * RUNGS / (high - low)), RUNGS - 1)] += 1
+    assert module.updates.tolist() == slow
+    assert slow[0] >= 4 <= slow[-1]
+    assert sum(slow) == 12
+
+
 def test_cosines_are_between_the_gradients_of_shared_weights(vit):
     module = fresh(vit, step=StepOptions(cosines_every=1), distiller=NoDistiller())
     logged = {}
@@ -210,7 +231,7 @@ def test_cosines_are_between_the_gradients_of_shared_weights(vit):
         model.zero_grad()
     shared = found[1] != 0
     slow = nn.functional.cosine_similarity(found[0][shared], found[1][shared], dim=0)
-    torch.testing.assert_close(logged["train/cosine_1"], slow, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(logged["train/cosine/rung_0"], slow, rtol=1e-3, atol=1e-4)
 
 
 def test_mixup_is_a_function_of_seed_and_batch(source):
