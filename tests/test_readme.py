@@ -1,9 +1,11 @@
 """README.md is executed, block by block and in its order, as a reader would who pastes it all.
 
 Fences marked ``bash`` run command by command, fences marked ``python`` in one shared namespace, all of them
-in one directory that has `trainers` and nothing else. A fence straight below the line ``<!-- not run -->`` is left out.
+in one directory that has `trainers`, `photos`, and nothing else. A fence straight below the line ``<!-- not run -->``
+is left out.
 """
 
+import itertools
 import os
 import re
 import subprocess
@@ -11,7 +13,9 @@ import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -66,9 +70,19 @@ def run_bash(block: Block, directory: Path) -> None:
             )
 
 
+def take_photos(folder: Path) -> None:
+    """The reader's own images: noise, of three classes."""
+    rng = np.random.default_rng(0)
+    for split, photo in itertools.product(("train", "validation"), range(24)):
+        path = folder / split / f"class_{photo % 3}" / f"{photo}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (240, 260, 3), dtype=np.uint8)).save(path)
+
+
 def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trainers").symlink_to(README.parent / "trainers")  # the YAML files, as in a clone
+    take_photos(tmp_path / "photos")
     namespace = {"__name__": "__main__"}
     for block in blocks(README.read_text("utf-8")) if README.exists() else ():
         if block.language == "bash":

@@ -89,13 +89,15 @@ def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Tabl
     table.add_column("phase")
     for heading in ("epochs", "steps", "subnets a step", "elastic", "subnets", "learning rate", "about"):
         table.add_column(heading, justify="right")
+    together = None if images is None else images * module.step_options.accumulate * module.trainer.world_size
+    factor = 1.0 if together is None else module.curriculum.factor(together)
     for index, phase in enumerate(module.curriculum.scaled):
         space, sampler = module.spaces[index], phase.sampler or module.sampler
         kinds = dict.fromkeys(dim.kind for dim in space.dims if len(dim.choices) > 1)
         seconds = None if pace is None or images is None else _phase_seconds(module, index, images, pace)
         table.add_row(
             phase.name, str(phase.epochs), str(phase.epochs * module.steps_per_epoch), str(sampler.subnets_per_step),
-            ", ".join(kinds) or "nothing", _count(space.size), f"{phase.learning_rate:g}",
+            ", ".join(kinds) or "nothing", _count(space.size), f"{phase.learning_rate * factor:.3g}",
             "" if seconds is None else _duration(seconds),
         )  # fmt: skip
     return table

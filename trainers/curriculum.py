@@ -121,8 +121,11 @@ class Curriculum:
     def rate(self, step: int, steps_per_epoch: int, batch_size: int) -> float:
         """The learning rate of optimiser step `step`, which trains `batch_size` images."""
         index, place = self.at(step, steps_per_epoch)
-        factor = 1.0 if self.batch_size is None else batch_size / self.batch_size
-        return factor * self.scaled[index].rate(place, steps_per_epoch)
+        return self.factor(batch_size) * self.scaled[index].rate(place, steps_per_epoch)
+
+    def factor(self, batch_size: int) -> float:
+        """What the learning rates are multiplied by where a step trains `batch_size` images."""
+        return 1.0 if self.batch_size is None else batch_size / self.batch_size
 
 
 def _scaled(phase: Phase, scale: float) -> Phase:

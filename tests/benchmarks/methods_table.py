@@ -1,241 +1,253 @@
 """Every method of training with the same number of image passes, against subnets trained alone: a Markdown table.
 
-    python tests/benchmarks/methods_table.py --data FOLDER --setting cifar10 --passes 300000
+    python tests/benchmarks/methods_table.py --data FOLDER --setting cifar10 --passes N --seeds K
 
 FOLDER has `fashion_mnist/` (as torchvision keeps it) or `cifar10_20k_5k.npz`. A pass is one image through one subnet,
-forward and backward. Each run's accuracies are appended to `<out>/<setting>.jsonl`, and what is there isn't trained
-again, so that the table can be made in several sittings. BatchNorm is re-estimated for every subnet; accuracy is on
-the test split, which chose nothing.
+forward and backward; N is what each training takes, the supernet's as a whole and each lone subnet's. Each training's
+accuracies are appended to `<out>/<setting>.jsonl`, and what is there isn't trained again, so that the table can be made
+in several sittings. BatchNorm is re-estimated for every subnet; accuracy is on the test split, which chose nothing.
+The learning rates were chosen with `--held_out`: trained on nine tenths of the training images, judged on the last.
 """
 
 import argparse
 import json
+import logging
 import math
-import os
-import shutil
 import statistics
 import sys
+import time
+import warnings
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from jsonargparse import ActionConfigFile, ArgumentParser
+from lightning.pytorch import Trainer
+from timm.layers import SqueezeExcite
+from timm.models import register_model
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.resnet import BasicBlock, ResNet
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-import elastic
-from elastic import SearchSpace
+from elastic import Arch
 from elastic.building import SupernetSource
-from elastic.evaluation import MeasuredAccuracy, accuracy
-from trainers import load_supernet
-from trainers.cli import main
-from trainers.configurations import name_configurations
-from trainers.deploy import calibration_images, load_data
+from elastic.evaluation import MeasuredAccuracy
+from trainers import SupernetModule
+from trainers.configurations import find_configuration
 
-BATCH, MIDDLES = 128, 4
-NOT_ELASTIC = {"stem": None, "width": None, "resolution": None}
+BATCH, MIDDLES, EPOCHS, CALIBRATION_BATCHES = 64, 4, 50, 32
 SETTINGS = {
     "fashion_mnist": {
         "source": {
-            "model": "mobilenetv3_small_050",
-            "model_args": {"num_classes": 10},
-            "choices": {**NOT_ELASTIC, "head": None},
-            "input_size": [1, 32, 32],
+            "model": "benchmark_mobilenetv3",
+            "choices": {"stem": None, "width": None, "head": None, "mid": [0.25, 0.5, 1.0], "depth": [1, 2, 3]},
+            "options": {"input_size": [1, 28, 28], "resolutions": [28]},
         },
-        "data": {
-            "name": "torch/fashion_mnist", "val_split": None, "test_split": "test", "input_size": [1, 32, 32],
-            "mean": [0.286], "std": [0.353], "train_transform": {"scale": [0.7, 1.0], "color_jitter": None},
-        },
+        "crop": 2, "mean": [0.286], "std": [0.353],
         "shrinking": "progressive_shrinking",
     },
     "cifar10": {
         "source": {
-            "model": "resnet26",
-            "model_args": {"num_classes": 10, "channels": [8, 16, 24, 32]},
-            "choices": NOT_ELASTIC,
-            "input_size": [3, 32, 32],
+            "model": "benchmark_resnet",
+            "choices": {"stem": None, "width": None, "mid": [0.35, 0.65, 1.0], "mid.3.0": None, "depth": [1, 2, 3]},
+            "options": {"input_size": [3, 32, 32], "resolutions": [32]},
         },
-        "data": {
-            "train_split": "train", "val_split": "val", "input_size": [3, 32, 32],
-            "mean": [0.491, 0.482, 0.447], "std": [0.247, 0.243, 0.262],
-            "train_transform": {"scale": [0.6, 1.0], "color_jitter": None},
-        },
+        "crop": 4, "mean": [0.491, 0.482, 0.447], "std": [0.247, 0.243, 0.262],
         "shrinking": "progressive_shrinking_resnet",
     },
 }  # fmt: skip
-SANDWICH = {"phases": [{"name": "sandwich", "epochs": 20, "learning_rate": 0.1, "warmup_epochs": 1}]}
-METHODS = {
-    "sandwich": ("sandwich", {"curriculum": SANDWICH}),
-    "sandwich, width scaling": ("sandwich", {"curriculum": SANDWICH, "supernet": {"width_scaling": True}}),
-    "sandwich, α-divergence": ("alpha_divergence", {"curriculum": SANDWICH}),
+METHODS = {  # the shipped configuration, and what is different
+    "sandwich": ("sandwich", {}),
+    "sandwich, labels for all": ("sandwich", {"distiller": {
+        "class_path": "trainers.distillers.SoftTargets", "init_args": {"label_smoothing": 0.1, "label_weight": 1.0},
+    }}),
+    "sandwich, width scaling": ("sandwich", {"supernet": {"width_scaling": True}}),
+    "sandwich, α-divergence": ("alpha_divergence", {}),
     "progressive shrinking": ("shrinking", {}),
     "CompOFA": ("compofa", {}),
-}
+}  # fmt: skip
+RATES = {"sandwich": 0.2, "shrinking": 6.0, "alone": 0.1}
+"""Learning rates of the sandwiches and of lone subnets; a factor on those that progressive shrinking ships with."""
 
 
-# --- data ---------------------------------------------------------------------------------------------------
+# --- networks and images ------------------------------------------------------------------------------------
 
 
-def prepare(setting: str, data: Path, out: Path) -> Path:
-    """The folder that the data module reads, made once."""
-    root = out / f"{setting}-images"
-    if root.exists():
-        return root
-    stage = root.with_name(f".{root.name}-{os.getpid()}")
-    if setting == "fashion_mnist":
-        shutil.copytree(data / "fashion_mnist", stage)
-    else:
-        _write_folder(np.load(data / "cifar10_20k_5k.npz"), stage)
-    stage.replace(root)
-    return root
+@register_model
+def benchmark_resnet(pretrained: bool = False, **_) -> ResNet:
+    """A ResNet for 32 × 32 pixels: feature maps of 8 × 8 to 1 × 1, ten basic blocks."""
+    sizes = {"layers": [3, 3, 3, 1], "channels": [16, 32, 64, 64], "stem_type": "deep", "stem_width": 8}
+    model = ResNet(BasicBlock, num_classes=10, **sizes)
+    model.conv1 = nn.Conv2d(3, 16, 5, stride=4, padding=2, bias=False)  # in the place of the deep stem
+    model.maxpool = nn.Identity()
+    return model
 
 
-def _write_folder(arrays, folder: Path) -> None:
-    """The images of an .npz of differences between neighbouring pixels and channels, as PNG files by class."""
+@register_model
+def benchmark_mobilenetv3(pretrained: bool = False, **_) -> MobileNetV3:
+    """A MobileNetV3 for 28 × 28 pixels: feature maps of 7 × 7 and 4 × 4, six inverted residuals."""
+    blocks = [["ds_r1_k3_s2_c16"], ["ir_r3_k5_s1_e2_c16"], ["ir_r3_k3_s2_e3_c32_se0.25"], ["cn_r1_k1_s1_c96"]]
+    return MobileNetV3(
+        decode_arch_def(blocks), num_classes=10, in_chans=1, num_features=128, fix_stem=True,
+        act_layer=nn.Hardswish, se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid"),
+    )  # fmt: skip
+
+
+def load_images(setting: str, data: Path, held_out: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images `(N, C, H, W)` with zero mean and unit variance, and labels: for training, and for the test."""
+    found = []
     for split in ("train", "val"):
-        pixels = np.cumsum(arrays[f"{split}_delta"].transpose(1, 2, 3, 0), axis=2, dtype=np.uint8)
-        pixels[..., 0] += pixels[..., 1]
-        pixels[..., 2] += pixels[..., 1]
-        for index, (image, label) in enumerate(zip(pixels, arrays[f"{split}_y"], strict=True)):
-            path = folder / split / f"{int(label)}" / f"{index:05}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(path)
+        if setting == "cifar10":
+            arrays = np.load(data / "cifar10_20k_5k.npz")  # differences between neighbouring pixels and channels
+            pixels = np.cumsum(arrays[f"{split}_delta"].transpose(1, 2, 3, 0), axis=2, dtype=np.uint8)
+            pixels[..., 0] += pixels[..., 1]
+            pixels[..., 2] += pixels[..., 1]
+            images, labels = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(arrays[f"{split}_y"])
+        else:
+            from torchvision.datasets import FashionMNIST
+
+            both = FashionMNIST(str(data / "fashion_mnist"), train=split == "train", download=True)
+            images, labels = both.data[:, None], both.targets
+        mean, std = (torch.tensor(SETTINGS[setting][key]).view(-1, 1, 1) for key in ("mean", "std"))
+        found += [(images / 255 - mean) / std, labels.long()]
+    if held_out:
+        images, labels, count = found[0], found[1], len(found[0]) * 9 // 10
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        kept, left = order[:count], order[count:]
+        return images[kept], labels[kept], images[left], labels[left]
+    return found[0], found[1], found[2], found[3]
+
+
+class Batches:
+    """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long."""
+
+    def __init__(self, images: Tensor, labels: Tensor, crop: int, steps: int, seed: int) -> None:
+        self.padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1).contiguous()
+        self.labels, self.side, self.crop, self.steps = labels, images.shape[-1], crop, steps
+        self.random = torch.Generator().manual_seed(seed)
+        self.order = torch.empty(0, dtype=torch.long)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(self.steps):
+            if len(self.order) < BATCH:
+                self.order = torch.cat([self.order, torch.randperm(len(self.labels), generator=self.random)])
+            chosen, self.order = self.order[:BATCH], self.order[BATCH:]
+            places = torch.randint(2 * self.crop + 1, (BATCH, 2), generator=self.random).tolist()
+            pixels = torch.stack(
+                [
+                    self.padded[index, row : row + self.side, column : column + self.side]
+                    for index, (row, column) in zip(chosen.tolist(), places, strict=True)
+                ]
+            )
+            flipped = torch.rand(BATCH, 1, 1, 1, generator=self.random) < 0.5
+            yield torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2), self.labels[chosen]
 
 
 # --- subnets ------------------------------------------------------------------------------------------------
 
 
-def subnets(source: dict) -> tuple[dict, dict]:
-    """By name, the subnets that every method trains: as archs of the whole space, and of the coupled one."""
-    coupled = _coupled(source).build()
-    archs = {arch: int(macs) for arch, macs in _with_macs(coupled)}
-    low, high = min(archs.values()), max(archs.values())
+def subnets(source: dict) -> tuple[dict, dict, dict]:
+    """By name, the subnets that every method trains: as archs of the whole space, of the coupled one; their MACs."""
+    coupled, whole = SupernetSource(**couple(source)).build(), SupernetSource(**source).build()
+    archs = list(dict.fromkeys(coupled.space.sample(0, 200)))
+    macs = dict(zip(archs, map(int, coupled.macs(archs)), strict=True))
+    low, high = map(int, coupled.macs([coupled.space.smallest, coupled.space.largest]))
     chosen = {"smallest": coupled.space.smallest}
     for k in range(1, MIDDLES + 1):
         target = low + (high - low) * k / (MIDDLES + 1)
-        chosen[f"middle {k}"] = min(archs, key=lambda arch: abs(archs[arch] - target))
+        chosen[f"middle {k}"] = min(archs, key=lambda arch, target=target: abs(macs[arch] - target))
     chosen["largest"] = coupled.space.largest
-    whole = SupernetSource.from_dict(source).build()
-    free = {name: _free(coupled, whole.space, arch) for name, arch in chosen.items()}
-    for name, arch in free.items():
-        assert whole.macs([arch])[0] == coupled.macs([chosen[name]])[0]
-    return free, chosen
+    full = {name: size.full for name, size in coupled.layout.sizes.items()}
+    free = {}
+    for name, arch in chosen.items():
+        sizes = coupled.layout.resolve({**full, **arch})
+        free[name] = whole.space.arch({dim.name: sizes.get(dim.name, dim.full) for dim in whole.space.dims})
+    counts = {name: int(coupled.macs([arch])[0]) for name, arch in chosen.items()}
+    assert list(counts.values()) == whole.macs(list(free.values())).tolist()
+    return free, chosen, counts
 
 
-def _coupled(source: dict) -> SupernetSource:
-    choices = {**source["choices"], **({"kernel": None} if "mobilenet" in source["model"] else {})}
-    return SupernetSource.from_dict({**source, "choices": choices, "couple": {"mid": "depth"}})
-
-
-def _with_macs(supernet):
-    archs = list(dict.fromkeys(supernet.space.sample(0, 200)))
-    return zip(archs, supernet.macs(archs), strict=True)
-
-
-def _free(coupled, space: SearchSpace, arch):
-    values = {dim.name: dim.full for dim in space.dims} | dict(arch)
-    resolved = coupled.layout.resolve({**{n: s.full for n, s in coupled.layout.sizes.items()}, **dict(arch)})
-    return space.arch({name: resolved.get(name, value) for name, value in values.items()})
+def couple(source: dict) -> dict:
+    """The source with CompOFA's space: kernels as they are, the width of blocks follows the depth of their stage."""
+    kernel = {"kernel": None} if "mobilenet" in source["model"] else {}
+    return {**source, "choices": {**source["choices"], **kernel}, "couple": {"mid": "depth"}}
 
 
 # --- runs ---------------------------------------------------------------------------------------------------
 
 
-def fit(name: str, model: dict, configs: list[str], setting: str, root: Path, out: Path, passes: int, seed: int):
-    """Train, and give the run's folder."""
-    folder = out / setting / name
-    if not (folder / "supernet.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        base = {
-            "model": {
-                "sampler": {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 1}},
-                "optimizer": {"name": "sgd", "weight_decay": 0.0001, "clip_value": None},
-                "validation": {"middles": 0, "calibration_batches": 1},
-            },
-            "data": {"class_path": "TimmData", "init_args": {
-                **SETTINGS[setting]["data"], "root": str(root), "batch_size": BATCH, "workers": 0,
-                "download": setting == "fashion_mnist", "eval_transform": {"crop_pct": 1.0},
-            }},
-            "trainer": {
-                "enable_progress_bar": False, "limit_val_batches": 0, "limit_train_batches": 1, "logger": False,
-                "accelerator": "auto", "devices": 1,
-            },
-        }  # fmt: skip
-        first, last = out / f"{setting}-base.yaml", out / f"{setting}-model.yaml"
-        first.write_text(json.dumps(base))
-        last.write_text(json.dumps({"model": model}))
-        words = ["fit", "--config", str(first)]
-        for config in [*configs, str(last)]:
-            words += ["--config", config]
-        words += ["--runs", str(out / setting), "--name", name, "--seed_everything", str(seed)]
-        words = name_configurations(words)
-        steps = epoch_steps(words, passes)
-        if main([*words, "--trainer.limit_train_batches", str(steps)]) != 0:
-            raise SystemExit(f"{name} failed")
-    return folder
+def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> SupernetModule:
+    """What `elastic fit` would build from the method's shipped configuration and the benchmark's own values."""
+    source = SETTINGS[setting]["source"]
+    config, changes = METHODS.get(name, ("sandwich", {}))
+    shipped = find_configuration(SETTINGS[setting]["shrinking"] if config == "shrinking" else config)
+    rate = RATES["sandwich" if "sandwich" in name else "alone"]
+    once = {"phases": [{"name": "all", "epochs": EPOCHS, "learning_rate": rate, "warmup_epochs": 2}]}
+    model = {**changes, "supernet": {**source, **changes.get("supernet", {})}, "curriculum": once, "seed": seed}
+    if name == "CompOFA":
+        model["supernet"] = couple(source)
+    if config in ("shrinking", "compofa"):
+        model["curriculum"] = {"scale": 0.1, "batch_size": round(2048 / RATES["shrinking"])}
+    if name not in METHODS:
+        model["supernet"] = {**source, "arch": dict(archs[name.removeprefix("alone: ")])}
+        model["sampler"] = {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 1}}
+        model["distiller"] = {"class_path": "trainers.distillers.NoDistiller", "init_args": {"label_smoothing": 0.1}}
+    model |= {"optimizer": {"name": "sgd", "weight_decay": 1e-4}, "step": {"channels_last": True}}
+    written = out / f"{setting}.json"
+    written.write_text(json.dumps({"model": model}))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile)
+    parser.add_class_arguments(SupernetModule, "model")
+    for key, value in (("sampler", "samplers.SandwichSampler"), ("distiller", "distillers.SoftTargets"),
+                       ("teacher", "teachers.InPlaceTeacher")):  # fmt: skip
+        parser.set_defaults({f"model.{key}": {"class_path": f"trainers.{value}"}})
+    return parser.instantiate_classes(parser.parse_args(["--config", shipped, "--config", str(written)])).model
 
 
-def epoch_steps(words: list[str], passes: int) -> int:
-    """Steps of an epoch that make the whole curriculum take `passes`."""
-    from trainers.fitting import SupernetCLI
-
-    class Read(SupernetCLI):
-        def before_instantiate_classes(self):
-            raise StopIteration(self.config.fit)
-
-    try:
-        Read([*words])
-    except StopIteration as read:
-        config = read.value
-    default = config.model.sampler.init_args
-    scale, subnet_epochs = config.model.curriculum.scale, 0
-    for phase in config.model.curriculum.phases:
-        sampler = default if phase.sampler is None else phase.sampler.init_args
-        count = sampler.n if "n" in sampler else 2 + sampler.n_random
-        subnet_epochs += max(round(phase.epochs * scale), 1) * count
-    return max(round(passes / BATCH / subnet_epochs), 1)
-
-
-def evaluate(folder: Path, archs: dict) -> dict[str, float]:
-    """Test accuracy of each subnet in percent, and the number of test images."""
-    supernet, data = load_supernet(folder), load_data(folder / "config.yaml")
-    measure = MeasuredAccuracy(supernet, data.test_dataloader(), calibration_images(data))
-    found = {name: accuracy(measure.subnet(arch), measure._sized(arch)) for name, arch in archs.items()}
-    return {**found, "n": sum(len(labels) for _, labels in measure.validation)}
-
-
-def run(setting: str, name: str, seed: int, root: Path, out: Path, passes: int) -> dict:
-    """One training and its accuracies."""
-    source, label = SETTINGS[setting]["source"], f"{name}, seed {seed}".replace(" ", "_").replace(",", "")
-    free, coupled = subnets(source)
-    if name in METHODS:
-        config, changes = METHODS[name]
-        config = SETTINGS[setting]["shrinking"] if config == "shrinking" else config
-        model = {**changes, "supernet": {**source, **changes.get("supernet", {})}}
-        if name == "CompOFA":
-            model["supernet"] = _coupled(source).to_dict()
-        if not changes:
-            model["curriculum"] = {"scale": 0.1}
-        folder = fit(label, model, [config], setting, root, out, passes, seed)
-        return evaluate(folder, coupled if name == "CompOFA" else free)
-    subnet = name.removeprefix("alone: ")
-    alone = {"phases": [{"name": "alone", "epochs": 20, "learning_rate": 0.1, "warmup_epochs": 1}]}
-    model = {"supernet": {**source, "arch": dict(free[subnet])}, "curriculum": alone,
-             "distiller": {"class_path": "trainers.distillers.NoDistiller", "init_args": {"label_smoothing": 0.1}}}
-    folder = fit(label, model, [], setting, root, out, passes, seed)
-    return evaluate(folder, {subnet: elastic.Arch({})})
+def run(module: SupernetModule, images: tuple, crop: int, archs: dict, passes: int, seed: int) -> dict:
+    """Train, and give each subnet's accuracy in percent, the number of test images, and the passes it took."""
+    phases, began = module.curriculum.scaled, time.perf_counter()
+    subnet_epochs = sum(phase.epochs * (phase.sampler or module.sampler).subnets_per_step for phase in phases)
+    batches = Batches(*images[:2], crop, max(round(passes / BATCH / subnet_epochs), 1), seed)
+    trainer = Trainer(
+        max_epochs=module.curriculum.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, batches)
+    trained = time.perf_counter() - began
+    calibration = list(images[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
+    test = list(zip(images[2].split(500), images[3].split(500), strict=True))
+    measure = MeasuredAccuracy(module.supernet, test, calibration)
+    found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
+    taken = len(batches) * BATCH * subnet_epochs
+    return {"accuracy": found, "n": len(images[2]), "passes_taken": taken, "seconds": round(trained)}
 
 
 # --- the table ----------------------------------------------------------------------------------------------
 
 
-def table(results: list[dict], columns: list[str]) -> str:
-    """Mean accuracy of each subnet over seeds, ± standard error."""
-    lines = ["| trained | " + " | ".join(columns) + " | n |", "|---" * (len(columns) + 2) + "|"]
+def table(results: list[dict], macs: dict) -> str:
+    """Mean accuracy of each subnet over seeds, ± standard error; with one seed, that of the count of test images."""
+    header = [f"{name} ({count / 1e6:.2f} M)" for name, count in macs.items()]
+    lines = ["| trained | " + " | ".join(header) + " | trainings | passes in all | seeds |"]
+    lines.append("|---" * (len(macs) + 4) + "|")
     rows = {name: [r for r in results if r["method"] == name] for name in METHODS}
     rows["each alone"] = [r for r in results if r["method"].startswith("alone")]
     for name, found in rows.items():
-        cells = [_cell([r["accuracy"][c] for r in found if c in r["accuracy"]], found) for c in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {len({r['seed'] for r in found})} |")
-    return "\n".join(lines)
+        cells = [_cell([r["accuracy"][c] for r in found if c in r["accuracy"]], found) for c in macs]
+        seeds = len({r["seed"] for r in found})
+        passes = sum(r["passes_taken"] for r in found) / max(seeds, 1)
+        cells += [f"{len(found) // max(seeds, 1)}", f"{passes / 1e6:.2f} M", f"{seeds}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    images = ", ".join(sorted({f"{r['n']:,}" for r in results}))
+    return "\n".join([*lines, "", f"Accuracy in percent on n = {images} test images, ± standard error."])
 
 
 def _cell(values: list[float], found: list[dict]) -> str:
@@ -243,8 +255,8 @@ def _cell(values: list[float], found: list[dict]) -> str:
         return "–"
     mean = statistics.mean(values)
     if len(values) > 1:
-        return f"{mean:.1f} ± {statistics.stdev(values) / math.sqrt(len(values)):.1f}"
-    return f"{mean:.1f} ± {math.sqrt(mean * (100 - mean) / found[0]['accuracy']['n']):.1f}"
+        return f"{mean:.2f} ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}"
+    return f"{mean:.2f} ± {math.sqrt(mean * (100 - mean) / found[0]['n']):.2f}"
 
 
 def parse() -> argparse.Namespace:
@@ -253,25 +265,42 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--setting", choices=SETTINGS, required=True)
     parser.add_argument("--passes", type=int, default=300_000, help="image passes of each training")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", default="", help="train what has this in its name: CompOFA, or alone")
+    parser.add_argument("--held_out", action="store_true", help="leave the test split alone")
+    parser.add_argument("--rate", type=float, help="another learning rate, or factor, to try with --held_out")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
     return parser.parse_args()
 
 
-if __name__ == "__main__":
+def main() -> None:
     options = parse()
+    warnings.filterwarnings("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     options.out.mkdir(parents=True, exist_ok=True)
-    root = prepare(options.setting, options.data, options.out)
-    log = options.out / f"{options.setting}.jsonl"
+    log = options.out / f"{options.setting}{'-held-out' if options.held_out else ''}.jsonl"
+    if options.rate is not None:
+        RATES.update(dict.fromkeys(RATES, options.rate))
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    columns = list(subnets(SETTINGS[options.setting]["source"])[0])
+    done = [r for r in done if r["passes"] == options.passes and r["rates"] == RATES]
+    setting = SETTINGS[options.setting]
+    free, coupled, macs = subnets(setting["source"])
+    images = load_images(options.setting, options.data, options.held_out)
     for seed in range(options.seeds):
-        for name in [*METHODS, *(f"alone: {column}" for column in columns)]:
-            if any((r["method"], r["seed"], r["passes"]) == (name, seed, options.passes) for r in done):
+        for name in [*METHODS, *(f"alone: {subnet}" for subnet in macs)]:
+            if options.only not in name or any((r["method"], r["seed"]) == (name, seed) for r in done):
                 continue
             torch.manual_seed(seed)
-            found = run(options.setting, name, seed, root, options.out, options.passes)
-            done.append({"method": name, "seed": seed, "passes": options.passes, "accuracy": found})
+            module = build(options.setting, name, free, options.out, seed)
+            archs = {"CompOFA": coupled}.get(name, free)
+            if name not in METHODS:
+                archs = {name.removeprefix("alone: "): Arch({})}
+            found = run(module, images, setting["crop"], archs, options.passes, seed)
+            done.append({"method": name, "seed": seed, "passes": options.passes, "rates": dict(RATES), **found})
             with log.open("a") as file:
-                file.write(json.dumps(done[-1]) + "\n")
-    done = [r for r in done if r["passes"] == options.passes]
-    sys.stdout.write(table(done, columns) + "\n")
+                file.write(json.dumps(done[-1], ensure_ascii=False) + "\n")
+    sys.stdout.write(table(done, macs) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -46,7 +46,7 @@ def test_shipped_configuration_trains(path, tmp_path, image_folder, fashion_file
     name = yaml.safe_load(path.read_text())["name"]
     if name == "fashion_mnist":
         options["--data.root"] = str(fashion_files)
-    if name.startswith("imagenet"):
+    if name in ("imagenet_mobilenetv3", "folder"):
         options |= {"--data.root": str(image_folder), "--data.input_size": "[3, 64, 64]"}
         options |= {"--model.supernet.input_size": "[3, 64, 64]", "--model.supernet.options": "{resolutions: [48, 64]}"}
     words = [word for pair in options.items() for word in pair]
