@@ -10,42 +10,66 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainers.checkpoints import load_supernet
+    from trainers.conflicts import GradientProjection
     from trainers.curriculum import Curriculum, Phase
     from trainers.data import ImageDataModule
     from trainers.digits import Digits
-    from trainers.distillers import Distiller, NoDistiller, SoftTargets
+    from trainers.distillers import AlphaDivergence, Distiller, NoDistiller, SoftTargets
+    from trainers.hidden_states import HiddenStates
+    from trainers.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler
     from trainers.module import SupernetModule
     from trainers.optimizers import OptimizerOptions
-    from trainers.samplers import Sampler, SandwichSampler
+    from trainers.samplers import NestedSampler, Sampler, SandwichSampler, StrictlyFairSampler, UniformSampler
+    from trainers.steps import StepOptions
+    from trainers.teachers import InPlaceTeacher, ModelTeacher, SnapshotTeacher, Teacher
     from trainers.timm_data import TimmData
     from trainers.validation import ValidationOptions
 
 __all__ = [
+    "AlphaDivergence",
+    "BalancedSampler",
+    "ComplexityWalkSampler",
     "Curriculum",
     "Digits",
     "Distiller",
+    "GradientProjection",
+    "HiddenStates",
     "ImageDataModule",
+    "InPlaceTeacher",
+    "ModelTeacher",
+    "NestedSampler",
     "NoDistiller",
     "OptimizerOptions",
+    "ParetoSampler",
     "Phase",
     "Sampler",
     "SandwichSampler",
+    "SnapshotTeacher",
     "SoftTargets",
+    "StepOptions",
+    "StrictlyFairSampler",
     "SupernetModule",
+    "Teacher",
     "TimmData",
+    "UniformSampler",
     "ValidationOptions",
     "load_supernet",
 ]
 
 _HOMES = {
     "checkpoints": ("load_supernet",),
+    "conflicts": ("GradientProjection",),
     "curriculum": ("Curriculum", "Phase"),
     "data": ("ImageDataModule",),
     "digits": ("Digits",),
-    "distillers": ("Distiller", "SoftTargets", "NoDistiller"),
+    "distillers": ("AlphaDivergence", "Distiller", "NoDistiller", "SoftTargets"),
+    "hidden_states": ("HiddenStates",),
+    "macs_samplers": ("BalancedSampler", "ComplexityWalkSampler", "ParetoSampler"),
     "module": ("SupernetModule",),
     "optimizers": ("OptimizerOptions",),
-    "samplers": ("Sampler", "SandwichSampler"),
+    "samplers": ("NestedSampler", "Sampler", "SandwichSampler", "StrictlyFairSampler", "UniformSampler"),
+    "steps": ("StepOptions",),
+    "teachers": ("InPlaceTeacher", "ModelTeacher", "SnapshotTeacher", "Teacher"),
     "timm_data": ("TimmData",),
     "validation": ("ValidationOptions",),
 }
