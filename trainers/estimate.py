@@ -61,7 +61,7 @@ def _time(model: nn.Module, shape: tuple[int, ...], batch_size: int) -> float:
 
 def _pass(model: nn.Module, shape: tuple[int, ...], images: int, device: torch.device) -> float:
     """Seconds of one forward and one backward pass."""
-    batch = torch.randn(images, *shape, device=device)
+    batch = torch.randn(images, *shape, device=device, dtype=next(model.parameters()).dtype)
     start = time.perf_counter()
     model(batch).float().square().mean().backward()
     if device.type == "cuda":

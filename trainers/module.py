@@ -284,9 +284,9 @@ class SupernetModule(LightningModule):
         scaler = _scaler(self.trainer)
         parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
         fill_missing(parameters)
-        if scaler is not None:
-            scaler.unscale_(optimizer)
         average_over_ranks([*(p.grad for p in parameters if p.grad is not None), *step.largest])
+        if scaler is not None:  # after the average: all ranks must see the same overflow
+            scaler.unscale_(optimizer)
         if step.largest:
             self._project(step, parameters)
         clip(parameters, self.options.clip_value, self.options.clip_norm)

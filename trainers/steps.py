@@ -38,7 +38,8 @@ class StepOptions:
         sync_batchnorm: normalise by the statistics of the whole batch over all processes.
         compile: run each kind of block as compiled code, one graph for all its widths; true, or a backend of
             `torch.compile` (true is inductor, which needs a C++ compiler on CPUs).
-        cosines_every: log every so many steps how far each subnet's gradient agrees with the largest's; null: never.
+        cosines_every: log every so many steps how far each subnet's gradient agrees with the largest's, on the step's
+            first batch; null: never.
     """
 
     accumulate: int = 1
@@ -158,7 +159,7 @@ class StepRunner:
             losses.append(loss.detach())
             if arch == largest and teacher == "in place":
                 lesson = Lesson(logits.detach(), [state.detach() for state in states])
-            if step.cosines is not None:
+            if step.cosines is not None and step.losses is None:
                 step.cosines.observe(parameters)
             if self.options.projection is not None and arch == largest:
                 step.largest = step.largest or [torch.zeros_like(parameter) for parameter in parameters]
