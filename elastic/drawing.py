@@ -7,7 +7,7 @@ from html import escape
 
 from elastic.dims import Dim
 from elastic.layers import NumberRule, TensorRule
-from elastic.profiling import part_modules
+from elastic.blocks import part_modules
 from elastic.sizes import Number, kept_indices
 from elastic.supernet import Supernet
 

@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -265,7 +266,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--setting", choices=SETTINGS, required=True)
     parser.add_argument("--passes", type=int, default=300_000, help="image passes of each training")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", default="", help="train what has this in its name: CompOFA, or alone")
+    parser.add_argument("--only", default="*", help="train what has this name: CompOFA, or alone*")
     parser.add_argument("--held_out", action="store_true", help="leave the test split alone")
     parser.add_argument("--rate", type=float, help="another learning rate, or factor, to try with --held_out")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
@@ -288,7 +289,7 @@ def main() -> None:
     images = load_images(options.setting, options.data, options.held_out)
     for seed in range(options.seeds):
         for name in [*METHODS, *(f"alone: {subnet}" for subnet in macs)]:
-            if options.only not in name or any((r["method"], r["seed"]) == (name, seed) for r in done):
+            if not fnmatch(name, options.only) or any((r["method"], r["seed"]) == (name, seed) for r in done):
                 continue
             torch.manual_seed(seed)
             module = build(options.setting, name, free, options.out, seed)
