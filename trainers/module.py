@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any, Literal
@@ -260,7 +260,8 @@ class SupernetModule(LightningModule):
         """The teacher's snapshot, sorted channels, and an optimiser that knows nothing of the former phase."""
         index, _ = self._place()
         if self.teaching is not None and self.teacher.is_snapshot() and index == self._teaches_from:
-            self.teaching.load_state_dict(self.supernet.extract(self.supernet.space.largest).state_dict())
+            self.teaching.load_state_dict(self.trained.extract(self.supernet.space.largest).state_dict())
+            elastic.recalibrate(self.teaching, self._calibration_batches())  # all subnets' statistics until now
         kind = self.curriculum.phases[index].sort
         if kind is not None:
             trained = self.spaces[index - 1] if index else None
@@ -346,7 +347,8 @@ class SupernetModule(LightningModule):
         named = named_archs(space, supernet.space, self.validation, self.seed)
         self._candidates = [Candidate(name, arch, supernet, self.device) for name, arch in named.items()]
         for candidate in self._candidates:
-            candidate.recalibrate(self._calibration_batches())
+            with self.trainer.precision_plugin.forward_context():
+                candidate.recalibrate(self._calibration_batches())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Every named subnet on one batch."""
@@ -377,15 +379,17 @@ class SupernetModule(LightningModule):
         for result in self.results:
             self.log(f"{stage}/{result.name}/accuracy", result.accuracy, sync_dist=True)  # the same on all ranks
 
-    def _calibration_batches(self) -> Iterable[Tensor]:
+    def _calibration_batches(self) -> Iterator[Tensor]:
+        """Training images as inputs; they are asked for only where there is a BatchNorm to re-estimate."""
         data = getattr(self.trainer, "datamodule", None)
         if not hasattr(data, "calibration_batches"):
             raise TrainingError(
-                "validation re-estimates BatchNorm on training images, and the data has no calibration_batches(); "
-                "pass the trainer a datamodule such as trainers.Digits"
+                "BatchNorm is re-estimated on training images, for validation and for a snapshot that teaches, and the "
+                "data has no calibration_batches(); pass the trainer a datamodule such as trainers.Digits"
             )
         batches: Iterator[Tensor] = iter(data.calibration_batches())  # type: ignore[union-attr]
-        return (images.to(self.device) for images in islice(batches, self.validation.calibration_batches))
+        for images in islice(batches, self.validation.calibration_batches):
+            yield self.trainer.precision_plugin.convert_input(images.to(self.device))
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 

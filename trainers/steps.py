@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from elastic import Arch, Supernet
@@ -108,11 +108,14 @@ class StepRunner:
         self.stack = stack_of_blocks(supernet) if isinstance(distiller, HiddenStates) else None
 
     def choose(self, drawn: Arch | Contest, images: Tensor, labels: Tensor) -> Arch:
-        """The arch itself, or of a contest's candidates the one whose loss on the batches of all ranks wins."""
+        """The arch itself, or of a contest's candidates the one whose loss on the batches of all ranks wins.
+
+        Candidates normalise by the batch, as in training; none of them moves the running statistics.
+        """
         if isinstance(drawn, Arch):
             return drawn
         losses = []
-        with torch.no_grad(), self._forward(largest=False):
+        with torch.no_grad(), _buffers_kept(self.supernet), self._forward(largest=False):
             for arch in drawn.archs:
                 with self.supernet.active(arch):
                     losses.append(F.cross_entropy(self.supernet(images), labels).float())
@@ -187,6 +190,17 @@ class StepRunner:
             stack.enter_context(without_dropout(self.supernet.model))
         stack.enter_context(synced_batchnorm() if self.options.sync_batchnorm else nullcontext())
         return stack
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """After the block, the buffers have the values that they had."""
+    former = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, values in former:
+            buffer.copy_(values)
 
 
 def _refuse(losses: Tensor, step: Step, k: int) -> None:

@@ -47,6 +47,9 @@ class InPlaceTeacher:
 class SnapshotTeacher:
     """The largest subnet as it was when a phase ended (Once-for-All's teacher: the full network).
 
+    Its BatchNorm statistics are re-estimated: those of training are a mixture of all subnets'. Where weights are
+    averaged (`step.average`), it has the averaged ones.
+
     Attributes:
         after: the phase's name; until its end, there is no teacher.
     """

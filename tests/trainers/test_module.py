@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from watching import PLAIN, one_step
 
 from elastic.errors import TrainingError
-from trainers import Curriculum, OptimizerOptions, Phase, SoftTargets, SupernetModule
+from trainers import Curriculum, Digits, OptimizerOptions, Phase, SoftTargets, SupernetModule, ValidationOptions
 
 
 class SmallestOnly:
@@ -90,11 +90,12 @@ def test_the_supernet_is_as_before_after_a_fit(source):
     assert len(gradients) == len(list(module.supernet.parameters()))
 
 
-def test_validation_without_calibration_images_is_refused(source):
-    images = TensorDataset(torch.randn(8, 1, 32, 32), torch.zeros(8).long())
+def test_batchnorm_needs_calibration_images_for_validation(source, vit):
+    images = DataLoader(TensorDataset(torch.randn(8, 1, 32, 32), torch.zeros(8).long()), 4)
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     with pytest.raises(TrainingError, match=r"no calibration_batches\(\)"):
-        trainer.validate(SupernetModule(source), DataLoader(images, 4))
+        trainer.validate(SupernetModule(source), images)
+    trainer.validate(SupernetModule(vit), images)  # has no BatchNorm
 
 
 def test_a_loss_that_is_not_finite_names_step_and_subnet(source):
@@ -124,3 +125,13 @@ def test_a_loss_that_is_not_finite_names_step_and_subnet(source):
 def test_wrong_batch(source, images, labels, message):
     with pytest.raises(TrainingError, match=message):
         one_step(SupernetModule(source), DataLoader(TensorDataset(images, labels), 4))
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_true_precisions_train_and_validate(source, precision):
+    module = SupernetModule(source, validation=ValidationOptions(middles=0, calibration_batches=1))
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                      precision=precision, max_epochs=1, limit_train_batches=1, limit_val_batches=1,
+                      num_sanity_val_steps=0, enable_model_summary=False)  # fmt: skip
+    trainer.fit(module, datamodule=Digits(batch_size=8, mixup={"mixup_alpha": 0.5}))
+    assert [result.name for result in module.results] == ["smallest", "largest"]

@@ -1,6 +1,7 @@
 """What a step may be made of: batches, projection, averages, teachers, phases; each against an obvious reference."""
 
 import copy
+from itertools import islice
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 from watching import PLAIN, Ends, Watch, fit, fresh, gradients, images
 
+import elastic
 from elastic.building import SupernetSource
 from elastic.errors import RecipeError, TrainingError
 from trainers import Curriculum, Digits, NoDistiller, OptimizerOptions, Phase, SoftTargets, SupernetModule
 from trainers.conflicts import GradientProjection
 from trainers.diagnosis import RUNGS
-from trainers.samplers import Contest
+from trainers.samplers import Contest, Moment
 from trainers.steps import StepOptions
 from trainers.teachers import ModelTeacher, SnapshotTeacher
 
@@ -128,6 +130,16 @@ def test_a_contest_is_won_by_loss(vit):
         assert trained[0] == [pick(losses, key=losses.__getitem__)]
 
 
+def test_a_contest_leaves_no_trace(source):
+    module = fresh(source)
+    module.supernet.train()
+    before = copy.deepcopy(module.supernet.state_dict())
+    x, y = images(24).tensors
+    module._runner.choose(Duel("lowest").sample(Moment(module.spaces[0], None, 0, 0), 0), x, y)
+    for name, tensor in module.supernet.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 def test_phases_run_one_after_the_other(source):
     phases = [
         Phase("full", epochs=1, largest={"depth": 1, "mid": 1, "width": 1, "stem": 1}, learning_rate=0.1),
@@ -143,13 +155,15 @@ def test_phases_run_one_after_the_other(source):
     def after(module):
         momentum = [s["momentum_buffer"] for s in module._optimizer().state.values()]
         seen.append((module.global_step, {name: p.clone() for name, p in module.teaching.state_dict().items()},
-                     copy.deepcopy(module.supernet), momentum, int(module.average.n_averaged)))
+                     copy.deepcopy(module.trained), momentum, int(module.average.n_averaged)))
 
     data = Digits(batch_size=64)
     fit(module, Watch(after=after), data, max_epochs=2, limit_train_batches=3)
     assert [step for step, *_ in seen] == [1, 2, 3, 4, 5, 6]
     end_of_full, later = seen[2][2], seen[3:]
-    full = end_of_full.extract(end_of_full.space.largest).state_dict()
+    full = end_of_full.extract(end_of_full.space.largest)
+    elastic.recalibrate(full, list(islice(data.calibration_batches(), module.validation.calibration_batches)))
+    full = full.state_dict()
     for _, teaching, *_ in later:
         for name, tensor in full.items():
             assert torch.equal(teaching[name], tensor), name
