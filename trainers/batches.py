@@ -39,10 +39,16 @@ def check_batch(images: Any, labels: Any, wanted: tuple[int, ...], classes: int,
 
 
 def check_classes(labels: Tensor, classes: int, model: str) -> None:
-    """Check that every label is a class of the model; waits for the device.
+    """Check that every label is a class of the model; waits for the device that they are on.
 
     Raises:
         TrainingError: a label that isn't.
     """
-    if not labels.is_floating_point() and int(labels.max()) >= classes:
-        raise TrainingError(f"the data has label {int(labels.max())}; {model} has {classes} classes")
+    if labels.is_floating_point():
+        return
+    low, high = map(int, labels.aminmax())
+    if low < 0 or high >= classes:
+        raise TrainingError(
+            f"the data has label {low if low < 0 else high}; {model} has {classes} classes, from 0 to {classes - 1}: "
+            "set num_classes in the supernet's model_args"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -14,8 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from elastic.errors import TrainingError
+from trainers.batches import check_classes
 from trainers.loading import EpochOrder, ResumableLoader
 from trainers.randomness import SeededImages, drawing
+
+if TYPE_CHECKING:
+    from trainers.module import SupernetModule
 
 Images = Dataset[Any]
 """Pairs of an image, float `(C, H, W)`, and a class number; it has a length."""
@@ -52,12 +56,17 @@ class ImageDataModule(LightningDataModule, ABC):
                 {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: not at all.
 
         Raises:
-            TrainingError: `mixup` has an argument that timm's doesn't.
+            TrainingError: `mixup` has an argument that timm's doesn't, or an odd batch to mix.
         """
         super().__init__()
         self.mixup = mixup
         if mixup is not None:
             make_mixup(mixup, classes=2)
+            if batch_size % 2:
+                raise TrainingError(
+                    f"--data.mixup mixes the images of a batch in pairs, and --data.batch_size {batch_size} is odd; "
+                    f"set it to {batch_size + 1}, or --data.mixup null"
+                )
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
@@ -109,15 +118,32 @@ class ImageDataModule(LightningDataModule, ABC):
         """In order, all of them."""
         return self._loader(self.splits.test)
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check the labels that are about to be mixed, while looking at them needs no wait for a device.
+
+        Raises:
+            TrainingError: a label that is no class of the model.
+        """
+        module = self._mixing_for()
+        if module is not None:
+            check_classes(batch[1], module.classes, module.source.model)
+        return batch
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mix a training batch's images and labels, by (seed, batch, rank) alone; labels become probabilities."""
+        module = self._mixing_for()
+        if module is None or self.mixup is None:
+            return batch
+        with drawing(self.seed, module.trainer.fit_loop.total_batch_idx + 1, module.global_rank):
+            mixed: Any = make_mixup(self.mixup, module.classes)(*batch)
+        return mixed
+
+    def _mixing_for(self) -> SupernetModule | None:
+        """What trains on mixed batches now; None where they stay as they are."""
         trainer = self.trainer
         if self.mixup is None or trainer is None or not trainer.training:
-            return batch
-        classes = int(trainer.lightning_module.supernet.model.num_classes)  # type: ignore[union-attr, arg-type]
-        with drawing(self.seed, trainer.fit_loop.total_batch_idx + 1, trainer.global_rank):
-            mixed: Any = make_mixup(self.mixup, classes)(*batch)
-        return mixed
+            return None
+        return cast("SupernetModule", trainer.lightning_module)
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Training images without augmentation, in one fixed random order: batches `(N, C, H, W)`.

@@ -125,6 +125,11 @@ class SupernetModule(LightningModule):
         assert isinstance(averaged, Supernet)
         return averaged
 
+    @property
+    def classes(self) -> int:
+        """How many classes the supernet tells apart."""
+        return int(self.supernet.model.num_classes)  # type: ignore[arg-type]
+
     # --- where in the curriculum ----------------------------------------------------------------------------
 
     @property
@@ -329,11 +334,10 @@ class SupernetModule(LightningModule):
                 self.log(f"train/cosine/rung_{rung}", cosine)
 
     def _check(self, images: Any, labels: Any) -> None:
-        classes = int(self.supernet.model.num_classes)  # type: ignore[arg-type]
         wanted = self.supernet.input_shape(self.supernet.space.largest)
-        check_batch(images, labels, wanted, classes, self.source.model)
+        check_batch(images, labels, wanted, self.classes, self.source.model)
         if self.global_step == 0:  # once: it waits for the device
-            check_classes(labels, classes, self.source.model)
+            check_classes(labels, self.classes, self.source.model)
 
     # --- validation and test --------------------------------------------------------------------------------
 

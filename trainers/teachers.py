@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from elastic import Supernet
@@ -81,7 +82,7 @@ class SnapshotTeacher:
 
 @dataclass(frozen=True)
 class ModelTeacher:
-    """Any model of timm, for the same classes and input.
+    """Any model of timm, made for the student's classes and input.
 
     Attributes:
         model: its name, as for `timm.create_model`.
@@ -96,9 +97,27 @@ class ModelTeacher:
 
         Raises:
             RecipeError: timm can't make it.
+            TrainingError: it can't take the student's inputs, or has other classes.
         """
         classes = int(supernet.model.num_classes)  # type: ignore[arg-type]
-        return SupernetSource(self.model, {"num_classes": classes, **self.model_args}).build_model()
+        shape = supernet.input_shape(supernet.space.largest)
+        source = SupernetSource(self.model, {"num_classes": classes, **self.model_args}, input_size=list(shape))
+        try:
+            model = source.build_model()
+            with torch.no_grad():
+                logits = model.eval()(torch.zeros(1, *shape))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise TrainingError(
+                f"the teacher {self.model} can't take the student's inputs {shape}: {reason}; "
+                "choose another model, or model_args for such inputs"
+            ) from error
+        if tuple(logits.shape) != (1, classes):
+            raise TrainingError(
+                f"the teacher {self.model} gives {tuple(logits.shape[1:])} for an image, the student has {classes} "
+                "classes; leave num_classes out of the teacher's model_args"
+            )
+        return model.train()  # as Lightning wants all modules before a fit; in steps it is in eval mode
 
     def begins(self, curriculum: Curriculum) -> int:
         """From the first phase on."""

@@ -174,7 +174,7 @@ def test_phases_run_one_after_the_other(source):
 
 
 def test_a_teacher_of_its_own(vit):
-    teacher = ModelTeacher("vit_tiny_patch16_224", {**vit.model_args, "in_chans": 1})
+    teacher = ModelTeacher("vit_tiny_patch16_224", {"embed_dim": 32, "depth": 2, "num_heads": 2})  # made for 32 × 32
     module = SupernetModule(vit, optimizer=PLAIN, teacher=teacher, sampler=Ends())
     seen = []
 
@@ -197,6 +197,12 @@ def test_wrong_options(vit):
         SupernetModule(vit, teacher=SnapshotTeacher("all"))
     with pytest.raises(RecipeError, match="timm has no model 'vit_huge_7'"):
         SupernetModule(vit, teacher=ModelTeacher("vit_huge_7"))
+    for args, message in (
+        ({"in_chans": 3}, r"resnet10t can't take the student's inputs \(1, 32, 32\): .*model_args for such inputs"),
+        ({"num_classes": 5}, r"gives \(5,\) for an image, the student has 10 classes; leave num_classes out"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            SupernetModule(vit, teacher=ModelTeacher("resnet10t", args))
     with pytest.raises(TrainingError, match="accumulate counts batches, 1 or more; got 0"):
         StepOptions(accumulate=0)
     with pytest.raises(TrainingError, match=r"average is a decay between 0 and 1 such as 0.999; got 1"):
@@ -268,3 +274,8 @@ def test_mixup_is_a_function_of_seed_and_batch(source):
         assert torch.equal(y, y2)
     with pytest.raises(TrainingError, match=r"--data.mixup \{'alpha': 1\}.*unexpected keyword.*see timm.data.Mixup"):
         Digits(mixup={"alpha": 1})
+    with pytest.raises(TrainingError, match=r"mixup mixes .* in pairs, and --data.batch_size 7 is odd; set it to 8, or"):
+        Digits(batch_size=7, mixup={"mixup_alpha": 0.8})
+    few = SupernetSource(source.model, {**source.model_args, "num_classes": 3}, input_size=[1, 32, 32])
+    with pytest.raises(TrainingError, match=r"the data has label 9; resnet18 has 3 classes, from 0 to 2: set num_cl"):
+        fit(fresh(few), Watch(), Digits(batch_size=16, mixup={"mixup_alpha": 0.8}), max_steps=1)
