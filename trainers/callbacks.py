@@ -109,13 +109,16 @@ def _phase_seconds(module: SupernetModule, index: int, images: int, pace: Pace) 
 
 
 class LastValidation(Callback):
-    """Validates after the last epoch too, whether or not `check_val_every_n_epoch` divides the epochs."""
+    """Validates after the last epoch or the last of `max_steps`, too, whenever else validation is due."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Decide before Lightning does; an epoch that is resumed midway has no `on_train_epoch_start`."""
-        if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch is not None:
+        stops = 0 <= trainer.max_steps <= trainer.global_step
+        if stops:
+            trainer.val_check_batch = 1  # in the middle of an epoch, too
+        if (stops or trainer.current_epoch + 1 == trainer.max_epochs) and trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
 
 

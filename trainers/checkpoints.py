@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
 
 from elastic import Supernet, storage
 from elastic.building import SupernetSource
@@ -19,6 +20,10 @@ from elastic.storage import check_tensors, digest_supernet
 
 KEY = "elastic"
 _PREFIX, _AVERAGED = "supernet.model.", "average.module.model."
+_BESIDE = {
+    "average.": ("moving average of the weights", "--model.step.average"),
+    "teaching.": ("teacher that is a network of its own", "--model.teacher"),
+}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -76,6 +81,30 @@ def check_description(checkpoint: dict[str, Any], digest: str, origin: str = "th
             f"{origin} holds another supernet: {checkpoint[KEY]['source']['model']} with other dims, sizes or "
             "input; use the model and choices that it was trained with"
         )
+
+
+def check_beside(checkpoint: dict[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Check that a checkpoint has what this training keeps beside the supernet: averaged weights, and a teacher's.
+
+    Args:
+        checkpoint: of the same supernet.
+        state: the training's `state_dict`.
+
+    Raises:
+        CheckpointError: it lacks them, or has others; the message names the option.
+    """
+    for prefix, (what, option) in _BESIDE.items():
+        given, wanted = _shapes(checkpoint["state_dict"], prefix), _shapes(state, prefix)
+        if given != wanted:
+            had, has = ("a", "another") if given and wanted else ("a", "none") if given else ("no", "one")
+            raise CheckpointError(
+                f"the checkpoint has {had} {what}, this training has {has}; give {option} as when it was made "
+                "(see config.yaml in the run's folder), or begin a run of another --name"
+            )
+
+
+def _shapes(state: Mapping[str, Tensor], prefix: str) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def settle_progress(checkpoint: dict[str, Any]) -> None:

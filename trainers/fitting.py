@@ -146,8 +146,12 @@ class SupernetCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Keep the whole configuration beside what it makes."""
-        config = self.config.fit
+        """Keep the whole configuration beside what it makes; the checkpoint that this part of it began with left out.
+
+        Whoever trains from the file again begins anew.
+        """
+        config = self.config.fit.clone()
+        config.ckpt_path = None
         if not config.trainer.fast_dev_run:
             _write_on_rank_zero(self.folder / "config.yaml", self._parser("fit").dump(config, skip_link_targets=False))
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
@@ -22,11 +22,11 @@ import elastic
 from elastic import Arch, SearchSpace, Supernet
 from elastic.building import SupernetSource
 from elastic.compiling import compiled
-from elastic.errors import TrainingError
+from elastic.errors import CheckpointError, TrainingError
 from elastic.space import Rows
 from elastic.storage import digest_supernet
 from trainers.batches import Batch, check_batch, check_classes
-from trainers.checkpoints import KEY, check_description, describe, settle_progress
+from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.curriculum import Curriculum, Phase
 from trainers.diagnosis import RUNGS, GradientCosines, Ladder
 from trainers.distillers import Distiller, SoftTargets
@@ -179,6 +179,10 @@ class SupernetModule(LightningModule):
         """One optimiser; its learning rate is set at every step, as a pure function of the step."""
         return self.options.build(self.supernet.model, self.curriculum.phases[0].learning_rate)
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What tidies up after a fit that raised."""
+        return [_TeardownOnException()]
+
     def setup(self, stage: str) -> None:
         """Check the trainer's options before anything is wrapped or moved.
 
@@ -223,8 +227,9 @@ class SupernetModule(LightningModule):
             self.teaching.eval()
 
     def teardown(self, stage: str) -> None:
-        """The supernet is as it was before the fit."""
+        """The supernet is as it was before the fit; a step that was begun is forgotten."""
         self._fitting.close()
+        self.step = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One optimiser step on the summed gradients of the step's subnets; or one batch's part of it.
@@ -401,16 +406,32 @@ class SupernetModule(LightningModule):
         """Say what the supernet is made from, in plain values: whoever reads the file can build it again."""
         checkpoint[KEY] = describe(self.source, self.supernet, self.phase.name)
         checkpoint[KEY]["random_states"] = random_states(self.device)
+        checkpoint[KEY]["optimizer"] = self.options.name
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another supernet's checkpoint, and note what to go on with.
 
         Raises:
-            CheckpointError: the checkpoint's supernet isn't this one.
+            CheckpointError: the checkpoint's supernet isn't this one, or its teacher, average or optimiser is of
+                another kind.
         """
         check_description(checkpoint, digest_supernet(self.supernet))
+        check_beside(checkpoint, self.state_dict())
+        former = checkpoint[KEY].get("optimizer", self.options.name)
+        if former != self.options.name and self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            raise CheckpointError(
+                f"the checkpoint's optimizer is {former}, this training's {self.options.name}; give "
+                f"--model.optimizer.name {former}, or begin a run of another --name"
+            )
         self._random_states = checkpoint[KEY].get("random_states", [])
         settle_progress(checkpoint)
+
+
+class _TeardownOnException(Callback):
+    """Lightning leaves the module's `teardown` out where a fit raises."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        pl_module.teardown(str(trainer.state.fn))
 
 
 def _scaler(trainer: Trainer) -> Any:

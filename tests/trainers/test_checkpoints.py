@@ -1,9 +1,11 @@
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError
-from trainers import load_supernet
+from trainers import ModelTeacher, OptimizerOptions, StepOptions, SupernetModule, load_supernet
 from trainers.checkpoints import KEY, AtomicCheckpointIO, check_description, describe
 from trainers.cli import main
 
@@ -87,6 +89,29 @@ def test_another_supernets_checkpoint(source):
     supernet = other.build()
     with pytest.raises(CheckpointError, match="holds another supernet: resnet18 with other dims"):
         check_description(checkpoint(source, source.build()), describe(other, supernet, "")["digest"])
+
+
+AVERAGE = {"step": StepOptions(average=0.9)}
+TINY, TINIER = ({"teacher": ModelTeacher("vit_tiny_patch16_224", {"depth": 1, "embed_dim": d})} for d in (48, 24))
+
+
+@pytest.mark.parametrize(
+    ("made", "resumed", "message"),
+    [
+        ({}, AVERAGE, "has no moving average of the weights, this training has one; give --model.step.average as when"),
+        (AVERAGE, {}, "has a moving average of the weights, this training has none; give --model.step.average as when"),
+        ({}, TINY, "no teacher that is a network of its own, this training has one; give --model.teacher as when"),
+        (TINY, TINIER, "a teacher that is a network of its own, this training has another; give --model.teacher"),
+        ({}, {"optimizer": OptimizerOptions("adamw")}, "optimizer is sgd, this training's adamw; give --model.opt"),
+    ],
+)
+def test_a_resume_with_another_option_names_it(vit, made, resumed, message):
+    one, other = (SupernetModule(vit, **options) for options in (made, resumed))
+    content = {"state_dict": one.state_dict(), KEY: {**describe(vit, one.supernet, ""), "optimizer": one.options.name}}
+    other.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    other.trainer.state.fn = TrainerFn.FITTING
+    with pytest.raises(CheckpointError, match=message):
+        other.on_load_checkpoint(content)
 
 
 def test_failed_write_leaves_the_former_checkpoint(source, tmp_path, monkeypatch):

@@ -250,6 +250,18 @@ def test_the_last_epoch_is_validated_always(config, tmp_path, every, validated):
     assert [int(row["step"]) for row in rows] == validated
 
 
+def test_the_last_of_max_steps_is_validated(config, tmp_path):
+    fit = ["fit", "--config", str(config), "--trainer.check_val_every_n_epoch", "2", "--trainer.max_steps"]
+    assert main([*fit, "2"]) == 0
+    assert main([*fit, "5", "--ckpt_path", "last"]) == 0
+    for version, last in enumerate((1, 4)):
+        with (tmp_path / "runs" / "tiny" / "csv" / f"version_{version}" / "metrics.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["val/largest/accuracy"]]
+        assert [int(row["step"]) for row in rows] == [last]
+    written = yaml.safe_load((tmp_path / "runs" / "tiny" / "config.yaml").read_text())
+    assert written.get("ckpt_path") is None, "whoever trains from it again begins anew"
+
+
 def test_debug_shows_the_traceback(config):
     from elastic.errors import CheckpointError
 

@@ -6,10 +6,19 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
-from watching import PLAIN, one_step
+from watching import PLAIN, Watch, fit, one_step
 
 from elastic.errors import TrainingError
-from trainers import Curriculum, Digits, OptimizerOptions, Phase, SoftTargets, SupernetModule, ValidationOptions
+from trainers import (
+    Curriculum,
+    Digits,
+    OptimizerOptions,
+    Phase,
+    SoftTargets,
+    StepOptions,
+    SupernetModule,
+    ValidationOptions,
+)
 
 
 class SmallestOnly:
@@ -88,6 +97,22 @@ def test_the_supernet_is_as_before_after_a_fit(source):
         module.supernet(torch.zeros(2, 1, 32, 32)).sum(), list(module.supernet.parameters())
     )
     assert len(gradients) == len(list(module.supernet.parameters()))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch looks at its own tensors' while it traces
+@pytest.mark.parametrize("compile", [False, "eager"])
+def test_the_supernet_is_as_before_after_a_fit_that_raised(vit, compile):  # noqa: A002 - the option's name
+    module = SupernetModule(vit, step=StepOptions(compile=compile))
+
+    def fail(module):
+        assert module.supernet._aliasing is not compile
+        raise RuntimeError("as planned")
+
+    with pytest.raises(RuntimeError, match="as planned"):
+        fit(module, Watch(during=lambda archs: fail(module)), Digits(batch_size=8), max_steps=1)
+    assert not module.supernet._aliasing
+    assert all(block._compiled_call_impl is None for block in module.supernet.modules())
+    assert module.step is None
 
 
 def test_batchnorm_needs_calibration_images_for_validation(source, vit):
