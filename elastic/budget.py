@@ -1,9 +1,11 @@
-"""Budgets: costs of many subnets at once, which of them fit, and the nearest one where none does."""
+"""Budgets: figures of many subnets at once, which of them fit, and the nearest one where none does."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,43 +20,91 @@ from elastic.supernet import Supernet
 COSTS = ("latency_ms", "macs", "params", "memory_bytes")
 """What can be minimised or limited without evaluating a subnet."""
 
+UNITS = {"latency_ms": "milliseconds", "macs": "multiply-accumulates", "params": "parameters", "memory_bytes": "bytes"}
+
+Profiles = DeviceProfile | Mapping[str, DeviceProfile]
+Predict = Callable[[Rows], Floats]
+"""Predicts a figure of encoded archs: float64 `(n,)`."""
+
 _STARTS = 4096
+_ANOTHER_UNIT = 100
+"""A limit that is this many times off every subnet's figure is in another unit."""
 
 
 class CostModel:
-    """The predicted or exact costs of encoded archs.
+    """Every figure of encoded archs that needs no evaluation: exact costs, predicted latencies, other predictions.
 
     Args:
         supernet: whose subnets.
-        profile: needed for `latency_ms`.
+        profile: needed for `latency_ms`; several by name give `latency_ms.NAME` each.
+        predict: predictors by figure; they go before costs of the same name.
+
+    Raises:
+        BudgetError: a predictor that doesn't give a number per arch.
+        ProfileError: a profile is another supernet's.
     """
 
-    def __init__(self, supernet: Supernet, profile: DeviceProfile | None = None) -> None:
+    def __init__(
+        self, supernet: Supernet, profile: Profiles | None = None, predict: Mapping[str, Predict] | None = None
+    ) -> None:
         self.supernet = supernet
-        self.profile = profile
-        if profile is not None:
-            profile.check_supernet(supernet)
+        self.profiles = _by_cost(profile)
+        self.predict = dict(predict or {})
+        for one in self.profiles.values():
+            one.check_supernet(supernet)
+        for name, predictor in self.predict.items():
+            _check_predictor(name, predictor, corner_rows(supernet.space))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The costs on offer."""
-        return COSTS if self.profile is not None else COSTS[1:]
+        """The figures on offer."""
+        return tuple(dict.fromkeys([*self.profiles, *COSTS[1:], *self.predict]))
+
+    def function(self, name: str) -> Callable[[Rows], NDArray[Any]]:
+        """What gives the figure `name` of encoded archs, a number each."""
+        if name in self.predict:
+            return self.predict[name]
+        if name in self.profiles:
+            profile = self.profiles[name]
+            return lambda rows: profile.latency_ms(self.supernet, rows)
+        supernet = self.supernet
+        return {"macs": supernet.macs, "params": supernet.params, "memory_bytes": supernet.memory}[name]
 
     def __call__(self, rows: Rows, names: Collection[str]) -> dict[str, Floats]:
-        """Costs by name: float64 `(n,)` each."""
-        exact: dict[str, Callable[[Rows], NDArray[np.int64]]] = {
-            "macs": self.supernet.macs,
-            "params": self.supernet.params,
-            "memory_bytes": self.supernet.memory,
-        }
-        found: dict[str, Floats] = {}
-        for name in names:
-            if name == "latency_ms":
-                assert self.profile is not None
-                found[name] = self.profile.latency_ms(self.supernet, rows)
-            else:
-                found[name] = exact[name](rows).astype(np.float64)
-        return found
+        """Figures by name: float64 `(n,)` each."""
+        if not len(rows):  # which many a predictor refuses
+            return {name: np.zeros(0) for name in names}
+        return {name: np.asarray(self.function(name)(rows), np.float64) for name in names}
+
+    def predicting(self, predict: Mapping[str, Predict]) -> CostModel:
+        """The same with more predictors."""
+        other = copy(self)
+        other.predict = {**self.predict, **predict}
+        return other
+
+    def check(self, name: str, use: str) -> None:
+        """Check that a latency that is named is on offer.
+
+        Raises:
+            BudgetError: it isn't; the message says why.
+        """
+        if name in self.names or name.split(".")[0] != "latency_ms":
+            return
+        if self.profiles:
+            raise BudgetError(f"{use} {name}: there are several devices, name one of {', '.join(self.profiles)}")
+        raise BudgetError(f"{use} {name} needs a device profile; make one with `elastic profile`")
+
+
+def _by_cost(profile: Profiles | None) -> dict[str, DeviceProfile]:
+    if isinstance(profile, Mapping):
+        return {f"latency_ms.{name}": one for name, one in profile.items()}
+    return {} if profile is None else {"latency_ms": profile}
+
+
+def _check_predictor(name: str, predictor: Predict, rows: Rows) -> None:
+    shape = np.shape(predictor(rows))
+    if shape != (len(rows),):
+        raise BudgetError(f"predict[{name!r}] gave shape {shape} for {len(rows)} archs; wanted one number for each")
 
 
 class Budget:
@@ -62,7 +112,7 @@ class Budget:
 
     Args:
         costs: what gives the costs.
-        limits: by cost, the largest value allowed: `{"latency_ms": 8.0}`.
+        limits: by cost, the largest value allowed: `{"latency_ms": 8.0}`; any number of them.
 
     Raises:
         BudgetError: an unknown cost, or a limit that isn't a positive number.
@@ -70,10 +120,9 @@ class Budget:
 
     def __init__(self, costs: CostModel, limits: Mapping[str, float]) -> None:
         for name, limit in limits.items():
-            if name == "latency_ms" and name not in costs.names:
-                raise BudgetError("a budget of latency_ms needs a device profile; make one with `elastic profile`")
+            costs.check(name, "a budget of")
             if name not in costs.names:
-                raise BudgetError(f"no cost is called {name!r}; a budget may limit {', '.join(COSTS)}")
+                raise BudgetError(f"no cost is called {name!r}; a budget may limit {', '.join(costs.names)}")
             if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < math.inf:
                 raise BudgetError(f"the budget of {name} must be a number above 0, got {limit!r}")
         self.costs = costs
@@ -81,9 +130,12 @@ class Budget:
 
     def excess(self, rows: Rows) -> Floats:
         """By how much archs exceed the limits, relative to them and summed: float64 `(n,)`, 0 where they fit."""
-        total = np.zeros(len(rows))
-        for name, cost in self.costs(rows, self.limits).items():
-            total += np.maximum(0.0, cost / self.limits[name] - 1)
+        return self._excess(self.costs(rows, self.limits), len(rows))
+
+    def _excess(self, costs: Mapping[str, Floats], n: int) -> Floats:
+        total = np.zeros(n)
+        for name, limit in self.limits.items():
+            total += np.maximum(0.0, costs[name] / limit - 1)
         return total
 
     def fits(self, rows: Rows) -> NDArray[np.bool_]:
@@ -98,11 +150,14 @@ class Budget:
         one vectorised evaluation, and there are at most as many steps as choices.
 
         Raises:
-            BudgetError: no arch fits; the message gives the nearest figures.
+            BudgetError: no arch fits, and the message gives the nearest figures; or a limit is so far from every
+                figure that it is in another unit.
         """
         space = self.costs.supernet.space
         starts = np.concatenate([corner_rows(space), spread_rows(space, seed, _STARTS)])
-        excess = self.excess(starts)
+        costs = self.costs(starts, self.limits)
+        self._check_units(costs)
+        excess = self._excess(costs, len(starts))
         best = starts[[int(np.argmin(excess))]]
         for start in (best, starts[:1]):
             row = self._descend(start)
@@ -112,14 +167,22 @@ class Budget:
             raise BudgetError(self._impossible(best))
         return best
 
+    def _check_units(self, costs: Mapping[str, Floats]) -> None:
+        for name, limit in self.limits.items():
+            low, high = float(costs[name].min()), float(costs[name].max())
+            if limit * _ANOTHER_UNIT <= low or limit >= high * _ANOTHER_UNIT > 0:
+                unit = UNITS.get(name.split(".")[0])
+                meaning = f"{name} is in {unit}; " if unit else f"the budget of {name} is in another unit; "
+                raise BudgetError(f"{meaning}subnets take {low:.3g} to {high:.3g}, got {limit:g}")
+
     def _descend(self, row: Rows) -> Rows:
         space = self.costs.supernet.space
+        counts = space.counts.tolist()
         lowest = self.excess(row)[0]
-        for _ in range(sum(len(dim.choices) for dim in space.dims)):
+        for _ in range(sum(counts)):
             if lowest == 0:
                 break
-            around = neighbour_rows(row, [len(dim.choices) for dim in space.dims])
-            around = space.canonical(around)
+            around = space.canonical(neighbour_rows(row, counts))
             excess = self.excess(around)
             at = int(np.argmin(excess))
             if not excess[at] < lowest:
@@ -130,12 +193,17 @@ class Budget:
     def _impossible(self, nearest: Rows) -> str:
         costs = self.costs(nearest, self.limits)
         wanted = " and ".join(f"{name} ≤ {limit:g}" for name, limit in self.limits.items())
-        given = " and ".join(f"{name} = {costs[name][0]:g}" for name in self.limits)
+        given = " and ".join(f"{name} = {_sufficient(costs[name][0])}" for name in self.limits)
         arch = self.costs.supernet.space.decode(nearest)[0]
         return (
             f"no subnet has {wanted}; the nearest feasible figure is {given} (arch {arch.id}). Raise the budget to it, "
             "or offer smaller choices"
         )
+
+
+def _sufficient(figure: float) -> str:
+    """A figure to read that, typed in as the limit, suffices: whole, or six digits rounded up."""
+    return f"{figure:.0f}" if float(figure).is_integer() else f"{figure * (1 + 5e-6):.6g}"
 
 
 def neighbour_rows(row: Rows, counts: list[int]) -> Rows:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from elastic.arch import Arch
 from elastic.errors import CheckpointError
+from elastic.fronts import undominated
 from elastic.storage import read_json, write_json
 
 _KIND = "elastic search result"
@@ -20,24 +21,35 @@ _KIND = "elastic search result"
 
 @dataclass(frozen=True)
 class Candidate:
-    """An evaluated subnet: its figures are both the measured ones and the costs."""
+    """An evaluated subnet.
+
+    Attributes:
+        arch: which one.
+        figures: by name, those that the search went by: evaluated, predicted, and costs.
+        measured: figures that were measured again afterwards, of the subnet itself on the device.
+    """
 
     arch: Arch
     figures: Mapping[str, float]
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All that a search evaluated.
+    """What a search found.
 
     Attributes:
         supernet: digest of the supernet.
         maximize: names of the figures to maximise.
         minimize: names of the figures to minimise.
         subject_to: the budget; every candidate meets it.
-        candidates: in the order of evaluation.
+        candidates: in the order of evaluation; all of them, or of thousands the front and a sample.
         seed: the search's seed.
-        device: where latencies were measured, as the profile says.
+        device: where latencies were measured, as the profile says; by name where there were several.
+        algorithm: the algorithm's name.
+        evaluations: how many subnets were evaluated.
+        history: pairs of evaluations and the hypervolume that they had reached, from 0 to 1: objectives are scaled
+            from the worst value that was met to the best.
     """
 
     supernet: str
@@ -47,6 +59,9 @@ class SearchResult:
     candidates: tuple[Candidate, ...]
     seed: int = 0
     device: Mapping[str, Any] = field(default_factory=dict)
+    algorithm: str = "evolution"
+    evaluations: int = 0
+    history: tuple[tuple[int, float], ...] = ()
 
     @property
     def best(self) -> Candidate:
@@ -76,8 +91,11 @@ class SearchResult:
             "subject_to": dict(self.subject_to),
             "seed": self.seed,
             "device": dict(self.device),
+            "algorithm": self.algorithm,
+            "evaluations": self.evaluations,
+            "history": self.history,
             "best": dict(self.best.arch),
-            "candidates": [{"arch": dict(one.arch), "figures": dict(one.figures)} for one in self.candidates],
+            "candidates": [_flat(one) for one in self.candidates],
         }
         return write_json(path, values)
 
@@ -97,12 +115,24 @@ class SearchResult:
                 maximize=tuple(values["maximize"]),
                 minimize=tuple(values["minimize"]),
                 subject_to=values["subject_to"],
-                candidates=tuple(Candidate(Arch(one["arch"]), one["figures"]) for one in values["candidates"]),
+                candidates=tuple(map(_candidate, values["candidates"])),
                 seed=values["seed"],
                 device=values["device"],
+                algorithm=values.get("algorithm", "evolution"),  # the only one that there was
+                evaluations=values.get("evaluations", len(values["candidates"])),
+                history=tuple((int(n), float(volume)) for n, volume in values.get("history", [])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is a broken search result ({error!r}); search again") from error
+
+
+def _flat(candidate: Candidate) -> dict[str, Any]:
+    values = {"arch": dict(candidate.arch), "figures": dict(candidate.figures)}
+    return {**values, "measured": dict(candidate.measured)} if candidate.measured else values
+
+
+def _candidate(values: Mapping[str, Any]) -> Candidate:
+    return Candidate(Arch(values["arch"]), values["figures"], values.get("measured", {}))
 
 
 def goals_of(
@@ -112,10 +142,3 @@ def goals_of(
     raw = [[-one[name] for name in maximize] + [one[name] for name in minimize] for one in figures]
     return np.nan_to_num(np.array(raw, dtype=np.float64), nan=math.inf, posinf=math.inf, neginf=-math.inf)
 
-
-def undominated(goals: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of `(n, objectives)` no other row dominates; smaller is better."""
-    no_worse = (goals[:, None] <= goals[None]).all(axis=2)
-    better = (goals[:, None] < goals[None]).any(axis=2)
-    dominated: NDArray[np.bool_] = np.any(no_worse & better, axis=0)
-    return ~dominated

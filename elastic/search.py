@@ -1,35 +1,29 @@
-"""Search: the best subnets within a budget, by constrained evolution on encoded archs.
-
-The evolution is Once-for-All's (Cai et al., ICLR 2020, https://arxiv.org/abs/1908.09791): each generation
-keeps a part of the population as parents and fills the rest with mutations and crossovers that fit the budget.
-Children are proposed and checked against the budget thousands at a time, so that no step waits for luck.
-"""
+"""Search: the best subnets within a budget, on encoded archs, by one of several algorithms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from elastic.arch import Arch
-from elastic.budget import Budget, CostModel, neighbour_rows
+from elastic.budget import Budget, CostModel, Predict, Profiles
 from elastic.errors import BudgetError
-from elastic.profile import DeviceProfile
+from elastic.fronts import hypervolume_history, spread_along, undominated
+from elastic.measurements import Evaluate, Measurements, open_measurements
+from elastic.problem import Problem
 from elastic.progress import progress_bar
-from elastic.result import Candidate, SearchResult, goals_of, undominated
-from elastic.sampling import corner_rows, distinct_rows, spread_rows
-from elastic.space import Rows
+from elastic.result import Candidate, SearchResult
 from elastic.storage import digest_supernet
 from elastic.supernet import Supernet
 
-Evaluate = Callable[[Arch], Mapping[str, float]]
-"""Measures a subnet: figures by name, such as `{"accuracy": 97.5}`."""
-
-_PROPOSALS = 4096
-_ROUNDS = 8
-_PARENTS = 0.25
-_MUTATION = 0.1
+_ALL = 2000
+"""So many evaluated subnets are all kept, and so many of a front."""
+_SOME = 500
+"""Of more evaluated subnets the front is kept, and some others, evenly, up to so many in all."""
 
 
 def search(
@@ -38,156 +32,110 @@ def search(
     minimize: Sequence[str] = ("latency_ms",),
     subject_to: Mapping[str, float] | None = None,
     evaluate: Evaluate | None = None,
-    profile: DeviceProfile | None = None,
+    profile: Profiles | None = None,
+    predict: Mapping[str, Predict] | None = None,
+    algorithm: str | None = None,
     population: int = 16,
     generations: int = 6,
     seed: int = 0,
+    cache: str | Path | None = None,
     progress: bool = False,
 ) -> SearchResult:
     """Find subnets with the best figures within a budget.
 
-    Evaluates `population` × `generations` subnets at most, each once.
+    Evaluates `population` × `generations` subnets at most, each once. A search that was interrupted and is run
+    again with its `cache` measures only what it hadn't, and ends as if it had never been interrupted.
 
     Args:
         supernet: whose subnets.
-        maximize: figures to maximise; those that aren't costs come from `evaluate`.
+        maximize: figures to maximise; those that are neither costs nor predicted come from `evaluate`.
         minimize: figures to minimise, for example `"latency_ms"` or `"macs"`.
-        subject_to: the largest value allowed of `latency_ms`, `macs`, `params` or `memory_bytes`.
-        evaluate: measures a subnet (see `MeasuredAccuracy`); not needed where all objectives are costs.
-        profile: predicts `latency_ms`.
+        subject_to: the largest value allowed of `latency_ms` (milliseconds), `macs`, `params`, `memory_bytes`, or
+            of what `predict` predicts; in any combination.
+        evaluate: measures a subnet (see `MeasuredAccuracy`); not needed where every objective is a cost or predicted.
+        profile: predicts `latency_ms`; several by name predict `latency_ms.NAME` each.
+        predict: predictors of other figures, by name: from encoded archs to a number each.
+        algorithm: by default linas where an objective is measured, else nsga2:
+            nsga2, nsga3 (three objectives and more), evolution (the fastest where figures are predicted),
+            random (a baseline), linas (few evaluations that take long), dynamic (exact, where every figure is a
+            sum of small tables; it evaluates the optimum or the front and nothing else).
         population: subnets per generation.
         generations: how many, the first (random) one included.
         seed: the result is a pure function of it, where `evaluate` is one of the arch.
+        cache: a file that keeps what `evaluate` measured; it belongs to this supernet's weights.
         progress: show a progress bar.
 
     Raises:
-        BudgetError: no subnet fits, which is known before any is evaluated; an unknown cost; or nothing to
-            measure an objective with.
-        ProfileError: the profile is another supernet's.
+        BudgetError: no subnet fits, which is known before any is evaluated; an unknown cost, or a limit in another
+            unit; nothing to measure an objective with; an unknown algorithm, or one that this problem isn't for.
+        ProfileError: a profile is another supernet's.
+        CheckpointError: the cache is another supernet's, or broken.
     """
-    costs = CostModel(supernet, profile)
-    budget = Budget(costs, subject_to or {})
-    evolution = _Evolution(budget, tuple(maximize), tuple(minimize), evaluate, population, seed)
-    evolution.check(generations)
-    start = budget.nearest(seed)
-    with progress_bar("evaluating subnets", population * generations, progress) as advance:
-        evolution.run(start, generations, advance)
+    from elastic.algorithms import ALGORITHMS  # pymoo takes a while to import
+
+    if min(population, generations) < 1:
+        raise BudgetError(f"population ({population}) and generations ({generations}) must be 1 or more")
+    budget = Budget(CostModel(supernet, profile, predict), subject_to or {})
+    with _measurements(evaluate, supernet, cache) as measure:
+        problem = Problem(budget, maximize, minimize, measure, (seed,), population * generations)
+        name = algorithm or ("linas" if problem.unpredicted else "nsga2")
+        if name not in ALGORITHMS:
+            raise BudgetError(f"no algorithm is called {name!r}; choose one of {', '.join(ALGORITHMS)}")
+        with progress_bar("evaluating subnets", population * generations, progress) as problem.advance:
+            ALGORITHMS[name](problem, population, generations)
     return SearchResult(
         supernet=digest_supernet(supernet),
-        maximize=tuple(maximize),
-        minimize=tuple(minimize),
+        maximize=problem.maximize,
+        minimize=problem.minimize,
         subject_to=dict(subject_to or {}),
-        candidates=tuple(evolution.candidates),
+        candidates=_candidates(problem),
         seed=seed,
-        device={} if profile is None else {**profile.device, **vars(profile.setting)},
+        device=_device(profile),
+        algorithm=name,
+        evaluations=problem.evaluations,
+        history=hypervolume_history(problem.goals),
     )
 
 
-class _Evolution:
-    def __init__(
-        self,
-        budget: Budget,
-        maximize: tuple[str, ...],
-        minimize: tuple[str, ...],
-        evaluate: Evaluate | None,
-        population: int,
-        seed: int,
-    ) -> None:
-        self.budget = budget
-        self.costs = budget.costs
-        self.space = budget.costs.supernet.space
-        self.maximize, self.minimize = maximize, minimize
-        self.evaluate = evaluate
-        self.population = population
-        self.seed = seed
-        self.candidates: list[Candidate] = []
-        self.rows: Rows = np.zeros((0, len(self.space.dims)), np.int16)
+@contextmanager
+def _measurements(
+    evaluate: Evaluate | None, supernet: Supernet, cache: str | Path | None
+) -> Iterator[Measurements | None]:
+    if evaluate is None:
+        yield None
+        return
+    with open_measurements(evaluate, supernet, cache) as measure:
+        yield measure
 
-    def check(self, generations: int) -> None:
-        """Check the request before anything is evaluated."""
-        objectives = self.maximize + self.minimize
-        if not objectives:
-            raise BudgetError("nothing to search for: name a figure to maximise or to minimise")
-        if min(self.population, generations) < 1:
-            raise BudgetError(f"population ({self.population}) and generations ({generations}) must be 1 or more")
-        if "latency_ms" in objectives and self.costs.profile is None:
-            raise BudgetError("minimising latency_ms needs a device profile; make one with `elastic profile`")
-        measured = [name for name in objectives if name not in self.costs.names]
-        if measured and self.evaluate is None:
-            raise BudgetError(
-                f"{measured[0]} isn't a cost ({', '.join(self.costs.names)}): pass evaluate=, which measures it"
-            )
 
-    def run(self, start: Rows, generations: int, advance: Callable[[int], None]) -> None:
-        """Evolve from an arch that fits; stops early where the budget leaves nothing new to evaluate."""
-        for generation in range(generations):
-            pool = self._first(start) if generation == 0 else self._children(generation)
-            for row in pool:
-                self._evaluate(row)
-                advance(1)
-            if not len(pool):
-                break
+def _candidates(problem: Problem) -> tuple[Candidate, ...]:
+    """All that was evaluated, or the front and an even sample; with every figure, in the order of evaluation."""
+    kept = _kept(problem)
+    rows = problem.rows[kept]
+    costs = problem.costs(rows, problem.costs.names)
+    columns = zip(*(cost.tolist() for cost in costs.values()), strict=True)
+    figures = [dict(zip(costs, values, strict=True)) for values in columns]
+    for one, at in zip(figures, kept, strict=True):
+        one.update(problem.measured[at] if problem.measured else {})
+    return tuple(Candidate(arch, one) for arch, one in zip(problem.space.decode(rows), figures, strict=True))
 
-    # --- proposing ------------------------------------------------------------------------------------------
 
-    def _first(self, start: Rows) -> Rows:
-        """Random subnets that fit, from small to large, and the corners where they fit."""
-        pool = np.concatenate([corner_rows(self.space), start, spread_rows(self.space, self.seed, _PROPOSALS)])
-        pool = distinct_rows(pool[self.budget.fits(pool)])
-        return self._filled(pool, start, 0)[: self.population]
+def _kept(problem: Problem) -> NDArray[np.intp]:
+    goals = problem.goals
+    if len(goals) <= _ALL:
+        return np.arange(len(goals))
+    front = np.flatnonzero(undominated(goals))
+    front = np.union1d(front[spread_along(goals[front], _ALL)], np.lexsort(goals.T[::-1])[:1])
+    others = np.setdiff1d(np.arange(len(goals)), front)
+    evenly = np.linspace(0, len(others) - 1, max(0, _SOME - len(front))).round().astype(int)
+    kept: NDArray[np.intp] = np.union1d(front, others[evenly])
+    return kept
 
-    def _children(self, generation: int) -> Rows:
-        """Mutations and crossovers of the parents that fit and are new."""
-        parents = self.rows[self._parents()]
-        return self._filled(np.zeros((0, parents.shape[1]), np.int16), parents, generation)[: self.population]
 
-    def _filled(self, pool: Rows, parents: Rows, generation: int) -> Rows:
-        """`pool`, topped up to a population with new children of `parents`, in a bounded number of rounds."""
-        for attempt in range(_ROUNDS):
-            if len(pool) >= self.population:
-                break
-            pool = self._merged(pool, self._proposed(parents, (self.seed, generation, attempt)))
-        if len(pool) < self.population:  # a small space, or a tight budget: look next door, exhaustively
-            counts = [len(dim.choices) for dim in self.space.dims]
-            around = [neighbour_rows(row[None], counts) for row in np.concatenate([parents, self.rows])]
-            pool = self._merged(pool, self.space.canonical(np.concatenate(around)))
-        return pool
-
-    def _proposed(self, parents: Rows, seed: tuple[int, int, int]) -> Rows:
-        rng = np.random.default_rng(seed)
-        mothers, fathers = parents[rng.integers(0, len(parents), (2, _PROPOSALS))]
-        half = _PROPOSALS // 2
-        rate = max(_MUTATION, 1 / len(self.space.dims)) * (1 + seed[2])
-        mutated = self.space.mutate_rows(mothers[:half], min(rate, 0.5), [*seed, 1])
-        crossed = self.space.crossover_rows(mothers[half:], fathers[half:], [*seed, 2])
-        both: Rows = np.stack([mutated, crossed], axis=1).reshape(-1, parents.shape[1])
-        return both
-
-    def _merged(self, pool: Rows, proposed: Rows) -> Rows:
-        """`pool` and those of the proposed that fit and haven't been evaluated."""
-        proposed = proposed[self.budget.fits(proposed)]
-        known = {row.tobytes() for row in self.rows}
-        fresh = proposed[[row.tobytes() not in known for row in proposed]] if len(proposed) else proposed
-        return distinct_rows(np.concatenate([pool, fresh]))
-
-    # --- judging --------------------------------------------------------------------------------------------
-
-    def _parents(self) -> Any:
-        """A quarter of a population: half of them the best in the first objective, half from the whole front."""
-        goals = goals_of([one.figures for one in self.candidates], self.maximize, self.minimize)
-        wanted = max(2, round(_PARENTS * self.population))
-        best = np.lexsort(goals.T[::-1])
-        front = best[undominated(goals)[best]]
-        spread = front[np.linspace(0, len(front) - 1, min(wanted - wanted // 2, len(front))).round().astype(int)]
-        return np.unique(np.concatenate([best[: wanted // 2], spread]))
-
-    def _evaluate(self, row: Rows) -> None:
-        arch = self.space.decode(row[None])[0]
-        figures = {name: float(cost[0]) for name, cost in self.costs(row[None], self.costs.names).items()}
-        if self.evaluate is not None:
-            figures.update({name: float(value) for name, value in self.evaluate(arch).items()})
-        lacking = [name for name in self.maximize + self.minimize if name not in figures]
-        if lacking:
-            raise BudgetError(f"evaluate gave {sorted(figures)}, without the objective {lacking[0]!r}")
-        self.candidates.append(Candidate(arch, figures))
-        self.rows = np.concatenate([self.rows, row[None]])
+def _device(profile: Profiles | None) -> dict[str, Any]:
+    """Where latencies were measured; by name where there are several profiles."""
+    if profile is None:
+        return {}
+    if isinstance(profile, Mapping):
+        return {name: _device(one) for name, one in profile.items()}
+    return {**profile.device, **vars(profile.setting)}

@@ -181,17 +181,20 @@ class SearchSpace:
             ArchError: rows of another width, or an index out of range.
         """
         rows = self.checked(rows)
-        values = [[dim.choices[at] for at in rows[:, column]] for column, dim in enumerate(self.dims)]
-        names = [dim.name for dim in self.dims]
-        exists = self.existing(rows)
-        columns = range(len(names))
-        return [Arch({names[c]: values[c][r] for c in columns if exists[c][r]}) for r in range(len(rows))]
+        exists = np.stack(self.existing(rows), axis=1).tolist() if self.dims else [[]] * len(rows)
+        named = [(dim.name, dim.choices) for dim in self.dims]
+        return [
+            Arch({name: choices[at] for (name, choices), at, there in zip(named, row, present, strict=True) if there})
+            for row, present in zip(rows.tolist(), exists, strict=True)
+        ]
 
     def canonical(self, rows: NDArray[np.integer[Any]]) -> Rows:
         """`rows` with the columns of dims that don't exist set to 0: equal subnets become equal rows."""
-        canonical: Rows = self.checked(rows).copy()
-        for column, exists in enumerate(self.existing(canonical)):
-            canonical[~exists, column] = 0
+        canonical: Rows = np.array(self.checked(rows))
+        exists = self.existing(canonical)
+        for column, dim in enumerate(self.dims):
+            if dim.gated:
+                canonical[:, column] *= exists[column]
         return canonical
 
     def widened(self, rows: NDArray[np.integer[Any]], narrow: SearchSpace) -> Rows:
@@ -202,20 +205,20 @@ class SearchSpace:
 
     def sample_rows(self, seed: Seed, n: int) -> Rows:
         """`n` random archs, encoded."""
-        counts = np.array([len(dim.choices) for dim in self.dims])
-        drawn = np.random.default_rng(seed).integers(0, counts, (n, len(counts)))
-        return self.canonical(drawn)
+        return self.canonical(np.random.default_rng(seed).integers(0, self.counts, (n, len(self.dims))))
 
     def mutate_rows(self, rows: Rows, rate: float, seed: Seed) -> Rows:
         """Encoded archs with each dim redrawn with probability `rate`."""
         rng = np.random.default_rng(seed)
-        counts = np.array([len(dim.choices) for dim in self.dims])
-        fresh = rng.integers(0, counts, rows.shape)
-        return self.canonical(np.where(rng.random(rows.shape) < rate, fresh, rows))
+        mutated = np.array(self.checked(rows))
+        redrawn = np.flatnonzero(rng.random(mutated.shape, np.float32) < rate)
+        mutated.flat[redrawn] = rng.integers(0, self.counts[redrawn % len(self.dims)])
+        return self.canonical(mutated)
 
     def crossover_rows(self, one: Rows, other: Rows, seed: Seed) -> Rows:
         """Encoded children that take each dim from either parent with equal chance."""
-        return self.canonical(np.where(np.random.default_rng(seed).random(one.shape) < 0.5, one, other))
+        from_one = np.random.default_rng(seed).integers(0, 2, one.shape, np.bool_)
+        return self.canonical(other + (one - other) * from_one)  # as np.where gives, several times as fast
 
     def values(self, rows: NDArray[np.integer[Any]]) -> dict[str, NDArray[Any]]:
         """The chosen value of each dim, an array per dim, whether the dim exists or not."""
@@ -231,9 +234,8 @@ class SearchSpace:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.dims):
             raise ArchError(f"encoded archs have {len(self.dims)} columns, one per dim; got shape {rows.shape}")
-        counts = np.array([len(dim.choices) for dim in self.dims])
-        if rows.size and ((rows < 0) | (rows >= counts)).any():
-            row, column = np.argwhere((rows < 0) | (rows >= counts))[0]
+        if rows.size and ((rows < 0) | (rows >= self.counts)).any():
+            row, column = np.argwhere((rows < 0) | (rows >= self.counts))[0]
             dim = self.dims[column]
             last = len(dim.choices) - 1
             raise ArchError(f"encoded arch {row}: {dim.name} has choices 0…{last}, got {rows[row, column]}")
@@ -241,13 +243,12 @@ class SearchSpace:
 
     def existing(self, rows: Rows) -> list[NDArray[np.bool_]]:
         """For each dim, which rows have it: a boolean array `(n,)` per dim."""
-        column = {dim.name: at for at, dim in enumerate(self.dims)}
         cache: dict[Any, NDArray[np.bool_]] = {}
 
         def passes(gate: Gate) -> NDArray[np.bool_]:
             if gate not in cache:
-                table = np.array([gate.passes(value) for value in self._by_name[gate.depth].choices])
-                cache[gate] = table[rows[:, column[gate.depth]]]
+                column, table = self._gates[gate]
+                cache[gate] = table[rows[:, column]]
             return cache[gate]
 
         def any_use(uses: frozenset[tuple[Gate, ...]]) -> NDArray[np.bool_]:
@@ -258,3 +259,18 @@ class SearchSpace:
             return cache[uses]
 
         return [any_use(dim.uses) for dim in self.dims]
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many choices each dim has, int64 `(len(dims),)`."""
+        return np.array([len(dim.choices) for dim in self.dims], np.int64)
+
+    @cached_property
+    def _gates(self) -> dict[Gate, tuple[int, NDArray[np.bool_]]]:
+        """For each gate the column of its depth, and for which of the depth's choices it passes."""
+        column = {dim.name: at for at, dim in enumerate(self.dims)}
+        gates = {gate for dim in self.dims for use in dim.uses for gate in use}
+        return {
+            gate: (column[gate.depth], np.array([gate.passes(value) for value in self[gate.depth].choices]))
+            for gate in gates
+        }

@@ -171,6 +171,15 @@ def digest_supernet(supernet: Supernet) -> str:
     return hashlib.blake2b(json.dumps(described).encode(), digest_size=8).hexdigest()
 
 
+def digest_weights(supernet: Supernet) -> str:
+    """Sixteen hexadecimal digits for a supernet's weights: accuracies that were measured belong to them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(supernet.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def save_supernet(supernet: Supernet, source: SupernetSource, folder: str | Path) -> Path:
     """Write `supernet.json` and `supernet.safetensors` into `folder`, whole or not at all.
 
