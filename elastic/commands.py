@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from rich import get_console
 from rich.table import Column, Table
+from typing_extensions import Unpack
 
 from elastic.arch import Arch
 from elastic.building import SupernetSource
 from elastic.card import Card
-from elastic.errors import ArchError, BudgetError
+from elastic.errors import ArchError, BudgetError, ProfileError
 from elastic.export import Exported, load_subnet
 from elastic.export import export as export_subnet
 from elastic.inspection import inspect as inspect_supernet
 from elastic.inspection import render
+from elastic.kit import read_measured, write_kit
 from elastic.measure import Setting
+from elastic.plan import BLOCKS
 from elastic.profile import FEWEST, DeviceProfile
-from elastic.profiling import measure_profile
+from elastic.profiling import check_profile, measure_profile
 from elastic.result import SearchResult
 from elastic.storage import load_source, load_supernet, read_json
 from elastic.supernet import Supernet
+from elastic.timings import QUIET
 from elastic.words import spell_figure, spell_name
 
 
@@ -53,6 +58,10 @@ def inspect(
     get_console().print(render(inspect_supernet(source.untrained().build())))
 
 
+_Import = TypedDict("_Import", {"import": str}, total=False)
+"""An option whose name is a word of Python's."""
+
+
 def profile(
     supernet: str,
     out: str = "profile.json",
@@ -61,31 +70,68 @@ def profile(
     threads: int = 1,
     batch_size: int = 1,
     precision: str = "float32",
+    resolutions: str = "",
     subnets: int = 32,
+    blocks: int = BLOCKS,
     time_limit: float = 120.0,
     seed: int = 0,
+    check: int = 0,
+    accept_noise: bool = False,
+    kit: str | None = None,
+    **measured: Unpack[_Import],
 ) -> None:
     """Measure how long subnets and their blocks take on this device.
 
+    Interrupted, the same command goes on where it stopped. A measurement that is too noisy to be trusted is written
+    all the same, but ends with exit status 1.
+
     Args:
         supernet: a trained supernet's folder.
-        out: the JSON file to write.
-        runtime: torch (eager) or onnxruntime.
+        out: the JSON file to write; with --check, one that is there is checked.
+        runtime: torch (eager), torch.compile, onnxruntime or openvino.
         device: cpu or cuda.
         threads: threads within an operator, on the CPU.
         batch_size: inputs per forward pass.
-        precision: float32, or with torch float16 or bfloat16.
+        precision: float32; with torch or torch.compile also float16 or bfloat16, with openvino bfloat16.
+        resolutions: measure at these only, such as 160,192; at all by default.
         subnets: how many whole subnets to measure.
+        blocks: measure the blocks, too, unless there are more different ones than this.
         time_limit: seconds of measuring; preparing comes on top.
         seed: draws the subnets and the order of measuring.
+        check: measure so many fresh random subnets, and compare them with what the profile predicts.
+        accept_noise: end well even if the measurement is noisy.
+        kit: don't measure; write a folder with models and a script that measures them with onnxruntime elsewhere.
+        measured: --import names what a kit's script wrote: it becomes the profile, nothing is measured.
     """
-    setting = Setting(runtime, device, threads, batch_size, precision)
+    setting = Setting("onnxruntime" if kit else runtime, device, threads, batch_size, precision)
     setting.check()
-    trained = load_supernet(supernet)
-    measured = measure_profile(trained, setting, subnets, time_limit, seed=seed, progress=True)
-    measured.save(out)
-    get_console().print(profile_table(measured, trained))
-    get_console().print(f"profile: {out}", highlight=False)
+    trained, sides = load_supernet(supernet), parse_resolutions(resolutions)
+    chosen: dict[str, Any] = {"blocks": blocks, "resolutions": sides, "seed": seed, "progress": True}
+    if kit is not None:
+        folder = write_kit(trained, kit, setting, subnets, time_limit, **chosen)
+        get_console().print(f"kit: {folder}; on the device, run its measure.py", highlight=False, soft_wrap=True)
+        return
+    if "import" in measured:
+        found = read_measured(trained, measured["import"])
+        found.save(out)
+    elif check and Path(out).exists():
+        found = load_profile(out, setting)
+    else:
+        found = measure_profile(trained, setting, subnets, time_limit, out=out, **chosen)
+    if check:
+        found = found.with_check(check_profile(trained, found, check, time_limit, seed=seed + 1, progress=True))
+        found.save(out)
+    _show_profile(found, trained, out)
+    if not (found.good or accept_noise):
+        raise SystemExit(1)
+
+
+def _show_profile(found: DeviceProfile, supernet: Supernet, out: str) -> None:
+    console = get_console()
+    console.print(profile_table(found, supernet))
+    console.print(f"profile: {out}", highlight=False, soft_wrap=True)
+    if found.objections:
+        console.print(f"noisy: {'; '.join(found.objections)}. {QUIET}", style="red", highlight=False, soft_wrap=True)
 
 
 def export(folder: str, formats: str = "safetensors,onnx", out: str | None = None) -> None:
@@ -120,6 +166,35 @@ COMMANDS: Mapping[str, Callable[..., None]] = {"inspect": inspect, "profile": pr
 
 
 # --- what verbs are given -----------------------------------------------------------------------------------
+
+
+def parse_resolutions(text: str) -> list[int]:
+    """`160,192` as a list.
+
+    Raises:
+        ProfileError: not of that form.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdecimal() for word in words):
+        raise ProfileError(f"can't read the resolutions {text!r}; write them as 160,192")
+    return [int(word) for word in words]
+
+
+def load_profile(path: str, setting: Setting) -> DeviceProfile:
+    """A profile that was measured with `setting`.
+
+    Raises:
+        ProfileError: it was measured with another, or isn't one.
+    """
+    found = DeviceProfile.load(path)
+    differing = [name for name, value in asdict(setting).items() if value != getattr(found.setting, name)]
+    if differing:
+        name = differing[0]
+        raise ProfileError(
+            f"{path} was measured with {name} {getattr(found.setting, name)}, not {getattr(setting, name)}: "
+            f"to check it give --{name} {getattr(found.setting, name)}; to measure anew, another --out"
+        )
+    return found
 
 
 def parse_budget(text: str) -> dict[str, float]:
@@ -181,12 +256,17 @@ def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
     versions = f"{setting.runtime} {measured.device.get(setting.runtime, '')}".strip()
     table.add_row("device", f"{measured.device['processor']}, {setting.threads} of {measured.device['cores']} cores")
     table.add_row("runtime", f"{versions}, batch {setting.batch_size}, {setting.precision}")
-    counts = f"{len(measured.subnets)} subnets, {len(measured.blocks)} blocks"
-    table.add_row("measured", f"{counts}; medians ± {noise:.1f} %")
+    blocks = f"{len(measured.blocks)} blocks" if measured.blocks else "no blocks (there are too many different ones)"
+    table.add_row("measured", f"{len(measured.subnets)} subnets, {blocks}; medians ± {noise:.1f} %")
     table.add_row("latency", f"{times.min():.3g} to {times.max():.3g} ms")
     if len(times) >= FEWEST:
         error = measured.prediction_error(supernet)
         table.add_row("prediction", f"error {error.mape:.1f} % (MAPE), Kendall τ {error.tau:.2f}, cross-validated")
+    for check in measured.checks:
+        coverage = f"{check.coverage:.0%} of measured within {check.nominal:.0%} intervals"
+        noisy = " (noisy)" if check.objections else ""
+        figures = f"error {check.mape:.1f} % (MAPE), Kendall τ {check.tau:.2f}, {coverage}{noisy}"
+        table.add_row("check", f"{len(check.subnets)} fresh subnets: {figures}")
     return table
 
 

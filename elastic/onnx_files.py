@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,9 +76,52 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], path: str | Path, any
         raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
 
 
-def open_onnx(
-    path: str | Path, threads: int | None = None, device: str = "cpu", batch_size: int | None = None
-) -> Any:
+def write_onnx_files(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], paths: Sequence[str | Path]) -> None:
+    """Write several models, each with its inputs' batch size, an ONNX file each.
+
+    They go through PyTorch's exporter together and are taken apart again, for most of what that takes for a small
+    model, it takes once.
+
+    Args:
+        given: models in eval mode, each with its example inputs; each has one output.
+        paths: the files to write.
+
+    Raises:
+        ExportError: as for `write_onnx`.
+    """
+    if len(given) == 1:
+        write_onnx(*given[0], paths[0], any_batch=False)
+        return
+    require_onnx()
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        together = Path(folder) / "together.onnx"
+        inputs = [value for _, values in given for value in values]
+        write_onnx(_SideBySide(given).eval(), inputs, together, any_batch=False)
+        whole = onnx.load(together)
+    extractor = onnx.utils.Extractor(whole)
+    names = iter([one.name for one in whole.graph.input])
+    for (_, values), output, path in zip(given, whole.graph.output, paths, strict=True):
+        onnx.save(extractor.extract_model([next(names) for _ in values], [output.name]), path)
+
+
+class _SideBySide(nn.Module):
+    """Several models, each with inputs and output of its own."""
+
+    def __init__(self, given: Sequence[tuple[nn.Module, Sequence[Tensor]]]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(model for model, _ in given)
+        self.counts = [len(inputs) for _, inputs in given]
+
+    def forward(self, *inputs: Tensor) -> tuple[Any, ...]:
+        left = iter(inputs)
+        return tuple(
+            model(*[next(left) for _ in range(count)]) for model, count in zip(self.models, self.counts, strict=True)
+        )
+
+
+def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu", batch_size: int | None = None) -> Any:
     """An onnxruntime session for a file.
 
     Args:

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from elastic.arch import Arch
 from elastic.errors import ProfileError
 from elastic.latency import Floats, PredictionError, arch_features, cross_validate, fit_latency
-from elastic.measure import Setting, Timing
-from elastic.storage import digest_supernet, read_json, write_json
+from elastic.measure import Setting
+from elastic.protocol import Timing
+from elastic.storage import digest_supernet, read_json, write_text
 from elastic.supernet import Archs, Supernet
+from elastic.timings import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 
 _KIND = "elastic device profile"
 FEWEST = 8
 """Fewer measured subnets than this can't carry a prediction."""
-
-
-@dataclass(frozen=True)
-class SubnetTiming:
-    """A whole subnet, measured."""
-
-    arch: Arch
-    timing: Timing
-
-
-@dataclass(frozen=True)
-class BlockTiming:
-    """A part of a subnet, measured alone.
-
-    Attributes:
-        path: where it is in the full model.
-        layer: its class.
-        sizes: its active sizes, by name.
-        shapes: shape of each of its inputs, the batch axis included.
-        timing: what it takes.
-    """
-
-    path: str
-    layer: str
-    sizes: dict[str, int]
-    shapes: tuple[tuple[int, ...], ...]
-    timing: Timing
 
 
 @dataclass(frozen=True)
@@ -57,7 +33,10 @@ class DeviceProfile:
         device: the device's fingerprint: processor, system, versions, date.
         supernet: digest of the supernet that was measured.
         subnets: whole subnets, raw figures.
-        blocks: their parts, raw figures.
+        blocks: all their parts, raw figures; none where there are too many different ones.
+        resolutions: those that were measured; all that the supernet has where empty.
+        conditions: how quiet the device was.
+        checks: predictions against subnets measured later.
     """
 
     setting: Setting
@@ -65,7 +44,35 @@ class DeviceProfile:
     supernet: str
     subnets: tuple[SubnetTiming, ...]
     blocks: tuple[BlockTiming, ...] = ()
+    resolutions: tuple[int, ...] = ()
+    conditions: Conditions = field(default_factory=Conditions)
+    checks: tuple[ProfileCheck, ...] = ()
     _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    # --- how far to trust it --------------------------------------------------------------------------------
+
+    @property
+    def noisy(self) -> float:
+        """The part of the timings whose median isn't sure, 0 to 1."""
+        return self.conditions.noisy(self._timings)
+
+    @property
+    def objections(self) -> list[str]:
+        """What speaks against trusting the figures; nothing if they are good."""
+        return self.conditions.objections(self._timings)
+
+    @property
+    def good(self) -> bool:
+        """Whether the device was quiet enough for figures to be trusted."""
+        return not self.objections
+
+    def with_check(self, check: ProfileCheck) -> DeviceProfile:
+        """The same profile with one more check."""
+        return replace(self, checks=(*self.checks, check))
+
+    @property
+    def _timings(self) -> list[Timing]:
+        return [*(one.timing for one in self.subnets), *(one.timing for one in self.blocks)]
 
     # --- prediction -----------------------------------------------------------------------------------------
 
@@ -125,13 +132,17 @@ class DeviceProfile:
         """Write the profile as one JSON file, whole or not at all."""
         values = {
             "kind": _KIND,
+            "good": self.good,
             "setting": asdict(self.setting),
             "device": self.device,
             "supernet": self.supernet,
-            "subnets": [{"arch": dict(one.arch), **asdict(one.timing)} for one in self.subnets],
-            "blocks": [_flat(one) for one in self.blocks],
+            "resolutions": list(self.resolutions),
+            "conditions": self.conditions.to_dict(),
+            "subnets": [one.to_dict() for one in self.subnets],
+            "blocks": [one.to_dict() for one in self.blocks],
+            "checks": [one.to_dict() for one in self.checks],
         }
-        return write_json(path, values)
+        return write_text(path, _lines(values))
 
     @classmethod
     def load(cls, path: str | Path) -> DeviceProfile:
@@ -148,26 +159,22 @@ class DeviceProfile:
                 setting=Setting(**values["setting"]),
                 device=dict(values["device"]),
                 supernet=str(values["supernet"]),
-                subnets=tuple(SubnetTiming(Arch(one["arch"]), _timing(one)) for one in values["subnets"]),
-                blocks=tuple(_block(one) for one in values["blocks"]),
+                subnets=tuple(SubnetTiming.from_dict(one) for one in values["subnets"]),
+                blocks=tuple(BlockTiming.from_dict(one) for one in values["blocks"]),
+                resolutions=tuple(map(int, values["resolutions"])),
+                conditions=Conditions.from_dict(values["conditions"]),
+                checks=tuple(ProfileCheck.from_dict(one) for one in values["checks"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ProfileError(f"{path} is a broken device profile ({error!r}); measure again") from error
 
 
-def _timing(values: dict[str, Any]) -> Timing:
-    timing = Timing(float(values["median_ms"]), float(values["iqr_ms"]), int(values["runs"]))
-    if not (timing.median_ms > 0 and timing.iqr_ms >= 0 and timing.runs > 0):
-        raise ValueError(f"a timing of {timing}")
-    return timing
-
-
-def _flat(block: BlockTiming) -> dict[str, Any]:
-    values = asdict(block)
-    timing = values.pop("timing")
-    return {**values, **timing}
-
-
-def _block(values: dict[str, Any]) -> BlockTiming:
-    shapes = tuple(tuple(shape) for shape in values["shapes"])
-    return BlockTiming(values["path"], values["layer"], dict(values["sizes"]), shapes, _timing(values))
+def _lines(values: Mapping[str, Any]) -> str:
+    """JSON with a line for each key, and for each item of a list of objects: raw figures stay side by side."""
+    fields = []
+    for key, value in values.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
+        fields.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"

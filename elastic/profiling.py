@@ -1,36 +1,21 @@
-"""Profiling: which subnets and blocks are measured, and how they are prepared."""
+"""Profiling: a supernet's subnets and blocks measured on this device, and a profile's predictions checked."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from elastic.arch import Arch
 from elastic.errors import ProfileError
-from elastic.extraction import cut_out
-from elastic.layout import sizes_of
-from elastic.measure import Run, Setting, Timing, fingerprint, prepare, time_runs, torch_threads
-from elastic.profile import BlockTiming, DeviceProfile, SubnetTiming
+from elastic.measure import Setting, fingerprint, prepare_all, torch_threads
+from elastic.plan import BLOCKS, Plan, fresh_archs, narrowed, plan_check, plan_profile
+from elastic.profile import DeviceProfile
 from elastic.progress import progress_bar
-from elastic.sampling import corner_rows, distinct_rows, spread_rows
-from elastic.storage import digest_supernet
+from elastic.protocol import Journal, Run, journal_path, measure_groups
 from elastic.supernet import Supernet
+from elastic.timings import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 
-_TOGETHER = 16
-"""So many subnets are in memory, and timed against each other, at once."""
-
-_IDLE = (nn.Identity, nn.Dropout)
-"""Parts that do nothing in inference."""
-
-_BLOCK_SHARE = 0.25
-"""The part of the time that goes into blocks."""
+_SAME_DEVICE = ("processor", "torch", "onnxruntime", "openvino")
 
 
 def measure_profile(
@@ -41,8 +26,12 @@ def measure_profile(
     tolerance: float = 0.02,
     seed: int = 0,
     progress: bool = False,
+    *,
+    blocks: int = BLOCKS,
+    resolutions: Sequence[int] = (),
+    out: str | Path | None = None,
 ) -> DeviceProfile:
-    """Measure subnets of `supernet`, and their blocks, on this device.
+    """Measure subnets of `supernet`, and its blocks, on this device.
 
     Args:
         supernet: what to measure; its weights don't matter, and it is left as it was.
@@ -52,134 +41,139 @@ def measure_profile(
         tolerance: a median is good enough if its 95 % interval is narrower than ± this, relative.
         seed: draws the subnets and the order of visits.
         progress: show a progress bar.
+        blocks: measure the blocks, too, unless there are more different ones than this.
+        resolutions: measure at these resolutions only; at all that the supernet has by default.
+        out: the file to write. What is measured so far is kept beside it, and where that is interrupted the same
+            call goes on with it.
 
     Raises:
-        ProfileError: a setting that can't be measured here, or no subnets.
+        ProfileError: a setting that can't be measured here, no subnets, or another measurement's unfinished file.
         ExportError: a runtime that isn't installed, or a subnet that can't be exported to it.
+        ArchError: a resolution that isn't on offer.
     """
     setting = setting or Setting()
     setting.check()
-    if subnets < 1 or not time_limit > 0:
-        raise ProfileError(f"wanted 1 subnet or more and a time limit above 0 s; got {subnets} and {time_limit}")
-    archs = choose_archs(supernet, subnets, seed)
-    mode = supernet.training
-    supernet.eval()
-    try:
-        with torch_threads(setting.threads), progress_bar("measuring subnets", len(archs), progress) as advance:
-            session = _Session(supernet, setting, tolerance, seed)
-            timings = session.whole(archs, time_limit * (1 - _BLOCK_SHARE), advance)
-            blocks = session.blocks(archs[:2], time_limit * _BLOCK_SHARE)
-    finally:
-        supernet.train(mode)
-    measured = tuple(SubnetTiming(arch, timing) for arch, timing in zip(archs, timings, strict=True))
-    return DeviceProfile(setting, fingerprint(setting), digest_supernet(supernet), measured, tuple(blocks))
+    if not time_limit > 0:
+        raise ProfileError(f"wanted a time limit above 0 s, got {time_limit}")
+    plan = plan_profile(supernet, setting, subnets, blocks, resolutions, seed)
+    path = None if out is None else Path(out)
+    device = fingerprint(setting)
+    groups = _measure(plan, path and journal_path(path), device, time_limit, tolerance, progress)
+    profile = assemble(plan.description, groups, device, tolerance)
+    if path is not None:
+        profile.save(path)
+        journal_path(path).unlink()
+    return profile
 
 
-def choose_archs(supernet: Supernet, n: int, seed: int) -> list[Arch]:
-    """The smallest, the largest, and others evenly spread over MACs between them; fewer if there are no `n`."""
-    space = supernet.space
-    rows = distinct_rows(np.concatenate([corner_rows(space), spread_rows(space, seed, 64 * n)]))
-    corners, rest = rows[:2], rows[2:]
-    rest = rest[np.argsort(supernet.macs(rest), kind="stable")]
-    places = np.linspace(0, len(rest) - 1, min(max(n - 2, 0), len(rest))).round().astype(int)
-    return space.decode(np.concatenate([corners, rest[np.unique(places)]])[:n])
+def check_profile(
+    supernet: Supernet,
+    profile: DeviceProfile,
+    n: int = 50,
+    time_limit: float = 60.0,
+    coverage: float = 0.9,
+    seed: int = 1,
+    progress: bool = False,
+) -> ProfileCheck:
+    """Measure fresh random subnets as the profile's were, and compare them with what the profile predicts.
+
+    Args:
+        supernet: the profile's.
+        profile: measured on this device; it isn't changed (`profile.with_check`).
+        n: how many subnets; each dim is uniform over its choices, and none of them is in the profile.
+        time_limit: seconds of measuring; preparing comes on top.
+        coverage: the share of subnets that predicted intervals should hold.
+        seed: draws the subnets and the order of visits.
+        progress: show a progress bar.
+
+    Raises:
+        ProfileError: another supernet's or device's profile, or no fresh subnets.
+        ExportError: as for `measure_profile`.
+    """
+    profile.check_supernet(supernet)
+    profile.setting.check()
+    device = fingerprint(profile.setting)
+    for key in _SAME_DEVICE:
+        if device.get(key) != profile.device.get(key):
+            raise ProfileError(
+                f"the profile is of another device: its {key} is {profile.device.get(key)}, here it is "
+                f"{device.get(key)}; check it where it was measured, or measure a profile here"
+            )
+    space = narrowed(supernet, profile.resolutions)
+    archs = fresh_archs(space, n, seed, [one.arch for one in profile.subnets])
+    if len(archs) < 2:
+        raise ProfileError(f"a check needs 2 fresh subnets or more; wanted {n}, there are {len(archs)} left")
+    predicted = profile.latency_ms(supernet, archs)
+    low, high = profile.latency_interval(supernet, archs, coverage)
+    plan = plan_check(supernet, profile.setting, archs, seed)
+    tolerance = profile.conditions.tolerance
+    measured = assemble(
+        plan.description, _measure(plan, None, device, time_limit, tolerance, progress), device, tolerance
+    )
+    timings = {one.arch: one for one in measured.subnets}
+    return ProfileCheck(
+        tuple(timings[arch] for arch in archs),
+        tuple(predicted.round(6).tolist()),
+        tuple(zip(low.round(6).tolist(), high.round(6).tolist(), strict=True)),
+        coverage,
+        measured.conditions,
+        device["date"],
+    )
 
 
-@dataclass(frozen=True)
-class _Block:
-    path: str
-    module: nn.Module
-    inputs: list[Tensor]
-    sizes: dict[str, int]
+def assemble(
+    description: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], device: Mapping[str, Any], tolerance: float
+) -> DeviceProfile:
+    """The profile that a plan's description and the journal of its measurement make.
+
+    Raises:
+        ProfileError: candidates without figures.
+    """
+    timings = {key: figures for group in groups for key, figures in group["timings"].items()}
+    missing = [key for key in (*description["subnets"], *description["blocks"]) if key not in timings]
+    if missing:
+        raise ProfileError(f"{len(missing)} measurements are missing, {missing[0]} among them; finish measuring")
+    return DeviceProfile(
+        Setting(**description["setting"]),
+        dict(device),
+        description["supernet"],
+        tuple(
+            SubnetTiming.from_dict({"arch": arch, "milliseconds": timings[key]})
+            for key, arch in description["subnets"].items()
+        ),
+        tuple(
+            BlockTiming.from_dict({**block, "milliseconds": timings[key]})
+            for key, block in description["blocks"].items()
+        ),
+        tuple(description["resolutions"]),
+        Conditions.of(groups, tolerance),
+    )
 
 
-class _Session:
-    def __init__(self, supernet: Supernet, setting: Setting, tolerance: float, seed: int) -> None:
-        self.supernet = supernet
-        self.setting = setting
-        self.tolerance = tolerance
-        self.seed = seed
+def _measure(
+    plan: Plan,
+    unfinished: Path | None,
+    device: Mapping[str, Any],
+    seconds: float,
+    tolerance: float,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    header = {**plan.description, "tolerance": tolerance, "device": {**device, "date": ""}}
+    journal = Journal(unfinished, header, ProfileError)
 
-    def whole(self, archs: Sequence[Arch], seconds: float, advance: Callable[[int], None]) -> list[Timing]:
-        """Time whole subnets, a group at a time; which is in which group is drawn."""
-        order = np.random.default_rng(self.seed).permutation(len(archs))
-        timings: dict[int, Timing] = {}
-        left = seconds
-        for start in range(0, len(order), _TOGETHER):
-            group = order[start : start + _TOGETHER]
-            runs = []
-            for at in group:
-                runs.append(self._subnet(archs[at]))
-                advance(1)
-            began = time.perf_counter()
-            share = left * len(group) / (len(order) - start)
-            measured = time_runs(runs, share, self.tolerance, self.seed + start)
-            left = max(0.0, left - (time.perf_counter() - began))
-            timings.update(zip(group.tolist(), measured, strict=True))
-        return [timings[at] for at in range(len(archs))]
+    def prepare(keys: Sequence[str]) -> list[Run]:
+        return prepare_all([plan.build(key) for key in keys], plan.setting)
 
-    def _subnet(self, arch: Arch) -> Run:
-        return prepare(self.supernet.extract(arch).eval(), [self._example(arch)], self.setting)
-
-    def _example(self, arch: Arch) -> Tensor:
-        shape = (self.setting.batch_size, *self.supernet.input_shape(arch))
-        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
-
-    def blocks(self, archs: Sequence[Arch], seconds: float) -> list[BlockTiming]:
-        """Time the parts of some subnets, equal ones once."""
-        found: dict[str, _Block] = {}
-        for arch in archs:
-            for block in self._parts(arch):
-                shapes = [tuple(value.shape) for value in block.inputs]
-                found.setdefault(f"{block.module!r} {shapes}", block)
-        parts = list(found.values())
-        runs = [prepare(block.module, block.inputs, self.setting) for block in parts]
-        timings = time_runs(runs, seconds, self.tolerance, self.seed)
-        return [_timed(block, timing) for block, timing in zip(parts, timings, strict=True)]
-
-    def _parts(self, arch: Arch) -> list[_Block]:
-        """The subnet's parts with the inputs they get: children of elastic containers, and all around them."""
-        inputs: dict[str, list[Tensor]] = {}
-        parts = {path: one for path, one in part_modules(self.supernet) if not isinstance(one, _IDLE)}
-        with self.supernet.active(arch):
-            with ExitStack() as hooks, torch.no_grad():
-                for path, module in parts.items():
-                    hooks.callback(module.register_forward_pre_hook(_recorder(path, inputs), with_kwargs=True).remove)
-                self.supernet(self._example(arch))
-            return [_Block(path, cut_out(parts[path]), given, self._sizes(path)) for path, given in inputs.items()]
-
-    def _sizes(self, path: str) -> dict[str, int]:
-        rules = self.supernet.layout.rules
-        inside = [own for place, own in rules.items() if f"{place}.".startswith(f"{path}.")]
-        sizes = {size.name: size.value for own in inside for rule in own.values() for size in sizes_of(rule)}
-        return dict(sorted(sizes.items()))
-
-
-def _recorder(path: str, inputs: dict[str, list[Tensor]]) -> Callable[..., None]:
-    """A hook that keeps copies of a module's inputs, for the module may change them in place."""
-
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not kwargs and all(isinstance(value, Tensor) for value in args):
-            inputs[path] = [value.clone() for value in args]
-
-    return hook
-
-
-def part_modules(supernet: Supernet) -> Iterator[tuple[str, nn.Module]]:
-    """The largest modules with no elastic depth inside, by path: blocks, stem and head, which cover the model."""
-    gated = supernet.layout.gates
-
-    def visit(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        if not any(one.startswith(f"{path}.".lstrip(".")) for one in gated):
-            yield path, module
-            return
-        for name, child in module._modules.items():
-            if child is not None:
-                yield from visit(f"{path}.{name}".lstrip("."), child)
-
-    return visit("", supernet.model)
-
-
-def _timed(block: _Block, timing: Timing) -> BlockTiming:
-    shapes = tuple(tuple(value.shape) for value in block.inputs)
-    return BlockTiming(block.path, type(block.module).__name__, block.sizes, shapes, timing)
+    with torch_threads(plan.setting.threads), progress_bar("measuring", len(plan.keys), progress) as advance:
+        measure_groups(
+            plan.keys,
+            prepare,
+            prepare([plan.reference])[0],
+            journal,
+            seconds=seconds,
+            tolerance=tolerance,
+            seed=plan.seed,
+            together=plan.together,
+            advance=advance,
+        )
+    return journal.groups

@@ -1,25 +1,38 @@
 """Profiles: what is measured, kept, checked and predicted. Nothing here asserts a time."""
 
 import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small import mobilenet, vit
 
-from elastic.errors import ProfileError
+from elastic import protocol
+from elastic.blocks import forms, parts
+from elastic.errors import ArchError, ProfileError
 from elastic.latency import cross_validate, fit_latency
 from elastic.measure import Setting, Timing, time_runs
-from elastic.profile import DeviceProfile, SubnetTiming
-from elastic.profiling import choose_archs, measure_profile, part_modules
+from elastic.plan import choose_archs
+from elastic.profile import DeviceProfile
+from elastic.profiling import measure_profile
+from elastic.protocol import Journal, OtherLoad
 from elastic.storage import digest_supernet
+from elastic.timings import Conditions, ProfileCheck, SubnetTiming
+
+QUICK = {"time_limit": 0.1, "blocks": 0}
 
 
 def synthetic(supernet, n=40):
     """A profile whose latencies follow from MACs, as if measured without noise."""
     archs = choose_archs(supernet, n, seed=0)
     times = 0.2 + supernet.macs(archs) * 1e-6
-    subnets = tuple(SubnetTiming(arch, Timing(float(ms), 0.01, 20)) for arch, ms in zip(archs, times, strict=True))
+    subnets = tuple(SubnetTiming(arch, Timing((float(ms),) * 3)) for arch, ms in zip(archs, times, strict=True))
     return DeviceProfile(Setting(), {"processor": "none", "cores": 1}, digest_supernet(supernet), subnets)
 
 
@@ -30,7 +43,7 @@ def test_measures_what_was_asked_and_leaves_the_supernet_alone(family):
     before, arch = {k: v.clone() for k, v in supernet.state_dict().items()}, supernet.arch
     supernet.train()
     threads = torch.get_num_threads()
-    profile = measure_profile(supernet, Setting(batch_size=2), subnets=5, time_limit=0.1)
+    profile = measure_profile(supernet, Setting(batch_size=2), subnets=5, time_limit=0.1, blocks=80)
     assert torch.get_num_threads() == threads
     assert supernet.training
     assert supernet.arch == arch
@@ -42,37 +55,34 @@ def test_measures_what_was_asked_and_leaves_the_supernet_alone(family):
     assert all(shape[0] == 2 for block in profile.blocks for shape in block.shapes)
 
 
-def test_blocks_have_the_sizes_of_the_arch_they_were_cut_from():
+def test_every_different_block_is_measured_once_with_what_it_depends_on():
     supernet = vit()
-    profile = measure_profile(supernet, subnets=2, time_limit=0.1)
-    space = supernet.space
-    for block in profile.blocks:
-        inside = {name: value for name, value in block.sizes.items() if name in space.largest}
-        assert any(
-            all(arch.get(name, value) == value for name, value in inside.items())
-            for arch in (space.smallest, space.largest)
-        )
+    profile = measure_profile(supernet, subnets=2, time_limit=0.1, resolutions=[16, 24])
+    space = supernet.space.narrow({"resolution": [16, 24]})
+    assert [block.signature for block in profile.blocks] == list(forms(parts(supernet, space)))
+    assert profile.resolutions == (16, 24)
+    assert all(set(block.values) <= set(space.names) for block in profile.blocks)
+    assert all(one.arch["resolution"] in (16, 24) for one in profile.subnets)
     assert {block.layer for block in profile.blocks} >= {"PatchEmbed", "Block", "LayerNorm", "Linear"}
 
 
-@pytest.mark.parametrize("family", [vit, mobilenet])
-def test_parts_cover_every_parameter_of_a_block_stem_and_head_once(family):
-    supernet = family()
-    inside = [id(p) for _, module in part_modules(supernet) for p in module.parameters()]
-    assert len(inside) == len(set(inside))
-    loose = {id(p) for name, p in supernet.model.named_parameters() if "." not in name}
-    assert {id(p) for p in supernet.model.parameters()} == set(inside) | loose
-
-
-def test_onnxruntime_is_measured_too():
-    profile = measure_profile(vit(), Setting("onnxruntime"), subnets=2, time_limit=0.1)
-    assert profile.device["onnxruntime"]
-    assert len(profile.subnets) == 2
+def test_too_many_different_blocks_are_left_out():
+    assert measure_profile(vit(), subnets=1, time_limit=0.1, blocks=3).blocks == ()
 
 
 def test_a_profile_survives_its_file(tmp_path):
-    profile = measure_profile(vit(), subnets=3, time_limit=0.1)
+    supernet = vit()
+    profile = measure_profile(supernet, subnets=3, time_limit=0.1, resolutions=[16])
+    assert profile.blocks
+    check = ProfileCheck(profile.subnets, (1.0, 2.0, 3.0), ((0.5, 1.5),) * 3, 0.8, profile.conditions, "today")
+    profile = profile.with_check(check)
     assert DeviceProfile.load(profile.save(tmp_path / "p.json")) == profile
+    assert json.loads((tmp_path / "p.json").read_text())["good"] == profile.good
+
+
+def test_a_profile_s_file_has_a_line_for_each_measurement(tmp_path):
+    text = synthetic(vit(), 9).save(tmp_path / "p.json").read_text()
+    assert sum('"milliseconds"' in line for line in text.splitlines()) == 9
 
 
 def test_prediction_finds_a_latency_that_follows_from_the_arch():
@@ -107,8 +117,10 @@ def test_cross_validation_predicts_each_subnet_without_having_seen_it():
 
 def test_timings_are_medians_and_quartiles():
     timing = Timing.of([1.0, 2.0, 3.0, 4.0, 100.0])
-    assert timing == Timing(3.0, 2.0, 5)
+    assert (timing.median_ms, timing.iqr_ms, timing.runs) == (3.0, 2.0, 5)
     assert timing.uncertainty == pytest.approx(1.57 * 2 / 5**0.5 / 3)
+    assert timing.milliseconds == (1.0, 2.0, 3.0, 4.0, 100.0)
+    assert Timing.of([0.0123456789]).milliseconds == (0.012346,)
 
 
 def test_every_run_is_timed_even_without_time():
@@ -118,8 +130,164 @@ def test_every_run_is_timed_even_without_time():
         seen[at] += 1
 
     timings = time_runs([lambda at=at: run(at) for at in range(3)], seconds=0.0)
-    assert min(timing.runs for timing in timings) > 0
-    assert min(seen) > max(timing.runs for timing in timings)  # those that warm up aren't timed
+    assert [timing.runs for timing in timings] == [5, 5, 5]
+    assert min(seen) > 5  # those that warm up aren't timed
+
+
+def test_what_is_sure_is_not_timed_again(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(protocol, "time", clock)
+    rng = np.random.default_rng(0)
+    steady, unsteady = time_runs([lambda: clock.pass_(2.0), lambda: clock.pass_(rng.uniform(1, 5))], seconds=3.0)
+    assert steady == Timing((2.0,) * 10)
+    assert unsteady.runs > 2 * steady.runs
+    assert unsteady.uncertainty < 0.5
+    endless = time_runs([lambda: clock.pass_(rng.uniform(1, 5))], seconds=1e9, tolerance=0.0)
+    assert endless[0].runs == 200
+
+
+class Clock:
+    """A clock that only runs take time from."""
+
+    now = 0
+
+    def pass_(self, milliseconds):
+        self.now += int(milliseconds * 1e6)
+
+    def perf_counter_ns(self):
+        return self.now
+
+    def perf_counter(self):
+        return self.now / 1e9
+
+
+def test_short_runs_are_timed_many_times_a_visit(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(protocol, "time", clock)
+    lengths = [0.05, 0.05, 0.05, 9.0]  # every fourth run is interrupted
+    runs = iter(lengths * 10000)
+    timing = time_runs([lambda: clock.pass_(next(runs))], seconds=0.0)[0]
+    assert timing.median_ms == 0.05
+
+
+# --- how far to trust it ------------------------------------------------------------------------------------
+
+
+def test_a_quiet_measurement_is_good_and_a_noisy_one_says_why():
+    sure, unsure = Timing((1.0, 1.001, 0.999) * 5), Timing((1.0, 2.0, 3.0))
+    quiet = Conditions(references=(sure, sure), busy=(0.0, 0.01))
+    assert quiet.objections([sure] * 10) == []
+    assert quiet.noisy([sure] * 3 + [unsure]) == 0.25
+    assert "25% of the medians are less sure than ± 2%" in quiet.objections([sure] * 3 + [unsure])[0]
+    drifting = Conditions(references=(sure, Timing((1.2,) * 9)))
+    assert drifting.drift == pytest.approx(0.2 / 1.1)
+    assert "took from 1 to 1.2 ms" in drifting.objections([sure])[0]
+    assert "other processes took 40% of the processors" in Conditions(busy=(0.4,)).objections([sure])[0]
+
+
+def test_a_profile_is_as_good_as_its_conditions():
+    profile = synthetic(vit(), 9)
+    assert profile.good
+    assert profile.noisy == 0
+    busy = replace(profile, conditions=Conditions(busy=(0.5,)))
+    assert not busy.good
+    assert busy.objections == busy.conditions.objections([])
+
+
+def test_a_busy_device_is_noticed():
+    load = OtherLoad()
+    command = [sys.executable, "-c", "import time\nend = time.time() + 1\nwhile time.time() < end: pass"]
+    own = subprocess.Popen(command)
+    own.wait()
+    shared = load.share()
+    assert 0.1 < shared <= 1.0
+    assert OtherLoad().share() <= 1.0
+
+
+def test_a_check_compares_predictions_with_measurements():
+    archs = vit().space.sample(0, 4)
+    subnets = tuple(SubnetTiming(arch, Timing((ms,) * 3)) for arch, ms in zip(archs, (1.0, 2.0, 3.0, 4.0), strict=True))
+    check = ProfileCheck(subnets, (1.1, 1.8, 3.0, 4.0), ((0.9, 1.05), (1.9, 2.0), (1.0, 2.0), (4.0, 5.0)))
+    assert check.mape == pytest.approx(5.0)
+    assert check.tau == 1.0
+    assert check.coverage == 0.75
+
+
+# --- interrupted --------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal
+from small import vit
+from elastic import protocol
+from elastic.blocks import forms, parts
+from elastic.profiling import measure_profile
+
+whole = protocol.Journal.add
+def add(journal, group):
+    whole(journal, group)
+    if len(journal.groups) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+protocol.Journal.add = add
+measure_profile(vit(), subnets=40, time_limit=0.1, blocks=0, out=OUT)
+"""
+
+
+def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    out = tmp_path / "p.json"
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED.replace("OUT", repr(str(out)))], cwd=Path(__file__).parent, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["p.json.partial.jsonl"]
+    partial = tmp_path / "p.json.partial.jsonl"
+    before = [json.loads(line) for line in partial.read_text().splitlines()][1:]
+    partial.write_text(partial.read_text() + '{"timings": {"subnet')  # as if killed while writing
+    with monkeypatch.context() as patched:
+        added = []
+        patched.setattr(Journal, "add", lambda journal, group: (added.append(group), journal.groups.append(group)))
+        profile = measure_profile(vit(), subnets=40, out=out, **QUICK)
+    assert len(added) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["p.json"]
+    figures = {f"subnet:{one.arch.id}": list(one.timing.milliseconds) for one in profile.subnets}
+    assert len(figures) == 40
+    for group in before:
+        assert all(figures[key] == milliseconds for key, milliseconds in group["timings"].items())
+    assert len(profile.conditions.references) == len(profile.conditions.busy) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "another seed: 0, now 1"),
+        ({"setting": Setting(threads=2)}, "another setting"),
+        ({"subnets": 4}, "another subnets"),
+    ],
+)
+def test_another_measurement_s_unfinished_file_is_refused(tmp_path, change, message):
+    out = tmp_path / "p.json"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DeviceProfile, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            measure_profile(vit(), subnets=3, out=out, **QUICK)
+    partial = tmp_path / "p.json.partial.jsonl"
+    before = partial.read_bytes()
+    with pytest.raises(ProfileError, match=message + ".*finish that one with its own options, or remove the file"):
+        measure_profile(vit(), **{"subnets": 3, "out": out, **QUICK, **change})
+    assert partial.read_bytes() == before
+    assert not out.exists()
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("text", ["soup", '{"kind": "recipe for soup"}\n', "[1]\n{\n"])
+def test_a_foreign_file_in_the_place_of_the_unfinished_one_is_left_alone(tmp_path, text):
+    partial = tmp_path / "p.json.partial.jsonl"
+    partial.write_text(text)
+    with pytest.raises(ProfileError, match=r"p\.json\.partial\.jsonl"):
+        measure_profile(vit(), subnets=1, out=tmp_path / "p.json", **QUICK)
+    assert partial.read_text() == text
 
 
 def test_chosen_archs_are_distinct_and_spread_over_macs():
@@ -155,8 +323,9 @@ def test_too_few_subnets_are_refused():
         (lambda text: text[: len(text) // 2], "isn't a device profile.*truncated"),
         (lambda text: "[1, 2]", "holds a list"),
         (lambda text: json.dumps({"kind": "recipe for soup"}), "its kind is 'recipe for soup'"),
-        (lambda text: text.replace('"median_ms"', '"median_s"', 1), "broken device profile"),
-        (lambda text: text.replace('"runs": 20', '"runs": 0', 1), "broken device profile"),
+        (lambda text: text.replace('"milliseconds"', '"seconds"', 1), "broken device profile"),
+        (lambda text: re.sub(r'"milliseconds": \[.*?\]', '"milliseconds": []', text, count=1), "broken device profile"),
+        (lambda text: re.sub(r'"milliseconds": \[', '"milliseconds": [-1.0, ', text, count=1), "broken device profile"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path, change, message):
@@ -174,11 +343,12 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (Setting("tensorrt"), "no runtime 'tensorrt'; choose one of torch, onnxruntime"),
+        (Setting("tensorrt"), "no runtime 'tensorrt'; choose one of torch, torch.compile, onnxruntime, openvino"),
         (Setting(precision="int3"), "can't measure 'int3'"),
         (Setting("onnxruntime", precision="bfloat16"), "onnxruntime can't measure 'bfloat16'"),
         (Setting(threads=0), "must be 1 or more"),
-        (Setting(device="tpu"), "no device 'tpu'"),
+        (Setting(device="tpu"), "no device 'tpu' with torch; choose cpu or cuda"),
+        (Setting("openvino", "cuda"), "no device 'cuda' with openvino; choose cpu"),
     ],
 )
 def test_a_setting_that_cannot_be_measured_is_refused(setting, message):
@@ -190,3 +360,12 @@ def test_a_missing_gpu_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ProfileError, match="sees no GPU"):
         Setting(device="cuda").check()
+
+
+def test_resolutions_that_are_not_on_offer_are_refused():
+    with pytest.raises(ArchError, match="none of"):
+        measure_profile(vit(), resolutions=[20], **QUICK)
+    with pytest.raises(ProfileError, match="wanted 1 subnet or more, got 0"):
+        measure_profile(vit(), subnets=0, **QUICK)
+    with pytest.raises(ProfileError, match="time limit above 0 s, got 0"):
+        measure_profile(vit(), time_limit=0)

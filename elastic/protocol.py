@@ -1,0 +1,360 @@
+"""The protocol of measuring. It stands alone, for a kit carries this file to where nothing else of ours can be.
+
+Every candidate is visited in rounds, in an order drawn anew each round, so that a machine that slows down slows
+all of them alike. A visit warms up, which brings the weights back into the caches, and then times single runs
+for a millisecond; its figure is their median, which an interruption doesn't move. Rounds go on until the median
+over a candidate's visits is sure enough or the time is up. Candidates are timed in groups; one reference is
+timed again in each, and shows how the machine drifts.
+
+In a kit: `python measure.py`, which needs Python 3.10, numpy and onnxruntime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = Callable[[], object]
+"""One forward pass; it returns once the result is there."""
+
+Advance = Callable[[int], object]
+"""Told how many more candidates are timed."""
+
+TOGETHER = 16
+"""So many candidates are in memory, and timed against each other, at once."""
+
+MEASURED_KIND = "elastic measurements"
+
+_WARM_UP, _VISIT = 0.5e-3, 1e-3
+"""Seconds of a visit, without and with the clock; one run at least."""
+
+_FEWEST_ROUNDS, _JUDGED_ROUNDS, _MOST_ROUNDS = 5, 10, 200
+"""Rounds that are made whatever the time; from which on a median may be sure; and after which it is enough."""
+
+
+# --- one figure ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one thing takes: the raw figures, one per visit.
+
+    Attributes:
+        milliseconds: of one forward pass; 200 at most.
+    """
+
+    milliseconds: tuple[float, ...]
+
+    @cached_property
+    def median_ms(self) -> float:
+        """The median, in milliseconds."""
+        return float(np.median(self.milliseconds))
+
+    @cached_property
+    def iqr_ms(self) -> float:
+        """The interquartile range, in milliseconds."""
+        low, high = np.percentile(self.milliseconds, [25, 75])
+        return float(high - low)
+
+    @property
+    def runs(self) -> int:
+        """How many figures there are."""
+        return len(self.milliseconds)
+
+    @property
+    def uncertainty(self) -> float:
+        """Half-width of the median's 95 % interval, relative to it: 1.57 · IQR / √n (McGill, Tukey, Larsen 1978)."""
+        return 1.57 * self.iqr_ms / math.sqrt(self.runs) / self.median_ms
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float]) -> Timing:
+        """Figures rounded to five digits, which no clock reaches."""
+        return cls(tuple(float(f"{figure:.5g}") for figure in milliseconds))
+
+
+def time_runs(runs: Sequence[Run], seconds: float, tolerance: float = 0.02, seed: int = 0) -> list[Timing]:
+    """Time several forward passes against each other.
+
+    Args:
+        runs: what to time.
+        seconds: start no further round after this; a few rounds are always made.
+        tolerance: a run whose relative uncertainty is below this isn't visited any more.
+        seed: draws the order of visits.
+    """
+    rng = np.random.default_rng(seed)
+    raw: list[list[float]] = [[] for _ in runs]
+    deadline = time.perf_counter() + seconds
+    waiting, rounds = list(range(len(runs))), 0
+    while waiting and rounds < _MOST_ROUNDS and (rounds < _FEWEST_ROUNDS or time.perf_counter() < deadline):
+        for at in rng.permutation(waiting):
+            raw[at].append(_visit(runs[at]))
+        rounds += 1
+        if rounds >= _JUDGED_ROUNDS:
+            waiting = [at for at in waiting if Timing(tuple(raw[at])).uncertainty > tolerance]
+    return [Timing.of(figures) for figures in raw]
+
+
+def _visit(run: Run) -> float:
+    _repeat(run, _WARM_UP)
+    return float(np.median(_repeat(run, _VISIT))) / 1e6
+
+
+def _repeat(run: Run, seconds: float) -> list[int]:
+    """Nanoseconds of each of the runs that fit into so many seconds; of one at least."""
+    figures: list[int] = []
+    now = time.perf_counter_ns()
+    end = now + int(seconds * 1e9)
+    while now < end:
+        start = time.perf_counter_ns()
+        run()
+        now = time.perf_counter_ns()
+        figures.append(now - start)
+    return figures
+
+
+# --- what else goes on --------------------------------------------------------------------------------------
+
+
+class OtherLoad:
+    """What other processes take of the processors that this one may run on, from now on."""
+
+    def __init__(self) -> None:
+        self._before = _processor_seconds()
+
+    def share(self) -> float:
+        """Their part of all processor time, 0 to 1; 0 where the system doesn't tell."""
+        others, total = (now - before for now, before in zip(_processor_seconds(), self._before, strict=True))
+        return round(min(max(others / total, 0.0), 1.0), 3) if total > 0 else 0.0
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Processor time so far: taken by others, and all there was, idle time included."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0, 0.0
+    rows = (line.split() for line in stat.read_text("ascii").splitlines())
+    names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    # user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user
+    times = np.array([row[1:9] for row in rows if row[0] in names], float).sum(axis=0) / os.sysconf("SC_CLK_TCK")
+    own = sum(os.times()[:2])
+    return float(times.sum() - times[3:5].sum() - own), float(times.sum())
+
+
+def describe_device() -> dict[str, Any]:
+    """Processor, cores, system, Python's version, date."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    info, board = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")  # ARM boards say what they are, not who made
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    if not names and board.exists():
+        names = [board.read_text("utf-8").strip("\0\n ")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+# --- many figures, and an interruption ----------------------------------------------------------------------
+
+
+class Journal:
+    """What is measured so far, in a file of JSON lines: a measurement that is interrupted goes on from there.
+
+    Attributes:
+        groups: one entry per group of candidates, in the order of measuring.
+    """
+
+    def __init__(self, path: Path | None, header: Mapping[str, Any], error: type[Exception] = ValueError) -> None:
+        """Continue the file, or begin it.
+
+        Args:
+            path: the file; None keeps everything in memory.
+            header: what the measurement is; the same as in the file.
+            error: the class of errors raised.
+
+        Raises:
+            error: the file is another measurement's.
+        """
+        self.path = path
+        self.groups: list[dict[str, Any]] = []
+        header = json.loads(json.dumps({"kind": "elastic measurement, unfinished", **header}))
+        if path is not None and path.exists():
+            before, *self.groups = _whole_lines(path, error)
+            key = next((key for key in header if before.get(key) != header[key]), None)
+            if key is not None:
+                raise error(
+                    f"{path} holds an unfinished measurement with another {key}: {_short(before.get(key))}, now "
+                    f"{_short(header[key])}; finish that one with its own options, or remove the file"
+                )
+        if path is not None:  # anew, for the last line may be half a line
+            write_whole(path, "".join(json.dumps(one) + "\n" for one in (header, *self.groups)))
+
+    @property
+    def keys(self) -> set[str]:
+        """The candidates that are timed."""
+        return {key for group in self.groups for key in group["timings"]}
+
+    def add(self, group: dict[str, Any]) -> None:
+        """Keep one more group."""
+        self.groups.append(group)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(group) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def journal_path(out: Path) -> Path:
+    """Where what is measured so far is kept until `out` is whole."""
+    return out.with_name(f"{out.name}.partial.jsonl")
+
+
+def _whole_lines(path: Path, error: type[Exception]) -> list[Any]:
+    """What a journal's lines hold; half a line at the end, where writing was interrupted, is left out."""
+    try:
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        values = [json.loads(line) for line in lines if line.endswith("\n")]
+        if values and all(isinstance(value, dict) for value in values):
+            return values
+    except ValueError:
+        pass
+    raise error(f"{path} isn't an unfinished measurement; it is in the way, move it or write elsewhere")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 100 else f"{text[:100]}…"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside `path`, then rename it: `path` is never half written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)  # noqa: PTH105 - the one atomic move
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def measure_groups(
+    keys: Sequence[str],
+    prepare: Callable[[Sequence[str]], Sequence[Run]],
+    reference: Run,
+    journal: Journal,
+    *,
+    seconds: float,
+    tolerance: float,
+    seed: int,
+    together: int = TOGETHER,
+    advance: Advance = lambda steps: None,
+) -> None:
+    """Time every candidate that isn't in the journal yet, a group at a time; which is in which group is drawn.
+
+    Args:
+        keys: the candidates' names.
+        prepare: makes candidates ready to be timed.
+        reference: timed with every group.
+        journal: where the figures go.
+        seconds: of timing all `keys`; preparing comes on top.
+        tolerance: as for `time_runs`.
+        seed: draws groups and orders.
+        together: candidates in a group.
+        advance: told of progress.
+    """
+    done = journal.keys
+    order = [keys[at] for at in np.random.default_rng(seed).permutation(len(keys)) if keys[at] not in done]
+    advance(len(keys) - len(order))
+    seconds *= len(order) / max(len(keys), 1)
+    for start in range(0, len(order), together):
+        group = order[start : start + together]
+        runs = [reference, *prepare(group)]
+        load, began = OtherLoad(), time.perf_counter()
+        first, *timings = time_runs(runs, seconds * len(group) / (len(order) - start), tolerance, seed + start)
+        figures = {key: timing.milliseconds for key, timing in zip(group, timings, strict=True)}
+        journal.add({"timings": figures, "reference": first.milliseconds, "busy": load.share()})
+        seconds = max(0.0, seconds - (time.perf_counter() - began))
+        advance(len(group))
+
+
+# --- as a program -------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Measure the kit that this file is in."""
+    folder = Path(__file__).resolve().parent
+    text = (folder / "kit.json").read_text("utf-8")
+    kit = json.loads(text)
+    parser = argparse.ArgumentParser(description="Measure the models of this kit, and write measured.json.")
+    parser.add_argument("--threads", type=int, default=kit["setting"]["threads"], help="threads within an operator")
+    parser.add_argument("--seconds", type=float, default=kit["time_limit"], help="of measuring, in all")
+    parser.add_argument("--out", type=Path, default=folder / "measured.json", help="the file to write")
+    given = parser.parse_args()
+    if given.threads < 1 or not given.seconds > 0:
+        parser.error(f"wanted 1 thread or more, and more than 0 seconds; got {given.threads} and {given.seconds}")
+    kit["setting"]["threads"] = given.threads
+    device, groups = _measure_kit(kit, folder, given.seconds, journal_path(given.out))
+    write_whole(given.out, json.dumps({**kit, "kind": MEASURED_KIND, "device": device, "groups": groups}) + "\n")
+    journal_path(given.out).unlink()
+    sys.stderr.write(f"\n{given.out}: take it to the supernet: elastic profile SUPERNET --import {given.out.name}\n")
+
+
+def _measure_kit(kit: dict[str, Any], folder: Path, seconds: float, unfinished: Path) -> tuple[dict[str, Any], Any]:
+    """The device, and its figures."""
+    import onnxruntime
+
+    device = {**describe_device(), "onnxruntime": onnxruntime.__version__}
+    digest = hashlib.sha256(json.dumps(kit).encode()).hexdigest()
+    journal = Journal(unfinished, {"kit": digest, "threads": kit["setting"]["threads"], **device, "date": ""})
+
+    def prepare(keys: Sequence[str]) -> list[Run]:
+        sys.stderr.write(f"\rmeasured {len(journal.keys)} of {len(kit['files'])} ")
+        sys.stderr.flush()
+        return [_open(folder / kit["files"][key], kit["setting"]["threads"]) for key in keys]
+
+    options = {name: kit[name] for name in ("tolerance", "seed", "together")}
+    reference = prepare([kit["reference"]])[0]
+    measure_groups(list(kit["files"]), prepare, reference, journal, seconds=seconds, **options)
+    return device, journal.groups
+
+
+def _open(path: Path, threads: int) -> Run:
+    """A forward pass of an ONNX file on random inputs."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    feeds = {
+        one.name: rng.standard_normal(one.shape, np.float32)
+        if one.type == "tensor(float)"
+        else np.zeros(one.shape, one.type[len("tensor(") : -1])
+        for one in session.get_inputs()
+    }
+    return lambda: session.run(None, feeds)
+
+
+if __name__ == "__main__":
+    main()
