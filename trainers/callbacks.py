@@ -50,16 +50,11 @@ class SubnetReport(Callback):
         )
         data = getattr(trainer, "datamodule", None)
         images = int(data.batch_size) if hasattr(data, "batch_size") else None  # type: ignore[union-attr]
-        pace = None if images is None else measure_pace(supernet, module.device, images)
+        context = trainer.precision_plugin.forward_context
+        pace = None if images is None else measure_pace(supernet, module.device, images, context)
         console.print(_plan(module, images, pace))
-        if images is not None and pace is not None:
-            seconds = sum(_phase_seconds(module, index, images, pace) for index in range(len(module.curriculum.phases)))
-            memory = training_memory(supernet, images)
-            console.print(
-                f"a step of the largest subnet holds about {_short(memory)}B in float32; all passes together take "
-                f"about {_duration(seconds)} here, without reading images and validation",
-                highlight=False,
-            )
+        if images is not None:
+            console.print(_needs(module, images, pace), highlight=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The table of the subnets validated."""
@@ -101,6 +96,18 @@ def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Tabl
             "" if seconds is None else _duration(seconds),
         )  # fmt: skip
     return table
+
+
+def _needs(module: SupernetModule, images: int, pace: Pace | None) -> str:
+    """The memory of a step, and the time of all of them."""
+    memory = f"a step of the largest subnet holds about {_short(training_memory(module.supernet, images))}B in float32"
+    if pace is None:
+        return (
+            f"{memory}; timing passes of {images} images ran out of memory on {module.device}: "
+            "if training does, too, lower --data.batch_size"
+        )
+    seconds = sum(_phase_seconds(module, index, images, pace) for index in range(len(module.curriculum.phases)))
+    return f"{memory}; all passes together take about {_duration(seconds)} here, without reading images and validation"
 
 
 def _phase_seconds(module: SupernetModule, index: int, images: int, pace: Pace) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from elastic import Arch, Supernet
 from trainers.samplers import Contest
+
+Context = Callable[[], AbstractContextManager[None]]
 
 _FIRST_IMAGES, _LONG, _SAMPLED_STEPS = 8, 0.5, 8
 
@@ -37,33 +41,51 @@ class Pace:
         return max(self.smallest + share * (self.largest - self.smallest), 0.0)
 
 
-def measure_pace(supernet: Supernet, device: torch.device, batch_size: int) -> Pace:
-    """Time both ends on random images, as plain models; the supernet and the random generators stay as they are."""
+def measure_pace(
+    supernet: Supernet, device: torch.device, batch_size: int, context: Context = nullcontext
+) -> Pace | None:
+    """Time both ends on random images, as plain models; the supernet and the random generators stay as they are.
+
+    Args:
+        supernet: what will be trained.
+        device: where.
+        batch_size: the most images at once.
+        context: what forward passes run in, such as autocast.
+
+    Returns:
+        None where the device's memory isn't enough.
+    """
     ends = [supernet.space.smallest, supernet.space.largest]
     macs = supernet.macs(ends)
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        seconds = [
-            _time(supernet.extract(arch).train().to(device), supernet.input_shape(arch), batch_size) for arch in ends
-        ]
-    return Pace(seconds[0], seconds[1], (int(macs[0]), int(macs[1])))
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []), torch.enable_grad():
+        try:
+            smallest, largest = [_time(supernet, arch, device, batch_size, context) for arch in ends]
+            pace = Pace(smallest, largest, (int(macs[0]), int(macs[1])))
+        except torch.OutOfMemoryError:
+            pace = None
+    if cuda:  # only now: the error held on to the tensors of the pass
+        torch.cuda.empty_cache()
+    return pace
 
 
-def _time(model: nn.Module, shape: tuple[int, ...], batch_size: int) -> float:
+def _time(supernet: Supernet, arch: Arch, device: torch.device, batch_size: int, context: Context) -> float:
     """Seconds for an image: batches double up to `batch_size`, or until one takes long; the last one counts."""
-    device = next(model.parameters()).device
+    model, shape = supernet.extract(arch).train().to(device), supernet.input_shape(arch)
     images = min(max(batch_size, 2), _FIRST_IMAGES)
-    _pass(model, shape, images, device)
-    while (seconds := _pass(model, shape, images, device)) < _LONG and images < batch_size:
+    _pass(model, shape, images, device, context)
+    while (seconds := _pass(model, shape, images, device, context)) < _LONG and images < batch_size:
         images = min(2 * images, batch_size)
     return seconds / images
 
 
-def _pass(model: nn.Module, shape: tuple[int, ...], images: int, device: torch.device) -> float:
+def _pass(model: nn.Module, shape: tuple[int, ...], images: int, device: torch.device, context: Context) -> float:
     """Seconds of one forward and one backward pass."""
     batch = torch.randn(images, *shape, device=device, dtype=next(model.parameters()).dtype)
     start = time.perf_counter()
-    model(batch).float().square().mean().backward()
+    with context():
+        output = model(batch)
+    output.float().square().mean().backward()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - start

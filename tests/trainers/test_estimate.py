@@ -1,0 +1,47 @@
+"""What is said before a training: times where they can be measured, and never the end of the training."""
+
+import contextlib
+
+import pytest
+import torch
+from watching import fit, fresh
+
+from trainers import Digits
+from trainers.callbacks import SubnetReport
+from trainers.estimate import measure_pace
+
+
+@pytest.fixture
+def crowded(monkeypatch):
+    """A device whose memory is full."""
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("trainers.estimate._pass", full)
+
+
+def test_passes_run_in_the_precisions_context(vit):
+    entered = []
+
+    @contextlib.contextmanager
+    def context():
+        entered.append(True)
+        with torch.autocast("cpu", torch.bfloat16):
+            yield
+
+    supernet, before = vit.build(), torch.get_rng_state()
+    pace = measure_pace(supernet, torch.device("cpu"), 4, context)
+    assert entered
+    assert pace.seconds(sum(pace.macs) / 2) > 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("crowded")
+def test_too_little_memory_to_time_a_step_ends_nothing(vit, capsys):
+    module = fresh(vit)
+    assert measure_pace(module.supernet, torch.device("cpu"), 8) is None
+    fit(module, SubnetReport(), Digits(batch_size=8), max_steps=1)
+    assert module.global_step == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "timing passes of 8 images ran out of memory on cpu: if training does, too, lower --data.batch_size" in said
