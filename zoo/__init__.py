@@ -1,1 +1,7 @@
 """Named supernets: builders, cards, checkpoints, importers of published weights."""
+
+from zoo.catalog import create
+from zoo.catalog import list_supernets as list  # noqa: A004 - read as zoo.list()
+from zoo.encodings import from_arch, to_arch
+
+__all__ = ["create", "from_arch", "list", "to_arch"]
