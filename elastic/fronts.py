@@ -40,6 +40,13 @@ def _undominated_rows(ranked: Floats) -> NDArray[np.bool_]:
     return kept
 
 
+def distinct_front(goals: Floats) -> NDArray[np.intp]:
+    """Indices of the undominated rows, of equal ones the first, ordered by the first objective, then the next."""
+    front = np.flatnonzero(undominated(goals))
+    first: NDArray[np.intp] = front[np.unique(goals[front], axis=0, return_index=True)[1]]
+    return first
+
+
 def spread_along(goals: Floats, n: int) -> NDArray[np.intp]:
     """Indices of at most `n` rows, evenly along the last objective's order, both ends included."""
     order = np.lexsort(goals.T)

@@ -6,21 +6,18 @@ and only the most promising are measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from elastic.additive import fit_choices
 from elastic.algorithms.breeding import children, first_rows
 from elastic.algorithms.nsga import nsga2
 from elastic.budget import Predict
 from elastic.fronts import Floats, spread_along, undominated
 from elastic.problem import Problem
-from elastic.space import Rows, SearchSpace
+from elastic.space import Rows
 
 _INNER_POPULATION = 100
 _INNER_GENERATIONS = 30
-_FEWEST = 3
-"""Fewer measured subnets than this say nothing about the others."""
 
 
 def linas(problem: Problem, population: int, generations: int) -> None:
@@ -62,31 +59,6 @@ def fit_goals(problem: Problem) -> dict[str, Predict]:
     """A predictor of each objective that was measured, fitted to all measured."""
     measured = [name for name in problem.objectives if problem.measured and name in problem.measured[0]]
     return {
-        name: fit_ridge(problem.space, problem.rows, np.array([one[name] for one in problem.measured]))
+        name: fit_choices(problem.space, problem.rows, np.array([one[name] for one in problem.measured]))
         for name in measured
     }
-
-
-def fit_ridge(space: SearchSpace, rows: Rows, targets: Floats) -> Callable[[Rows], Floats]:
-    """A ridge regression on the choices, one-hot; how much it is penalised is chosen by leave-one-out.
-
-    Targets that aren't finite are left out.
-    """
-    from sklearn.linear_model import RidgeCV
-
-    finite = np.isfinite(targets)
-    if finite.sum() < _FEWEST:
-        return lambda rows: np.zeros(len(rows))
-    ridge = RidgeCV(np.logspace(-3, 4, 15))
-    ridge.fit(one_hot(space, rows[finite]), targets[finite])
-    return lambda rows: np.asarray(ridge.predict(one_hot(space, rows)), np.float64)
-
-
-def one_hot(space: SearchSpace, rows: Rows) -> Floats:
-    """Each choice of each dim as 0 or 1, all 0 where the dim doesn't exist: float64 `(n, choices of all dims)`."""
-    exists = space.existing(rows)
-    columns = [
-        exists[column][:, None] & (rows[:, column, None] == np.arange(count))
-        for column, count in enumerate(space.counts)
-    ]
-    return np.concatenate(columns, axis=1, dtype=np.float64)
