@@ -90,10 +90,12 @@ class ImageDataModule(LightningDataModule, ABC):
         """The data set, read on first use."""
         if self._splits is None:
             self._splits = self.load()
-            if count(self._splits.train) < self.batch_size:
+            ranks, _ = self._ranks()
+            share = count(self._splits.train) // ranks
+            if share < self.batch_size:
+                each = " of each process" if ranks > 1 else ""
                 raise TrainingError(
-                    f"{count(self._splits.train)} training images don't fill a batch of {self.batch_size}; "
-                    "lower --data.batch_size"
+                    f"{share} training images{each} don't fill a batch of {self.batch_size}; lower --data.batch_size"
                 )
         return self._splits
 

@@ -135,8 +135,8 @@ class SupernetCLI(LightningCLI):
             callbacks.append(PhaseProgressBar())
         if saves:
             callbacks.append(RunFolder(self.folder, self._get(self.config, "checkpoint_every")))
-        kwargs["callbacks"] = [*(config.callbacks or []), *callbacks]
-        kwargs["plugins"] = [*(config.plugins or []), AtomicCheckpointIO()]
+        kwargs["callbacks"] = [*_listed(config.callbacks), *callbacks]
+        kwargs["plugins"] = [*_listed(config.plugins), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = config.default_root_dir or str(self.folder)
         if config.logger is None:
             loggers = [TensorBoardLogger(self.folder, name="", version=""), CSVLogger(self.folder, name="csv")]
@@ -161,6 +161,11 @@ class SupernetCLI(LightningCLI):
 
         if self.trainer.is_global_zero and (self.folder / LAST).exists():
             get_console().print(f"trained supernet: {self.folder}; curves: tensorboard --logdir {self.folder}")
+
+
+def _listed(given: Any) -> list[Any]:
+    """The values of an option that takes one or a list of them."""
+    return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 @rank_zero_only

@@ -120,7 +120,7 @@ class TimmData(ImageDataModule):
             )
         try:
             dataset: Any = create_dataset(self.dataset, self.root, split=split, download=self.download)
-        except (RuntimeError, AssertionError, ValueError, OSError) as error:
+        except (RuntimeError, AssertionError, ValueError, OSError, ImportError) as error:
             reason = str(error).split("\n")[0].rstrip(".")
             raise TrainingError(
                 f"can't read split {split!r} of {self.dataset or 'the image folder'} in {self.root}: {reason}"

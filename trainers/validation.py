@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import elastic
 from elastic import Arch, SearchSpace, Supernet
+from elastic.errors import TrainingError
 from elastic.sizes import Number
 
 
@@ -30,6 +31,13 @@ class ValidationOptions:
     middles: int = 2
     named: Mapping[str, dict[str, Number]] = field(default_factory=dict)
     calibration_batches: int = 8
+
+    def __post_init__(self) -> None:
+        if self.middles < 0 or self.calibration_batches < 1:
+            raise TrainingError(
+                "validation: middles counts subnets, 0 or more, and calibration_batches batches, 1 or more; "
+                f"got {self.middles} and {self.calibration_batches}"
+            )
 
 
 @dataclass(frozen=True)

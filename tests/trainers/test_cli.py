@@ -262,6 +262,11 @@ def test_the_last_of_max_steps_is_validated(config, tmp_path):
     assert written.get("ckpt_path") is None, "whoever trains from it again begins anew"
 
 
+def test_one_callback_needs_no_list(config):
+    callback = ["--trainer.callbacks", "lightning.pytorch.callbacks.LearningRateMonitor"]
+    assert main(["fit", "--config", str(config), "--trainer.fast_dev_run", "1", *callback]) == 0
+
+
 def test_debug_shows_the_traceback(config):
     from elastic.errors import CheckpointError
 

@@ -1,4 +1,5 @@
 import gzip
+import sys
 
 import numpy as np
 import pytest
@@ -123,7 +124,18 @@ def test_unknown_transform_is_named(image_folder):
         data.setup("fit")
 
 
-def test_fewer_images_than_a_batch():
+def test_a_data_sets_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.delitem(sys.modules, "timm.data.readers.reader_hfds", raising=False)
+    with pytest.raises(TrainingError, match=r"can't read split 'train' of hfds/mnist .*datasets"):
+        TimmData("hfds/mnist").setup("fit")
+
+
+def test_fewer_images_than_a_batch(monkeypatch):
+    data = Digits(batch_size=700)
+    monkeypatch.setattr(data, "_ranks", lambda: (2, 0))
+    with pytest.raises(TrainingError, match=r"628 training images of each process don't fill a batch of 700; lower"):
+        data.setup("fit")
     with pytest.raises(TrainingError, match=r"1257 training images don't fill a batch of 2000; lower --data"):
         Digits(batch_size=2000).setup("fit")
 

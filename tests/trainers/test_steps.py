@@ -12,7 +12,16 @@ from watching import PLAIN, Ends, Watch, fit, fresh, gradients, images
 import elastic
 from elastic.building import SupernetSource
 from elastic.errors import RecipeError, TrainingError
-from trainers import Curriculum, Digits, NoDistiller, OptimizerOptions, Phase, SoftTargets, SupernetModule
+from trainers import (
+    Curriculum,
+    Digits,
+    NoDistiller,
+    OptimizerOptions,
+    Phase,
+    SoftTargets,
+    SupernetModule,
+    ValidationOptions,
+)
 from trainers.conflicts import GradientProjection
 from trainers.diagnosis import RUNGS
 from trainers.samplers import Contest, Moment
@@ -205,6 +214,8 @@ def test_wrong_options(vit):
             SupernetModule(vit, teacher=ModelTeacher("resnet10t", args))
     with pytest.raises(TrainingError, match="accumulate counts batches, 1 or more; got 0"):
         StepOptions(accumulate=0)
+    with pytest.raises(TrainingError, match=r"calibration_batches batches, 1 or more; got 2 and 0"):
+        ValidationOptions(calibration_batches=0)
     with pytest.raises(TrainingError, match=r"average is a decay between 0 and 1 such as 0.999; got 1"):
         StepOptions(average=1.0)
 
