@@ -14,7 +14,7 @@ from elastic.errors import LayoutError
 from elastic.recipe import Recipe
 from elastic.recipe import input_size as configured_size
 from elastic.recipes.resolution import resolution_rule
-from elastic.sizes import Derived, DimRule
+from elastic.sizes import Derived, DimRule, make_divisible
 
 WIDTH = DimRule((0.5, 0.75, 1.0), multiple=8)
 PART = DimRule((0.5, 0.75, 1.0))
@@ -46,10 +46,14 @@ class Draft:
     def squeeze(self, name: str, layer: nn.Conv2d, of: str) -> str:
         """The reduced width of a squeeze-and-excitation, in proportion to the size `of` that it squeezes.
 
-        `layer` is the reducing convolution. Exact at full size; a multiple of 8 where the original is one.
+        `layer` is the reducing convolution. Exact at full size; a multiple of 8 where the original is one, and a
+        quarter where that, so rounded, gives the original's.
         """
         reduced, full = layer.out_channels, layer.in_channels
-        self.derived[name] = Derived(_factors(of), _ratio(of, reduced, full), divisor=8 if reduced % 8 == 0 else 1)
+        divisor = 8 if reduced % 8 == 0 else 1
+        if divisor > 1 and make_divisible(full / 4, divisor) == reduced:
+            reduced, full = 1, 4  # 64 of 240 is MobileNetV3's rounded quarter, not its 4/15
+        self.derived[name] = Derived(_factors(of), _ratio(of, reduced, full), divisor)
         return name
 
     def recipe(

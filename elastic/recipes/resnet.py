@@ -48,6 +48,16 @@ _BLOCKS: dict[str, Table] = {
     },
 }
 
+_DEEP_STEM: Table = {"0": "a in ...", "1": "a", "3": "b a ...", "4": "b", "6": "out b ..."}
+_RESIDUAL_STEM: Table = {
+    "0": "a in ...",
+    "1": "a",
+    "3?": "depth",
+    "3.0.conv?": "a a ...",
+    "3.0.bn1?": "a",
+    "4": "out a ...",
+}
+
 
 @register("resnet", "timm.models.resnet:ResNet")
 def resnet(
@@ -83,6 +93,7 @@ def resnet(
     }
     stream = _stream_rule(draft, model)
     dims = {"stem": stream, "width": stream, "mid": WIDTH, "inner": WIDTH, "groups": PART, "depth": PART}
+    dims["depth.stem"] = DimRule((0, 1))
     return draft.recipe(dims, input_size, resolutions)
 
 
@@ -95,10 +106,13 @@ def _stream_rule(draft: Draft, model: ResNet) -> DimRule:
 
 
 def _stem(draft: Draft, model: ResNet) -> None:
-    """One 7×7 convolution, or three of 3×3; then a pooling that may be convolutional or anti-aliased."""
+    """One 7×7 convolution, or three of 3×3; then a pooling that may be convolutional or anti-aliased.
+
+    Where the middle one has a skip connection (Once-for-All's ResNet50-D), a depth of 0 or 1 leaves it out.
+    """
     if isinstance(model.conv1, nn.Sequential):
-        table = {"0": "a in ...", "1": "a", "3": "b a ...", "4": "b", "6": "out b ..."}
-        draft.add(table, {"in": "_", "a": "stem.0", "b": "stem.1", "out": "stem"}, "conv1")
+        names = {"in": "_", "a": "stem.0", "b": "stem.1", "out": "stem", "depth": "depth.stem"}
+        draft.add(_RESIDUAL_STEM if isinstance(model.conv1[3], nn.Sequential) else _DEEP_STEM, names, "conv1")
     else:
         draft.layout["conv1"] = "stem ..."
     draft.layout["bn1"] = "stem"
