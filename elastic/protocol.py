@@ -184,7 +184,7 @@ class Journal:
         groups: one entry per group of candidates, in the order of measuring.
     """
 
-    def __init__(self, path: Path | None, header: Mapping[str, Any], error: type[Exception] = ValueError) -> None:
+    def __init__(self, path: Path | None, header: Mapping[str, Any], error: type[BaseException]) -> None:
         """Continue the file, or begin it.
 
         Args:
@@ -229,7 +229,7 @@ def journal_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.partial.jsonl")
 
 
-def _whole_lines(path: Path, error: type[Exception]) -> list[Any]:
+def _whole_lines(path: Path, error: type[BaseException]) -> list[Any]:
     """What a journal's lines hold; half a line at the end, where writing was interrupted, is left out."""
     try:
         lines = path.read_text("utf-8").splitlines(keepends=True)
@@ -324,7 +324,8 @@ def _measure_kit(kit: dict[str, Any], folder: Path, seconds: float, unfinished: 
 
     device = {**describe_device(), "onnxruntime": onnxruntime.__version__}
     digest = hashlib.sha256(json.dumps(kit).encode()).hexdigest()
-    journal = Journal(unfinished, {"kit": digest, "threads": kit["setting"]["threads"], **device, "date": ""})
+    header = {"threads": kit["setting"]["threads"], "kit": digest, **device, "date": ""}
+    journal = Journal(unfinished, header, SystemExit)
 
     def prepare(keys: Sequence[str]) -> list[Run]:
         sys.stderr.write(f"\rmeasured {len(journal.keys)} of {len(kit['files'])} ")
