@@ -12,16 +12,17 @@ from elastic.importance import importance
 from elastic.inspection import inspect
 from elastic.measure import Setting
 from elastic.profile import DeviceProfile
-from elastic.profiling import measure_profile
+from elastic.profiling import check_profile, measure_profile
 from elastic.recipe import Recipe
 from elastic.recipes import registry
-from elastic.report import Report, write_report
+from elastic.report import Report, write_csv, write_report
 from elastic.result import SearchResult
 from elastic.search import search
 from elastic.sizes import Derived, DimRule
 from elastic.space import SearchSpace
 from elastic.storage import load_supernet, save_supernet
 from elastic.supernet import Supernet
+from elastic.verification import verify
 
 register_recipe = registry.register
 
@@ -41,6 +42,7 @@ __all__ = [
     "Setting",
     "Supernet",
     "SupernetSource",
+    "check_profile",
     "elasticize",
     "export",
     "importance",
@@ -52,5 +54,7 @@ __all__ = [
     "register_recipe",
     "save_supernet",
     "search",
+    "verify",
+    "write_csv",
     "write_report",
 ]

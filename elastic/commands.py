@@ -285,12 +285,15 @@ def export_table(written: Exported) -> Table:
 
 
 def result_table(result: SearchResult) -> Table:
-    """The front of a search, its best marked."""
+    """The front of a search, its best marked, with what was measured again beside it."""
     objectives = [*result.maximize, *result.minimize]
+    again = list(dict.fromkeys(name for one in result.candidates for name in one.measured))
     best = result.best
-    table = Table("", "arch", *[spell_name(name) for name in objectives])
+    titles = [*map(spell_name, objectives), *(f"{spell_name(name)},\nmeasured again" for name in again)]
+    table = Table("", "arch", *titles)
     front = result.front
     for one in front if best in front else [best, *front]:
-        mark = "best" if one == best else ""
-        table.add_row(mark, one.arch.id, *[spell_figure(name, one.figures[name]) for name in objectives])
+        figures = [spell_figure(name, one.figures[name]) for name in objectives]
+        figures += [spell_figure(name, one.measured[name]) if name in one.measured else "" for name in again]
+        table.add_row("best" if one == best else "", one.arch.id, *figures)
     return table

@@ -33,6 +33,7 @@ def spell_figure(name: str, value: Any) -> str:
     """A figure with the unit that its name says: `("latency_ms", 1.234)` → `1.23 ms`."""
     if isinstance(value, str):
         return value
+    name = name.partition(".")[0]  # latency_ms.phone
     if name.endswith("_ms"):
         return f"{value:.3g} ms"
     if name.endswith("_bytes"):
@@ -45,6 +46,8 @@ def spell_figure(name: str, value: Any) -> str:
 
 
 def spell_name(name: str) -> str:
-    """A figure's name without its unit: `memory_bytes` → `memory`, `macs` → `MACs`."""
+    """A figure's name without its unit: `memory_bytes` → `memory`, `latency_ms.phone` → `latency, phone`."""
+    name, _, device = name.partition(".")
     plain = name.removesuffix("_ms").removesuffix("_bytes").replace("_", " ")
-    return {"macs": "MACs", "params": "parameters"}.get(plain, plain)
+    plain = {"macs": "MACs", "params": "parameters"}.get(plain, plain)
+    return f"{plain}, {device}" if device else plain

@@ -74,9 +74,9 @@ def _run(words: list[str]) -> None:
 
 def _commands() -> Mapping[str, Callable[..., Any]]:
     from elastic.commands import COMMANDS
-    from trainers import deploy
+    from trainers import deploy, searching
 
-    return {**COMMANDS, **deploy.COMMANDS}
+    return {**COMMANDS, **searching.COMMANDS, **deploy.COMMANDS}
 
 
 def _command(verb: str) -> Callable[..., Any]:

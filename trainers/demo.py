@@ -20,13 +20,14 @@ from elastic.measure import Setting, prepare, time_runs, torch_threads
 from elastic.onnx_files import open_onnx, require_onnx, run_onnx
 from elastic.profile import DeviceProfile
 from elastic.profiling import measure_profile
-from elastic.report import Report, read_curves, write_report
+from elastic.report import Report, read_curves, write_csv, write_report
 from elastic.result import Candidate, SearchResult
 from elastic.search import search
 from elastic.storage import load_supernet, write_json
 from elastic.supernet import Supernet
 from elastic.words import short, spell_count, spell_figure
-from trainers.deploy import extract_to, first_images, load_data, measured_accuracy, prediction_note
+from trainers.deploy import extract_to, first_images, load_data
+from trainers.searching import Judge, agreement, measured_again, prediction_note
 
 if TYPE_CHECKING:
     from trainers.data import ImageDataModule
@@ -35,6 +36,9 @@ _CONFIG = "digits"
 
 _BUDGET = 0.6
 """The budget lies this far between the latencies of the smallest and the largest subnet."""
+
+_AGAIN = 8
+"""So many subnets of the front are measured again."""
 
 _SECONDS = 2.0
 """So long the chosen subnet is measured again."""
@@ -117,30 +121,33 @@ def _run(
     low, high = (one.timing.median_ms for one in profile.subnets[:2])
     budget = {"latency_ms": low + _BUDGET * (high - low)}
     _say(f"3  Search the best subnet that takes {budget['latency_ms']:.3g} ms at most")
-    evaluate = measured_accuracy(supernet, data)
+    judge = Judge(supernet, data)
     result = search(
         supernet,
         subject_to=budget,
-        evaluate=evaluate,
+        evaluate=judge.validation,
         profile=profile,
         population=population,
         generations=generations,
         seed=seed,
+        cache=folder / "evaluated.jsonl",
         progress=True,
     )
+    result = measured_again(supernet, result, judge, {"": profile}, _AGAIN, seed)
     result.save(folder / "search.json")
+    write_csv(result, folder / "search.csv")
     get_console().print(result_table(result))
 
     _say("4  Cut it out, export it, and check the files")
     chosen = result.best
-    subnet = evaluate.subnet(chosen.arch)
+    subnet = judge.validation.subnet(chosen.arch)
     card = Card(f"Handwritten digits, subnet {chosen.arch.id}", chosen.figures, data="scikit-learn's digits")
     written = extract_to(supernet, subnet, chosen.arch, run, folder / "subnet", ["safetensors", "onnx"], card, data)
     verified = verify(supernet, chosen.arch, subnet, written.folder / "model.onnx", data)
     write_json(folder / "verified.json", vars(verified))
     get_console().print(export_table(written))
 
-    report = describe(supernet, profile, result, evaluate, verified, folder, config)
+    report = describe(supernet, profile, result, judge.validation, verified, folder, config)
     write_report(report, folder / "report.html")
     _say(f"Done in {time.perf_counter() - began:.0f} s")
     get_console().print(_outcome(chosen, verified, written), _where(folder))
@@ -189,8 +196,6 @@ def describe(
         name: Candidate(arch, {"accuracy": evaluate(arch)["accuracy"], "latency_ms": float(ms)})
         for name, arch, ms in zip(("smallest", "largest"), corners, latency, strict=True)
     }
-    again = {**best.figures, "latency_ms": verified.latency_ms(profile.setting.runtime)}
-    marks["chosen, timed"] = Candidate(best.arch, again)
     device, setting = profile.device, profile.setting
     runtime = f"{setting.runtime} {device[setting.runtime]}"
     where = f"{device['processor']}, {setting.threads} thread, batch {setting.batch_size}, {runtime}"
@@ -209,6 +214,7 @@ def describe(
         steps=_steps(folder, config, result),
         curves={} if not logs else read_curves(logs[-1]),
         marks=marks,
+        agreement=agreement(result, {"": profile}),
         notes=f"Latency on {where}: predicted from {len(profile.subnets)} measured subnets. Accuracy in the figure is "
         "measured on the validation images, that on top on the test images, which chose nothing.",
         front_notes=prediction_note(profile, supernet),
@@ -257,7 +263,7 @@ def _where(folder: Path) -> Table:
         ("report: open it in a browser", "report.html"),
         ("ONNX", "subnet/model.onnx"),
         ("weights, configuration, card", "subnet/"),
-        ("search result", "search.json"),
+        ("search result, and as a table", "search.json, search.csv"),
         ("device profile", "profile.json"),
         ("trained supernet, checkpoint, curves", "train/"),
     ):

@@ -1,13 +1,16 @@
 """The report: one page, whole, that needs nothing else."""
 
+import csv
 import re
+from dataclasses import replace
 
 import pytest
 from small import mobilenet, vit
 
 from elastic.drawing import draw_subnet
 from elastic.errors import ArchError
-from elastic.report import Report, draw_front, read_curves, write_report
+from elastic.figures import draw_agreement, draw_front, draw_history
+from elastic.report import Report, read_curves, write_csv, write_report
 from elastic.search import search
 from elastic.words import short, spell_bytes, spell_count, spell_figure, spell_name
 
@@ -23,7 +26,9 @@ def result():
         population=8,
         generations=2,
     )
-    return supernet, found
+    best = replace(found.best, measured={"accuracy": found.best.figures["accuracy"] - 1, "macs": 9e5})
+    candidates = (best if one == found.best else one for one in found.candidates)
+    return supernet, replace(found, candidates=tuple(candidates))
 
 
 def test_the_page_is_whole_and_self_contained(result, tmp_path):
@@ -31,6 +36,7 @@ def test_the_page_is_whole_and_self_contained(result, tmp_path):
     log = tmp_path / "metrics.csv"
     log.write_text("epoch,step,train/loss,val/largest/accuracy\n0,1,2.5,\n0,2,2.0,\n0,2,,0.5\n")
     report = Report("A <title>", supernet, found, {"accuracy": "9 %"}, [("do", "elastic demo")], read_curves(log),
+                    agreement={"latency_ms": {"random": ([1.0, 2.0], [1.1, 1.9])}},
                     front_notes="Off by 3 %")  # fmt: skip
     page = write_report(report, tmp_path / "report.html").read_text("utf-8")
     outside = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
@@ -39,7 +45,9 @@ def test_the_page_is_whole_and_self_contained(result, tmp_path):
     assert "$" not in outside
     for one in found.front:
         assert one.arch.id in page
-    for text in ("Training", "elastic demo", "9 %", "Off by 3 %", found.best.arch.id):
+    assert outside.count('<details class="subnet"') == min(len(found.front), 8)
+    for text in ("Training", "elastic demo", "9 %", "Off by 3 %", found.best.arch.id, "Predicted against measured",
+                 "how the search went on", "measured again"):  # fmt: skip
         assert text in outside
 
 
@@ -66,6 +74,35 @@ def test_marks_can_be_told_apart(result):
     symbols = {traces[name].marker.symbol for name in marks}
     assert len(symbols) == 3
     assert traces["largest"].x == (found.candidates[1].figures["macs"],)
+
+
+def test_what_was_measured_again_is_tied_to_what_was_expected(result):
+    _, found = result
+    traces = {trace.name: trace for trace in draw_front(found).data}
+    assert traces["measured again"].x == (9e5,)
+    assert draw_front(replace(found, candidates=found.candidates[:1])).data[-1].name == "chosen"
+
+
+def test_predictions_and_history_are_drawn(result):
+    _, found = result
+    agreement = draw_agreement({"a": ([1.0, 2.0], [1.1, 1.9]), "b": ([3.0], [2.0])}, "latency_ms.phone")
+    assert [trace.name for trace in agreement.data[1:]] == ["a", "b"]
+    assert "+50.0 %" in agreement.data[2].text[0]
+    assert agreement.layout.xaxis.title.text == "predicted latency (ms), phone"
+    history = draw_history(found)
+    assert history.data[0].x[-1] == found.evaluations
+
+
+def test_the_table_has_every_candidate_and_dim(result, tmp_path):
+    _, found = result
+    with write_csv(found, tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arch"] for row in rows] == [one.arch.id for one in found.candidates]
+    assert sum(row["front"] == "1" for row in rows) == len(found.front)
+    for row, one in zip(rows, found.candidates, strict=True):
+        assert {name: float(row[name]) for name in one.arch} == dict(one.arch)
+        assert float(row["macs"]) == one.figures["macs"]
+        assert row["measured macs"] == ("900000.0" if one.measured else "")
 
 
 @pytest.mark.parametrize("family", [vit, mobilenet])

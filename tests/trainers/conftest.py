@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from elastic.building import SupernetSource
+from elastic.storage import save_supernet
 
 SOURCE = {
     "model": "resnet18",
@@ -79,3 +80,12 @@ def fashion_files(tmp_path: Path) -> Path:
         classes = rng.integers(0, 10, 32, dtype=np.uint8)
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 32) + classes.tobytes())
     return root
+
+
+@pytest.fixture
+def run(source, tmp_path):
+    """A run's folder as training leaves it: the supernet and its configuration."""
+    folder = save_supernet(source.build(), source, tmp_path / "run")
+    data = {"class_path": "Digits", "init_args": {"batch_size": 16}}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    return folder

@@ -1,0 +1,116 @@
+"""What a search found, measured again: subnets cut out and run end to end, judged on images that chose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from elastic.arch import Arch
+from elastic.errors import ElasticError, ProfileError
+from elastic.measure import Run, Timing, fingerprint, prepare, time_runs, torch_threads
+from elastic.measurements import Evaluate
+from elastic.profile import DeviceProfile
+from elastic.progress import progress_bar
+from elastic.result import Candidate, SearchResult
+from elastic.supernet import Supernet
+
+
+def verify(
+    supernet: Supernet,
+    result: SearchResult,
+    evaluate: Evaluate | None = None,
+    profile: DeviceProfile | None = None,
+    subnets: int = 8,
+    seconds: float = 20.0,
+    seed: int = 0,
+    progress: bool = False,
+    latency: str = "latency_ms",
+) -> SearchResult:
+    """Measure the best subnet and others of the front again; what was predicted stays beside what was measured.
+
+    Args:
+        supernet: whose subnets.
+        result: what `elastic.search` found.
+        evaluate: judges a subnet on data that the search has never seen, such as a `MeasuredAccuracy` on test images.
+        profile: of this device; the subnets are cut out and run end to end in its setting.
+        subnets: how many, spread evenly over the front; the best is always among them.
+        seconds: of timing.
+        seed: draws the order of timing.
+        progress: show a progress bar.
+        latency: what the profile's latency is called in the result; `latency_ms.phone` where there were several.
+
+    Returns:
+        The result, the chosen candidates' `measured` filled: the latency in milliseconds, and what `evaluate` gives.
+
+    Raises:
+        ProfileError: the profile is another supernet's or another device's.
+    """
+    if profile is not None:
+        profile.check_supernet(supernet)
+        check_device(profile)
+    chosen = spread(result, subnets)
+    measured: dict[Arch, dict[str, float]] = {one.arch: {} for one in chosen}
+    with progress_bar("measuring the front again", len(chosen), progress) as advance:
+        for one in chosen:
+            if evaluate is not None:
+                measured[one.arch].update(evaluate(one.arch))
+            advance(1)
+    if profile is not None:
+        for one, timing in zip(chosen, time_subnets(supernet, chosen, profile, seconds, seed), strict=True):
+            measured[one.arch][latency] = timing.median_ms
+    candidates = (replace(one, measured={**one.measured, **measured.get(one.arch, {})}) for one in result.candidates)
+    return replace(result, candidates=tuple(candidates))
+
+
+def spread(result: SearchResult, n: int) -> list[Candidate]:
+    """The best candidate and up to `n - 1` others, evenly along the front, in its order."""
+    front = result.front
+    places = np.unique(np.linspace(0, len(front) - 1, min(max(n - 1, 0), len(front))).round().astype(int))
+    chosen = {front[at].arch: front[at] for at in places} | {result.best.arch: result.best}
+    order = {one.arch: at for at, one in enumerate(front)}
+    return sorted(chosen.values(), key=lambda one: order.get(one.arch, len(order)))
+
+
+def time_subnets(
+    supernet: Supernet, chosen: Sequence[Candidate], profile: DeviceProfile, seconds: float, seed: int = 0
+) -> list[Timing]:
+    """Time subnets end to end against each other, in the profile's setting."""
+    setting = profile.setting
+    with torch_threads(setting.threads):
+        return time_runs(
+            [_run(supernet, one.arch, profile, seed) for one in chosen], seconds, tolerance=0.01, seed=seed
+        )
+
+
+def _run(supernet: Supernet, arch: Arch, profile: DeviceProfile, seed: int) -> Run:
+    shape = (profile.setting.batch_size, *supernet.input_shape(arch))
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return prepare(supernet.extract(arch).eval(), [images], profile.setting)
+
+
+def is_here(profile: DeviceProfile) -> bool:
+    """Whether a profile is this device's, and can be measured here again."""
+    try:
+        check_device(profile)
+    except ElasticError:
+        return False
+    return True
+
+
+def check_device(profile: DeviceProfile) -> None:
+    """Check that the profile is this device's.
+
+    Raises:
+        ProfileError: it isn't, or its runtime isn't here.
+    """
+    profile.setting.check()
+    here, there = fingerprint(profile.setting), profile.device
+    for name in ("processor", "cores"):
+        if here[name] != there.get(name):
+            raise ProfileError(
+                f"the profile was measured on another device ({name} {there.get(name)!r}, here {here[name]!r}): the "
+                "front can be measured again only there"
+            )

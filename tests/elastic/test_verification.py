@@ -1,0 +1,64 @@
+"""The front measured again: what was predicted stays, what was measured stands beside it."""
+
+from dataclasses import replace
+
+import pytest
+from small import mobilenet
+
+from elastic.errors import ProfileError
+from elastic.measure import Setting
+from elastic.profiling import measure_profile
+from elastic.result import SearchResult
+from elastic.search import search
+from elastic.verification import is_here, spread, verify
+
+
+@pytest.fixture(scope="module")
+def found():
+    supernet = mobilenet()
+    profile = measure_profile(supernet, Setting(), subnets=8, time_limit=0.1)
+    result = search(
+        supernet, evaluate=lambda arch: {"accuracy": float(int(arch.id, 16) % 100)}, profile=profile,
+        population=6, generations=2,
+    )  # fmt: skip
+    return supernet, profile, result
+
+
+def test_figures_stand_beside_each_other(found, tmp_path):
+    supernet, profile, result = found
+    again = verify(supernet, result, lambda arch: {"accuracy": 7.0}, profile, subnets=3, seconds=0.05)
+    chosen = {one.arch for one in spread(result, 3)}
+    assert result.best.arch in chosen
+    for before, after in zip(result.candidates, again.candidates, strict=True):
+        assert (before.arch, before.figures) == (after.arch, after.figures)
+        assert set(after.measured) == ({"accuracy", "latency_ms"} if after.arch in chosen else set())
+    assert again.best.measured["accuracy"] == 7.0
+    assert again.best.measured["latency_ms"] > 0
+    again.save(tmp_path / "s.json")
+    assert SearchResult.load(tmp_path / "s.json") == again
+
+
+def test_what_can_be_measured_is(found):
+    supernet, profile, result = found
+    only = verify(supernet, result, lambda arch: {"accuracy": 7.0}, subnets=1)
+    assert [dict(one.measured) for one in only.candidates if one.measured] == [{"accuracy": 7.0}]
+    timed = verify(supernet, result, profile=profile, subnets=1, seconds=0.02, latency="latency_ms.here")
+    assert set(timed.best.measured) == {"latency_ms.here"}
+
+
+@pytest.mark.parametrize("subnets", [1, 2, 4, 99])
+def test_the_front_is_covered_evenly(found, subnets):
+    _, _, result = found
+    chosen = spread(result, subnets)
+    assert result.best in chosen
+    assert len(chosen) <= max(subnets, 1)
+    assert chosen == [one for one in result.front if one in chosen]
+
+
+def test_another_device_is_refused(found):
+    supernet, profile, result = found
+    other = replace(profile, device={**profile.device, "processor": "abacus"})
+    assert is_here(profile)
+    assert not is_here(other)
+    with pytest.raises(ProfileError, match=r"another device.*abacus"):
+        verify(supernet, result, profile=other)

@@ -1,0 +1,158 @@
+"""The verb search, over a supernet with BatchNorm that nobody has trained."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+import torch
+
+from elastic.errors import BudgetError, CheckpointError, ProfileError
+from elastic.evaluation import accuracy, resized
+from elastic.export import load_subnet
+from elastic.profile import DeviceProfile
+from elastic.profiling import measure_profile
+from elastic.result import SearchResult
+from elastic.storage import load_supernet
+from trainers.cli import main
+from trainers.configurations import UsageError
+from trainers.deploy import first_images, load_data
+from trainers.searching import Judge, load_profiles, search
+
+
+def test_search_then_extract(run, tmp_path, capsys):
+    supernet = load_supernet(run)
+    measure_profile(supernet, subnets=8, time_limit=0.1).save(tmp_path / "p.json")
+    out, page = tmp_path / "s.json", tmp_path / "r.html"
+    words = ["search", str(run), "--profile", str(tmp_path / "p.json"), "--budget", "macs=1e6"]
+    words += ["--population", "3", "--generations", "2", "--images", "32", "--out", str(out), "--report", str(page)]
+    assert main(words) == 0
+    assert page.exists()
+    result = SearchResult.load(out)
+    assert len(result.candidates) == 6
+    assert all(one.figures["macs"] <= 1e6 for one in result.candidates)
+    assert result.best.arch.id in capsys.readouterr().out
+
+    assert main(["extract", str(run), "--result", str(out), "--out", str(tmp_path / "sub")]) == 0
+    subnet, config = load_subnet(tmp_path / "sub")
+    assert config["arch"] == dict(result.best.arch)
+    data = load_data(run / "config.yaml")
+    batches = first_images(data.val_dataloader(), 32)
+    images = resized(supernet, result.best.arch, [one for one, _ in batches])
+    again = accuracy(subnet, zip(images, [labels for _, labels in batches], strict=True))
+    assert again == result.best.figures["accuracy"]
+
+
+def test_the_search_takes_as_many_threads_as_asked(run, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+
+    def fruitless(*_, **__):
+        seen.append(torch.get_num_threads())
+        raise BudgetError("nothing found")
+
+    monkeypatch.setattr("trainers.searching.run_search", fruitless)
+    for threads in (1, 2):
+        with pytest.raises(BudgetError):
+            search(str(run), out=str(tmp_path / "s.json"), threads=threads)
+    assert seen == [1, 2]
+    assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def profile(run, tmp_path):
+    """A profile of this device, in a file."""
+    return measure_profile(load_supernet(run), subnets=8, blocks=0, time_limit=0.1).save(tmp_path / "p.json")
+
+
+def test_the_front_is_measured_again_and_reported(run, profile, tmp_path, capsys):
+    out = tmp_path / "s.json"
+    words = ["search", str(run), "--profile", str(profile), "--population", "3", "--generations", "2", "--again", "2"]
+    words += [
+        "--images",
+        "32",
+        "--out",
+        str(out),
+        "--report",
+        str(tmp_path / "r.html"),
+        "--csv",
+        str(tmp_path / "s.csv"),
+    ]
+    assert main(words) == 0
+    result = SearchResult.load(out)
+    again = [one for one in result.candidates if one.measured]
+    assert result.best in again
+    assert 1 <= len(again) <= 2
+    assert all(set(one.measured) == {"accuracy", "latency_ms"} for one in again)
+    page = (tmp_path / "r.html").read_text("utf-8")
+    for text in ("measured again", "Predicted against measured", "how the search went on"):
+        assert text in page
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
+    assert len(rows) == len(result.candidates)
+
+
+def test_a_search_goes_on_from_its_cache(run, tmp_path, monkeypatch):
+    words = {"population": 3, "generations": 2, "images": 32, "again": 0}
+    search(str(run), out=str(tmp_path / "a.json"), **words)
+    whole = SearchResult.load(tmp_path / "a.json")
+
+    calls = []
+    plain = Judge.__init__
+
+    def counted(self, *args):
+        plain(self, *args)
+        validation = self.validation
+        self.validation = lambda arch: calls.append(arch) or validation(arch)
+
+    monkeypatch.setattr(Judge, "__init__", counted)
+    search(str(run), out=str(tmp_path / "a.json"), **words)
+    assert SearchResult.load(tmp_path / "a.json") == whole
+    assert not calls
+
+
+def test_several_devices_at_once(run, profile, tmp_path):
+    here = DeviceProfile.load(profile)
+    other = replace(here, device={**here.device, "processor": "abacus"}).save(tmp_path / "q.json")
+    out = tmp_path / "s.json"
+    search(
+        str(run), profile=f"here={profile},phone={other}", population=3, generations=1, images=32, again=1, out=str(out)
+    )
+    result = SearchResult.load(out)
+    assert result.minimize == ("latency_ms.here", "latency_ms.phone")
+    assert set(result.best.measured) == {"accuracy", "latency_ms.here"}  # the phone isn't here
+    with pytest.raises(ProfileError, match="need names"):
+        load_profiles(f"{profile},{other}")
+    with pytest.raises(ProfileError, match="nowhere"):
+        load_profiles("here=nowhere.json")
+
+
+def test_fresh_images_are_not_those_that_chose(run):
+    data, supernet = load_data(run / "config.yaml"), load_supernet(run)
+    judge = Judge(supernet, data, 32)
+    assert judge.fresh is not None
+    test = next(iter(data.test_dataloader()))[0]
+    assert torch.equal(judge.fresh.validation[0][0], test)
+
+    shared = data.splits
+    data._splits = replace(shared, test=shared.val)  # as where a folder has no test images
+    left = Judge(supernet, data, 32).fresh.validation
+    chosen = Judge(supernet, data, 32).validation.validation
+    assert not any(torch.equal(a, b) for a, _ in left for b, _ in chosen)
+    assert Judge(supernet, data, 10**6).fresh is None
+
+
+def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
+    with pytest.raises(BudgetError, match="needs a device profile"):
+        search(str(run), "latency_ms=8", out=str(tmp_path / "s.json"))
+    assert not (tmp_path / "s.json").exists()
+    with pytest.raises(UsageError, match="--images 0: wanted 1 or more"):
+        search(str(run), images=0)
+    with pytest.raises(UsageError, match="--threads 0: wanted 1 or more"):
+        search(str(run), threads=0)
+    (run / "config.yaml").write_text("model: {}")
+    with pytest.raises(CheckpointError, match="has no data section"):
+        search(str(run))
+    (run / "config.yaml").write_text("data: {class_path: Soup}")
+    with pytest.raises(CheckpointError, match="has no data section that can be understood"):
+        search(str(run))
+    (run / "config.yaml").unlink()
+    with pytest.raises(CheckpointError, match="doesn't exist; pass --data"):
+        search(str(run))

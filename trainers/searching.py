@@ -1,0 +1,217 @@
+"""The verb search: the best subnets within a budget, what became of them when measured again, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import get_console
+
+from elastic.commands import parse_budget, result_table
+from elastic.errors import ProfileError
+from elastic.evaluation import Batch, MeasuredAccuracy
+from elastic.figures import Pairs
+from elastic.measure import torch_threads
+from elastic.profile import DeviceProfile
+from elastic.report import Report, write_csv, write_report
+from elastic.result import SearchResult
+from elastic.search import search as run_search
+from elastic.storage import load_supernet
+from elastic.supernet import Supernet
+from elastic.verification import is_here, verify
+from elastic.words import spell_count, spell_figure, spell_name
+from trainers.configurations import UsageError
+from trainers.deploy import calibration_images, first_images, has_batchnorm, load_data, names_in
+
+if TYPE_CHECKING:
+    from trainers.data import ImageDataModule
+
+Profiles = Mapping[str, DeviceProfile]
+
+
+def search(
+    supernet: str,
+    budget: str = "",
+    profile: str | None = None,
+    maximize: str = "accuracy",
+    minimize: str | None = None,
+    algorithm: str | None = None,
+    population: int = 16,
+    generations: int = 6,
+    images: int = 2048,
+    again: int = 8,
+    data: str | None = None,
+    out: str = "search.json",
+    cache: str | None = None,
+    report: str | None = None,
+    csv: str | None = None,
+    threads: int = 1,
+    seed: int = 0,
+) -> None:
+    """Find the best subnets within a budget, by measured accuracy, and measure the best again.
+
+    Run again after it was stopped, it goes on where it was: what was measured is kept in the cache.
+
+    Args:
+        supernet: a trained supernet's folder.
+        budget: the largest values allowed, as latency_ms=8 or macs=2e6,params=1e5; also memory_bytes.
+        profile: a device profile; needed for latency_ms. Several as phone=a.json,cpu=b.json, which makes
+            latency_ms.phone and latency_ms.cpu.
+        maximize: figures to maximise, separated by commas.
+        minimize: figures to minimise; latency_ms where there is a profile, else macs.
+        algorithm: linas, nsga2, nsga3, evolution, random or dynamic; chosen by what is asked for by default.
+        population: subnets per generation.
+        generations: how many; population × generations subnets are evaluated at most.
+        images: validation images to measure the accuracy on, at most.
+        again: so many subnets of the front are measured again, on other images and on this device; 0: none.
+        data: a YAML file with a data section; the training run's own config.yaml by default.
+        out: the JSON file to write.
+        cache: keeps what was measured; beside `out` by default.
+        report: an HTML page to write, too.
+        csv: a table of all evaluated subnets to write, too.
+        threads: threads that measuring the accuracy takes; small networks lose with more than one.
+        seed: draws the subnets.
+    """
+    trained = load_supernet(supernet)
+    profiles = load_profiles(profile)
+    for name, number in (("images", images), ("threads", threads)):
+        if number < 1:
+            raise UsageError(f"--{name} {number}: wanted 1 or more")
+    judge = Judge(trained, load_data(data or Path(supernet) / "config.yaml"), images)
+    latencies = ["latency_ms"] if set(profiles) == {""} else [f"latency_ms.{name}" for name in profiles]
+    with torch_threads(threads):
+        result = run_search(
+            trained,
+            maximize=names_in(maximize),
+            minimize=names_in(minimize or ",".join(latencies or ["macs"])),
+            subject_to=parse_budget(budget),
+            evaluate=judge.validation,
+            profile=profiles.get("", profiles or None),
+            algorithm=algorithm,
+            population=population,
+            generations=generations,
+            cache=cache or Path(out).with_suffix(f".{images}-images.jsonl"),
+            seed=seed,
+            progress=True,
+        )
+        result.save(out)
+        result = measured_again(trained, result, judge, profiles, again, seed)
+        result.save(out)
+    console = get_console()
+    console.print(result_table(result))
+    console.print(f"search: {out}; cut the best out with: elastic extract {supernet} --result {out}", highlight=False)
+    if csv is not None:
+        console.print(f"table: {write_csv(result, csv)}", highlight=False)
+    if report is not None:
+        steps = [("search", f"elastic search {supernet} --budget {budget or '…'} --out {out}")]
+        page = Report(
+            f"Subnets of {supernet}",
+            trained,
+            result,
+            summarize(trained, result),
+            steps,
+            agreement=agreement(result, profiles),
+            front_notes=" ".join(prediction_note(one, trained) for one in profiles.values()),
+        )
+        console.print(f"report: {write_report(page, report)}", highlight=False)
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {"search": search}
+"""Verb → function; the command line is made from its signature and docstring."""
+
+
+# --- steps that the demo takes too --------------------------------------------------------------------------
+
+
+class Judge:
+    """Measures subnets: for the search on validation images, afterwards on images that the search hasn't seen.
+
+    Args:
+        supernet: whose subnets.
+        data: the images; those for afterwards are the test images, or validation images that are left over where
+            a data set has no others.
+        images: how many to judge on, at most.
+    """
+
+    def __init__(self, supernet: Supernet, data: ImageDataModule, images: int = 2048) -> None:
+        calibration = calibration_images(data) if has_batchnorm(supernet) else []
+        validation = data.val_dataloader()
+        batches = iter(validation)
+        chosen = first_images(batches, images)
+        self.validation = MeasuredAccuracy(supernet, chosen, calibration)
+        shared = data.splits.test is data.splits.val
+        left = _after(validation, len(chosen)) if shared else iter(data.test_dataloader())
+        fresh = first_images(left, images)
+        self.fresh = MeasuredAccuracy(supernet, fresh, calibration) if fresh else None
+
+
+def _after(batches: Any, count: int) -> Iterator[Batch]:
+    iterator = iter(batches)
+    for _ in range(count):
+        next(iterator)
+    return chain(iterator)
+
+
+def load_profiles(text: str | None) -> dict[str, DeviceProfile]:
+    """`profile.json`, or `phone=a.json,cpu=b.json`, by name; a single one's name is empty.
+
+    Raises:
+        ProfileError: not of that form, or a file that is no profile.
+    """
+    if text is None:
+        return {}
+    pieces = [piece.rpartition("=") for piece in names_in(text)]
+    if len(pieces) > 1 and not all(name for name, _, _ in pieces):
+        raise ProfileError(f"--profile {text}: several profiles need names, as phone=a.json,cpu=b.json")
+    return {name: DeviceProfile.load(path) for name, _, path in pieces}
+
+
+def measured_again(
+    supernet: Supernet, result: SearchResult, judge: Judge, profiles: Profiles, subnets: int, seed: int = 0
+) -> SearchResult:
+    """The front measured again: accuracy on fresh images, latency on this device where a profile is of it."""
+    if subnets < 1:
+        return result
+    local = {name: one for name, one in profiles.items() if is_here(one)}
+    name, here = next(iter(local.items()), ("", None))
+    if profiles and here is None:
+        get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
+    latency = f"latency_ms.{name}" if name else "latency_ms"
+    return verify(supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency)
+
+
+def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
+    """Predicted and measured latencies: of the front, and of the random subnets that a profile was checked with."""
+    found: dict[str, Pairs] = {}
+    for name, one in profiles.items():
+        figure = f"latency_ms.{name}" if name else "latency_ms"
+        pairs: dict[str, Any] = {}
+        if one.checks:
+            last = one.checks[-1]
+            pairs["random subnets"] = list(last.predicted_ms), last.measured_ms.tolist()
+        again = [c for c in result.candidates if figure in c.measured]
+        if again:
+            pairs["the front"] = [c.figures[figure] for c in again], [c.measured[figure] for c in again]
+        if pairs:
+            found[figure] = pairs
+    return found
+
+
+def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
+    """The figures of a search's best, for the top of its report."""
+    figures: dict[str, Any] = dict(result.best.figures)
+    shown = [*result.maximize, *result.minimize, "params", "macs"]
+    summary = {spell_name(name): spell_figure(name, figures[name]) for name in dict.fromkeys(shown)}
+    again = {f"{spell_name(name)}, measured again": spell_figure(name, v) for name, v in result.best.measured.items()}
+    return {**summary, **again, "subnets in all": spell_count(supernet.space.size)}
+
+
+def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
+    """How far predicted latencies are from measured ones, for a report."""
+    error = profile.prediction_error(supernet)
+    return (
+        f"Latencies are predicted; cross-validated over {error.n} measured subnets, the prediction is off by "
+        f"{error.mape:.1f} % on average, with Kendall τ {error.tau:.2f}."
+    )
