@@ -1,4 +1,12 @@
-"""Once-for-All's published encoding of a subnet, both ways: `{"ks": [...], "e": [...], "d": [...], "r": ...}`."""
+"""Once-for-All's published encodings of a subnet, both ways.
+
+    MobileNetV3, ProxylessNAS  {"ks": [...], "e": [...], "d": [...], "r": 224}
+    ResNet50-D                 {"d": [...], "e": [...], "w": [...], "r": 224}
+
+`ks` and `e` are kernel and expansion of each block, `d` is the depth of each stage, in network order. For
+ResNet50-D `d` counts the blocks that are added (first the stem's, 0 or 2) and `w` holds indices into the widths
+of the stem's inside, the stem and the stages. `r` is the resolution.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +17,10 @@ from elastic import Arch, Supernet
 from elastic.dims import Dim
 from elastic.errors import ArchError
 from zoo.ofa_mobilenetv3 import EXPANSIONS
+from zoo.ofa_resnet import BASE_DEPTHS, WIDTHS
 
-_KINDS = {"ks": "kernel", "e": "mid", "d": "depth"}
+Entry = tuple[Dim | None, Sequence[Any]]
+"""What one entry of a list speaks of, and what it says for each of the dim's choices; a fixed part has no dim."""
 
 
 def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:
@@ -18,22 +28,28 @@ def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:
 
     Args:
         supernet: one of Once-for-All's, from `zoo.create`.
-        published: `ks` and `e`, kernel and expansion of each block, `d`, depth of each stage, in network order;
-            `r`, the resolution, is the full one where it is missing. What depth leaves out may be anything on
-            offer.
+        published: the lists, blocks that depth leaves out included: their entries may be anything. The resolution
+            `r`, a number or a list of one, is the full one where it is missing.
 
     Raises:
-        ArchError: a list that is missing or of another length, or a value that isn't on offer.
+        ArchError: a list that is missing, unknown or of another length, or a value that isn't on offer.
     """
+    lists = _lists(supernet)
+    for key, value in published.items():
+        if key not in lists and key != "r" and value is not None:
+            raise ArchError(f"{key!r} isn't part of this supernet's encoding; it has {', '.join(lists)} and r")
     values: dict[str, Any] = {}
-    for key, dims in _dims(supernet).items():
+    for key, entries in lists.items():
         given: Sequence[Any] = published.get(key, ())
-        if len(given) != len(dims):
-            raise ArchError(f"{key!r} has {len(given)} values; wanted {len(dims)}, one for each of {dims[0].name}, …")
-        for at, (dim, value) in enumerate(zip(dims, given, strict=True)):
-            values[dim.name] = dim.choices[_index(value, _offered(key, dim), f"{key}[{at}]")]
+        free = [dim.name for dim, _ in entries if dim is not None]
+        if len(given) not in (len(free), len(entries)):
+            raise ArchError(f"{key!r} has {len(given)} values; wanted {len(entries)}, one for each of {free[0]}, …")
+        for at, ((dim, offered), value) in enumerate(zip(entries, given, strict=False)):
+            if dim is not None and dim.exists(values):
+                values[dim.name] = dim.choices[_index(value, offered, f"{key}[{at}]")]
     if "resolution" in supernet.space.names:
-        values["resolution"] = int(published.get("r", supernet.space["resolution"].full))
+        side = published.get("r", supernet.space["resolution"].full)
+        values["resolution"] = side[0] if isinstance(side, Sequence) and len(side) == 1 else side
     return supernet.space.arch(values)
 
 
@@ -45,20 +61,39 @@ def from_arch(supernet: Supernet, arch: Mapping[str, Any]) -> dict[str, Any]:
     """
     arch = supernet.space.arch(arch)
     published: dict[str, Any] = {}
-    for key, dims in _dims(supernet).items():
-        at = [dim.choices.index(arch[dim.name]) if dim.name in arch else 0 for dim in dims]
-        published[key] = [_offered(key, dim)[index] for dim, index in zip(dims, at, strict=True)]
+    for key, entries in _lists(supernet).items():
+        published[key] = [
+            offered[dim.choices.index(arch[dim.name]) if dim is not None and dim.name in arch else 0]
+            for dim, offered in entries
+        ]
     return published | ({"r": arch["resolution"]} if "resolution" in arch else {})
 
 
-def _dims(supernet: Supernet) -> dict[str, list[Dim]]:
-    """The dims of each list, in network order."""
-    return {key: [dim for dim in supernet.space.dims if dim.kind == kind] for key, kind in _KINDS.items()}
+def _lists(supernet: Supernet) -> dict[str, list[Entry]]:
+    """The entries of each list, in network order; depths first, since they say which others count."""
+    space = supernet.space
+    if "ratio.stem" in space.names:
+        added = range(len(space["depth.0"].choices))
+        stages = range(len(BASE_DEPTHS))
+        widths = ["ratio.stem", "stem", *(f"width.{stage}" for stage in stages)]
+        return {
+            "d": [(space["depth.stem"], (0, added[-1])), *((space[f"depth.{stage}"], added) for stage in stages)],
+            "e": [(dim, dim.choices) for dim in _of_kind(space.dims, "expand")],
+            "w": [(space[name], range(len(WIDTHS))) for name in widths],
+        }
+    kernels = _of_kind(space.dims, "kernel")
+    stages_of_blocks = dict.fromkeys(dim.name.split(".")[1] for dim in kernels)
+    depths = {dim.name: dim for dim in _of_kind(space.dims, "depth")}
+    found = [depths.get(f"depth.{stage}") for stage in stages_of_blocks]
+    return {
+        "d": [(dim, (1,) if dim is None else dim.choices) for dim in found],  # ProxylessNAS's last stage has one block
+        "ks": [(dim, dim.choices) for dim in kernels],
+        "e": [(dim, EXPANSIONS) for dim in _of_kind(space.dims, "mid")],
+    }
 
 
-def _offered(key: str, dim: Dim) -> Sequence[Any]:
-    """What a list may say, in the order of the dim's choices."""
-    return EXPANSIONS if key == "e" else dim.choices
+def _of_kind(dims: Sequence[Dim], kind: str) -> list[Dim]:
+    return [dim for dim in dims if dim.kind == kind]
 
 
 def _index(value: Any, offered: Sequence[Any], place: str) -> int:
