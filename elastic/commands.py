@@ -256,7 +256,7 @@ def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
     versions = f"{setting.runtime} {measured.device.get(setting.runtime, '')}".strip()
     table.add_row("device", f"{measured.device['processor']}, {setting.threads} of {measured.device['cores']} cores")
     table.add_row("runtime", f"{versions}, batch {setting.batch_size}, {setting.precision}")
-    blocks = f"{len(measured.blocks)} blocks" if measured.blocks else "no blocks (there are too many different ones)"
+    blocks = f"{len(measured.blocks)} blocks" if measured.blocks else "no blocks (there are more than --blocks)"
     table.add_row("measured", f"{len(measured.subnets)} subnets, {blocks}; medians ± {noise:.1f} %")
     table.add_row("latency", f"{times.min():.3g} to {times.max():.3g} ms")
     if len(times) >= FEWEST:

@@ -1,8 +1,11 @@
 """The light verbs, end to end in a folder, and what users can type wrong."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+from jsonargparse import auto_cli
 from small import randomise
 from test_profile import synthetic
 from test_storage import SOURCE
@@ -23,6 +26,7 @@ from elastic.export import load_subnet
 from elastic.profile import DeviceProfile
 from elastic.search import search
 from elastic.storage import load_supernet, save_supernet
+from elastic.timings import Conditions
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +58,56 @@ def test_inspect_shows_a_timm_model_and_a_folder_alike(net, capsys):
 
 def test_profile_writes_a_profile_of_this_supernet(net, supernet, tmp_path, capsys):
     out = tmp_path / "p.json"
-    profile(net, str(out), subnets=8, time_limit=0.1, batch_size=2)
+    profile(net, str(out), subnets=8, time_limit=0.1, batch_size=2, blocks=0, accept_noise=True)
     DeviceProfile.load(out).check_supernet(supernet)
-    shown = capsys.readouterr().out
-    assert "8 subnets" in shown
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "8 subnets, no blocks (there are more than --blocks)" in shown
     assert "Kendall" in shown
+
+
+def test_a_noisy_profile_is_written_and_ends_with_status_1(net, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Conditions, "objections", lambda *_: ["the neighbours are loud"])
+    out = tmp_path / "p.json"
+    with pytest.raises(SystemExit) as ended:
+        profile(net, str(out), subnets=2, time_limit=0.1, blocks=0)
+    assert ended.value.code == 1
+    assert json.loads(out.read_text())["good"] is False
+    shown = capsys.readouterr().out
+    assert "noisy: the neighbours are loud. Close other programs and measure again" in shown
+    profile(net, str(out), subnets=2, time_limit=0.1, blocks=0, accept_noise=True)
+
+
+def test_check_compares_a_profile_with_fresh_subnets_and_keeps_it(net, supernet, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(DeviceProfile, "latency_interval", interval, raising=False)
+    out = tmp_path / "p.json"
+    profile(net, str(out), subnets=9, time_limit=0.1, blocks=0, check=3, accept_noise=True)
+    once = DeviceProfile.load(out)
+    profile(net, str(out), check=4, accept_noise=True)
+    twice = DeviceProfile.load(out)
+    assert twice.subnets == once.subnets  # what is there is checked, not measured anew
+    assert [len(check.subnets) for check in twice.checks] == [3, 4]
+    assert once.checks == twice.checks[:1]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "3 fresh subnets" in shown
+    assert "within 90% intervals" in shown
+    with pytest.raises(ProfileError, match="measured with threads 1, not 2: to check it give --threads 1"):
+        profile(net, str(out), threads=2, check=4)
+
+
+def interval(self, supernet, archs, coverage):
+    predicted = self.latency_ms(supernet, archs)
+    return predicted * 0.9, predicted * 1.1
+
+
+def test_a_kit_goes_out_and_its_measurements_come_back(net, supernet, tmp_path, capsys):
+    kit, out = tmp_path / "kit", tmp_path / "p.json"
+    options = ["--subnets", "2", "--blocks", "0", "--resolutions", str(supernet.space["resolution"].choices[0])]
+    auto_cli(profile, args=[net, "--kit", str(kit), *options])
+    subprocess.run([sys.executable, "-I", str(kit / "measure.py"), "--seconds", "0.1"], check=True)
+    assert not out.exists()
+    auto_cli(profile, args=[net, "--import", str(kit), "--out", str(out), "--accept_noise", "true"])
+    assert len(DeviceProfile.load(out).subnets) == 2
+    assert "run its measure.py" in capsys.readouterr().out
 
 
 def test_export_adds_a_format_to_a_folder(net, supernet, tmp_path, capsys):
@@ -144,6 +193,8 @@ def test_other_mistakes_end_in_one_clear_sentence(net, tmp_path):
         profile(str(tmp_path))
     with pytest.raises(ProfileError, match="no runtime 'tvm'"):
         profile(net, runtime="tvm")
+    with pytest.raises(ProfileError, match="can't read the resolutions '160x192'; write them as 160,192"):
+        profile(net, resolutions="160x192")
     with pytest.raises(CheckpointError, match="elastic extract writes one"):
         export(str(tmp_path))
     arch = load_supernet(net).space.smallest

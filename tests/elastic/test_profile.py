@@ -17,10 +17,10 @@ from elastic import protocol
 from elastic.blocks import forms, parts
 from elastic.errors import ArchError, ProfileError
 from elastic.latency import cross_validate, fit_latency
-from elastic.measure import Setting, Timing, time_runs
+from elastic.measure import Setting, Timing, fingerprint, time_runs
 from elastic.plan import choose_archs
 from elastic.profile import DeviceProfile
-from elastic.profiling import measure_profile
+from elastic.profiling import check_profile, measure_profile
 from elastic.protocol import Journal, OtherLoad
 from elastic.storage import digest_supernet
 from elastic.timings import Conditions, ProfileCheck, SubnetTiming
@@ -213,6 +213,32 @@ def test_a_check_compares_predictions_with_measurements():
     assert check.coverage == 0.75
 
 
+def test_a_check_measures_subnets_that_the_profile_has_not_seen(monkeypatch):
+    monkeypatch.setattr(
+        DeviceProfile, "latency_interval", lambda self, *_: (np.zeros(6), np.full(6, 1e9)), raising=False
+    )
+    supernet = vit()
+    profile = replace(synthetic(supernet), device=fingerprint(Setting()), resolutions=(16, 24))
+    check = check_profile(supernet, profile, 6, time_limit=0.1)
+    archs = [one.arch for one in check.subnets]
+    assert len(set(archs)) == 6
+    assert not set(archs) & {one.arch for one in profile.subnets}
+    assert all(arch["resolution"] in (16, 24) for arch in archs)
+    np.testing.assert_allclose(check.predicted_ms, profile.latency_ms(supernet, archs), atol=1e-6)
+    assert check.coverage == 1.0
+    assert check.mape > 0
+    again = check_profile(supernet, profile, 6, time_limit=0.1)
+    assert [one.arch for one in again.subnets] == archs
+
+
+def test_a_check_needs_the_profile_s_own_supernet_and_device():
+    supernet, profile = vit(), synthetic(vit())
+    with pytest.raises(ProfileError, match="measured on supernet"):
+        check_profile(mobilenet(), profile)
+    with pytest.raises(ProfileError, match=r"another device: its processor is none.*check it where it was measured"):
+        check_profile(supernet, profile)
+
+
 # --- interrupted --------------------------------------------------------------------------------------------
 
 KILLED = """
@@ -220,7 +246,7 @@ import os, signal
 from small import vit
 from elastic import protocol
 from elastic.blocks import forms, parts
-from elastic.profiling import measure_profile
+from elastic.profiling import check_profile, measure_profile
 
 whole = protocol.Journal.add
 def add(journal, group):
