@@ -1,0 +1,31 @@
+"""Sums of look-ups in small tables over few dims each: how figures of a million encoded archs are had at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.space import Rows
+
+Table = tuple[list[int], list[int], NDArray[Any]]
+"""The columns that it is over, each one's stride, and the figures, flat."""
+
+_CHUNK = 16384
+"""Rows at a time: what they need stays in the processor's cache."""
+
+
+def look_up(sums: Sequence[Sequence[Table]], rows: Rows) -> NDArray[np.float64]:
+    """Several sums for encoded archs `(n, dims)`: float64 `(len(sums), n)`."""
+    found = np.zeros((len(sums), len(rows)))
+    for start in range(0, len(rows), _CHUNK):
+        columns = rows[start : start + _CHUNK].T.astype(np.intp)
+        for total, tables in zip(found, sums, strict=True):
+            for at, strides, table in tables:
+                index = np.zeros(columns.shape[1], np.intp)
+                for column, stride in zip(at, strides, strict=True):
+                    index += columns[column] * stride
+                total[start : start + _CHUNK] += table[index]
+    return found

@@ -1,0 +1,209 @@
+"""Predictors: a figure of any subnet from measurements of some, with an interval and an error that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.errors import ProfileError
+from elastic.features import Encoder, Floats
+from elastic.regression import (
+    Fit,
+    Linear,
+    Model,
+    fit_additive,
+    fit_boosting,
+    fit_gp,
+    fit_mlp,
+    fit_ridge,
+)
+from elastic.roofline import fit_roofline
+from elastic.space import Rows
+
+FEWEST = 8
+"""Fewer measured subnets than this can't carry a prediction."""
+
+_FOLDS = 5
+
+KINDS: Mapping[str, Fit] = {
+    "additive": fit_additive,
+    "ridge": fit_ridge,
+    "roofline": fit_roofline,
+    "gp": fit_gp,
+    "boosting": fit_boosting,
+    "mlp": fit_mlp,
+}
+"""Regressions by name."""
+
+AUTO = ("ridge", "roofline", "gp", "boosting", "corrected")
+"""Those that `"auto"` chooses from: an MLP takes long, and an additive fit is a ridge without costs."""
+
+
+@dataclass(frozen=True)
+class PredictionError:
+    """How far predictions are off for subnets that the fit didn't see (cross-validated).
+
+    Attributes:
+        mape: mean absolute error, relative to the measured figure, in percent.
+        tau: Kendall's rank correlation of predicted and measured.
+        n: number of subnets.
+        rmse: root of the mean squared error, in the figure's unit.
+    """
+
+    mape: float
+    tau: float
+    n: int
+    rmse: float
+
+    @classmethod
+    def of(cls, predicted: Floats, measured: Floats) -> PredictionError:
+        """The error of predictions `(n,)` of measured figures `(n,)`; NaN where there are none."""
+        from scipy.stats import kendalltau
+
+        if not len(measured):
+            return cls(np.nan, np.nan, 0, np.nan)
+        mape = float(np.mean(np.abs(predicted - measured) / np.abs(measured)) * 100)
+        rmse = float(np.sqrt(np.mean((predicted - measured) ** 2)))
+        return cls(mape, float(kendalltau(predicted, measured).statistic), len(measured), rmse)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Predicts a figure of encoded archs; made by `fit_predictor`.
+
+    Attributes:
+        kind: the regression.
+        features: what it sees of archs.
+        model: maps features to predictions.
+        relative: whether errors, and with them intervals, are relative to the figure.
+        floor: the least that is predicted; a linear fit may go below zero far from what was measured.
+        error: cross-validated.
+        residuals: absolute errors, relative to the prediction where `relative`, on subnets left out of the fit.
+    """
+
+    kind: str
+    features: Encoder
+    model: Model
+    relative: bool
+    floor: float
+    error: PredictionError
+    residuals: Floats
+
+    def __call__(self, rows: Rows) -> Floats:
+        """Predictions for encoded archs `(n, dims)`: float64 `(n,)`."""
+        if not len(rows):
+            return np.zeros(0)
+        return np.maximum(self.model(self.features(rows)), self.floor)
+
+    def interval(self, rows: Rows, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        """Lower and upper ends, float64 `(n,)` each, that hold a measured figure with probability `coverage`.
+
+        Conformal: the ends are as far from the prediction as that share of subnets was that the fit didn't
+        see, whatever the errors' distribution. Infinite where too few were measured to say so.
+
+        Sources: Lei et al., "Distribution-Free Predictive Inference for Regression", JASA 2018, for one split;
+        Vovk, "Cross-conformal predictors", Annals of Mathematics and AI 2015, for all folds together, as here.
+
+        Raises:
+            ProfileError: a coverage that isn't between 0 and 1.
+        """
+        if not 0 < coverage < 1:
+            raise ProfileError(f"the coverage of an interval lies between 0 and 1, such as 0.9; got {coverage!r}")
+        predicted = self(rows)
+        rank = int(np.ceil((len(self.residuals) + 1) * coverage))
+        reach = np.sort(self.residuals)[rank - 1] if rank <= len(self.residuals) else np.inf
+        width = reach * (np.abs(predicted) if self.relative else np.ones_like(predicted))
+        low = predicted - width
+        return (np.maximum(low, 0.0) if self.relative else low), predicted + width
+
+    def tables(self) -> tuple[float, dict[str, Floats]]:
+        """A constant, and by dim a figure for each choice, whose sum over the dims that exist is the prediction.
+
+        Raises:
+            ProfileError: a kind that isn't such a sum.
+        """
+        groups = self.features.groups
+        if not isinstance(self.model, Linear) or self.model.weights[: groups.figures].any():
+            raise ProfileError(f"a predictor of kind {self.kind!r} is no sum over dims; fit kind='additive'")
+        found, at = {}, groups.figures
+        for dim in self.features.space.dims:
+            found[dim.name] = self.model.weights[at : at + len(dim.choices)]
+            at += len(dim.choices)
+        return self.model.constant, found
+
+
+def fit_predictor(
+    features: Encoder,
+    rows: Rows,
+    targets: NDArray[np.floating[Any]],
+    kind: str = "auto",
+    relative: bool = True,
+    seed: int = 0,
+) -> Predictor:
+    """Fit measured figures of some subnets, to predict those of others.
+
+    Args:
+        features: what the regression sees, `elastic.features.Features`.
+        rows: the measured archs, encoded `(n, dims)`.
+        targets: their figures `(n,)`.
+        kind: `"additive"`, `"ridge"`, `"roofline"`, `"gp"`, `"boosting"` or `"mlp"`; `"auto"` takes the one with
+            the least cross-validated error.
+        relative: whether errors count relative to the figure, as of latencies; else they are absolute, as of
+            accuracies.
+        seed: draws the folds, and what a regression draws.
+
+    Raises:
+        ProfileError: an unknown kind, too few measurements, or figures that aren't numbers (above 0, if relative).
+    """
+    measured: Floats = np.asarray(targets, np.float64)
+    _check(rows, measured, relative)
+    names = _suitable(features, kind, relative)
+    encoded = features(rows)
+    floor = float(measured.min()) / 2 if relative else -np.inf
+    left_out = {
+        name: np.maximum(_cross_validate(KINDS[name], encoded, measured, features, relative, seed), floor)
+        for name in names
+    }
+    errors = {name: PredictionError.of(predicted, measured) for name, predicted in left_out.items()}
+    best = min(names, key=lambda name: errors[name].mape if relative else errors[name].rmse)
+    residuals = np.abs(measured - left_out[best]) / (left_out[best] if relative else 1.0)
+    model = KINDS[best](encoded, measured, features.groups, relative, seed)
+    return Predictor(best, features, model, relative, floor, errors[best], residuals)
+
+
+def _suitable(features: Encoder, kind: str, relative: bool) -> list[str]:
+    """The regressions to try."""
+    suitable = [name for name in features.kinds if relative or name != "roofline"]  # only times have a roofline
+    if kind != "auto" and kind not in suitable:
+        raise ProfileError(f"no predictor {kind!r} of such figures; choose auto or one of {', '.join(suitable)}")
+    return [name for name in suitable if name in AUTO] if kind == "auto" else [kind]
+
+
+def _cross_validate(
+    fit: Fit, encoded: Floats, targets: Floats, features: Encoder, relative: bool, seed: int
+) -> Floats:
+    """A prediction for each subnet by a model that didn't see it."""
+    from sklearn.model_selection import KFold
+
+    predicted = np.empty_like(targets)
+    for seen, left_out in KFold(_FOLDS, shuffle=True, random_state=seed).split(encoded):
+        model = fit(encoded[seen], targets[seen], features.groups, relative, seed)
+        predicted[left_out] = model(encoded[left_out])
+    return predicted
+
+
+def _check(rows: Rows, targets: Floats, relative: bool) -> None:
+    if targets.shape != (len(rows),):
+        raise ProfileError(f"wanted one figure for each of {len(rows)} subnets, got shape {targets.shape}")
+    if len(targets) < FEWEST:
+        raise ProfileError(
+            f"a prediction needs {FEWEST} measured subnets or more, got {len(targets)}; measure more (--subnets)"
+        )
+    wrong = ~np.isfinite(targets) | (targets <= 0 if relative else False)
+    if wrong.any():
+        wanted = "numbers above 0" if relative else "finite numbers"
+        raise ProfileError(f"measured figures must be {wanted}; that of subnet {wrong.argmax()} is {targets[wrong][0]}")
