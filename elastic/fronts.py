@@ -77,9 +77,9 @@ def hypervolume_history(goals: Floats, points: int = 100) -> tuple[tuple[int, fl
         return tuple((len(goals), 0.0) for _ in goals[:1])
     best, worst = finite.min(axis=0), finite.max(axis=0)
     scaled = (goals - best) / np.where(worst > best, worst - best, 1.0)
-    ends = np.unique(np.linspace(1, len(goals), min(points, len(goals))).round().astype(int)).tolist()
+    ends = np.linspace(0, len(goals), min(points, len(goals)) + 1).round().astype(int).tolist()
     front, history = scaled[:0], []
-    for start, end in pairwise([0, *ends]):
+    for start, end in pairwise(ends):
         front = np.concatenate([front, scaled[start:end]])
         front = front[undominated(front)]
         history.append((end, hypervolume(front, np.ones(goals.shape[1]))))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -110,11 +109,7 @@ class Problem:
     def new(self, rows: Rows) -> Rows:
         """Those of canonical rows that fit the budget and haven't been evaluated, each once, in their order."""
         rows = rows[self.budget.fits(rows)] if self.budget.limits else rows
-        first: dict[bytes, int] = {}
-        for at, key in enumerate(row_keys(rows)):
-            if key not in self._known:
-                first.setdefault(key, at)
-        return rows[list(first.values())]
+        return rows[new_indices(row_keys(rows), self._known)]
 
     def evaluate(self, rows: Rows) -> Floats:
         """Goals of rows that `new` gave, `(n, objectives)`; of the first ones only, where no more may be evaluated."""
@@ -157,8 +152,17 @@ class Problem:
         return Problem(budget, self.maximize, self.minimize, seed=seed, most=most)
 
 
-def row_keys(rows: Rows) -> list[Any]:
+def row_keys(rows: Rows) -> list[bytes]:
     """A hashable key for each row, equal for equal rows."""
     if not rows.size:
         return [b""] * len(rows)
-    return np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel().tolist()
+    as_bytes = np.dtype((np.void, rows.itemsize * rows.shape[1]))
+    keys: list[bytes] = np.ascontiguousarray(rows).view(as_bytes).ravel().tolist()
+    return keys
+
+
+def new_indices(keys: Sequence[bytes], known: Set[bytes]) -> list[int]:
+    """Where keys that aren't known occur first."""
+    new = [at for at, key in enumerate(keys) if key not in known]
+    first = {keys[at]: at for at in reversed(new)}
+    return sorted(first.values())

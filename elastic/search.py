@@ -125,11 +125,12 @@ def _kept(problem: Problem) -> NDArray[np.intp]:
     if len(goals) <= _ALL:
         return np.arange(len(goals))
     front = np.flatnonzero(undominated(goals))
-    front = np.union1d(front[spread_along(goals[front], _ALL)], np.lexsort(goals.T[::-1])[:1])
-    others = np.setdiff1d(np.arange(len(goals)), front)
-    evenly = np.linspace(0, len(others) - 1, max(0, _SOME - len(front))).round().astype(int)
-    kept: NDArray[np.intp] = np.union1d(front, others[evenly])
-    return kept
+    best = front[np.lexsort(goals[front].T[::-1])[:1]]
+    kept = np.zeros(len(goals), bool)
+    kept[front[spread_along(goals[front], _ALL)]] = kept[best] = True
+    others = np.flatnonzero(~kept)
+    kept[others[np.linspace(0, len(others) - 1, max(0, _SOME - int(kept.sum()))).round().astype(int)]] = True
+    return np.flatnonzero(kept)
 
 
 def _device(profile: Profiles | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, overload
 
 import numpy as np
@@ -234,8 +234,12 @@ class SearchSpace:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.dims):
             raise ArchError(f"encoded archs have {len(self.dims)} columns, one per dim; got shape {rows.shape}")
-        if rows.size and ((rows < 0) | (rows >= self.counts)).any():
-            row, column = np.argwhere((rows < 0) | (rows >= self.counts))[0]
+        if rows.dtype == np.int16:  # nearly always: one comparison, since what is negative is large without a sign
+            outside = rows.view(np.uint16) >= self.counts.astype(np.uint16)
+        else:
+            outside = (rows < 0) | (rows >= self.counts)
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
             dim = self.dims[column]
             last = len(dim.choices) - 1
             raise ArchError(f"encoded arch {row}: {dim.name} has choices 0…{last}, got {rows[row, column]}")
@@ -253,9 +257,9 @@ class SearchSpace:
 
         def any_use(uses: frozenset[tuple[Gate, ...]]) -> NDArray[np.bool_]:
             if uses not in cache:
-                cache[uses] = np.zeros(len(rows), bool)
-                for use in uses:
-                    cache[uses] |= np.logical_and.reduce([np.ones(len(rows), bool), *map(passes, use)])
+                everywhere = np.ones(len(rows), bool)
+                each = [reduce(np.logical_and, map(passes, use), everywhere) for use in uses]
+                cache[uses] = reduce(np.logical_or, each)
             return cache[uses]
 
         return [any_use(dim.uses) for dim in self.dims]

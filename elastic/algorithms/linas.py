@@ -13,7 +13,7 @@ from elastic.algorithms.breeding import children, first_rows
 from elastic.algorithms.nsga import nsga2
 from elastic.budget import Predict
 from elastic.fronts import Floats, spread_along, undominated
-from elastic.problem import Problem
+from elastic.problem import Problem, new_indices, row_keys
 from elastic.space import Rows
 
 _INNER_POPULATION = 100
@@ -38,8 +38,7 @@ def _promising(problem: Problem, n: int, seed: tuple[int, ...]) -> Rows:
     predicted = problem.predicted_by(predict, seed, _INNER_POPULATION * _INNER_GENERATIONS)
     nsga2(predicted, _INNER_POPULATION, _INNER_GENERATIONS)
     rows, goals = predicted.rows, predicted.goals
-    known = {row.tobytes() for row in problem.rows}
-    fresh = [at for at, row in enumerate(rows) if row.tobytes() not in known]
+    fresh = new_indices(row_keys(rows), set(row_keys(problem.rows)))
     return rows[fresh][best_fronts(goals[fresh], n)]
 
 

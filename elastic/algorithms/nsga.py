@@ -19,7 +19,7 @@ from pymoo.core.termination import NoTermination
 from pymoo.util.ref_dirs import get_reference_directions
 
 from elastic.algorithms.breeding import first_rows
-from elastic.problem import Problem, row_keys
+from elastic.problem import Problem, new_indices, row_keys
 from elastic.space import Rows, SearchSpace
 
 _PATIENCE = 20
@@ -99,7 +99,8 @@ class _Mating(InfillCriterion):  # type: ignore[misc]
             rivals = random_state.integers(0, len(rows), (2, n_offsprings, 2))
             winners = np.take_along_axis(rivals, places[rivals].argmin(axis=2)[..., None], axis=2)[..., 0]
             made = self._children(rows[winners[0]], rows[winners[1]], random_state)
-            children = self._unasked(np.concatenate([children, made]))
+            children = np.concatenate([children, made])
+            children = children[new_indices(row_keys(children), self.asked)]
         children = children[:n_offsprings]
         self.asked.update(row_keys(children))
         return Population.new("X", children.astype(int)) if len(children) else Population.create()
@@ -109,13 +110,6 @@ class _Mating(InfillCriterion):  # type: ignore[misc]
         crossing, mutation = random_state.integers(2**63, size=2).tolist()
         children = self.space.crossover_rows(mothers, fathers, crossing)
         return self.space.mutate_rows(children, 1 / max(1, len(self.space.dims)), mutation)
-
-    def _unasked(self, rows: Rows) -> Rows:
-        first: dict[bytes, int] = {}
-        for at, key in enumerate(row_keys(rows)):
-            if key not in self.asked:
-                first.setdefault(key, at)
-        return rows[list(first.values())]
 
 
 def _rows(pop: Any) -> Rows:

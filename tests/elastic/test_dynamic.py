@@ -161,8 +161,8 @@ def test_exact_costs_are_their_tables(name):
 def test_what_is_no_sum_is_refused():
     with pytest.raises(BudgetError, match=r"memory_bytes isn't one, macs, params are"):
         search(MOBILENET, maximize=["params"], minimize=["memory_bytes"], algorithm="dynamic")
+    predict = {"accuracy": lambda rows: np.zeros(len(rows))}
     with pytest.raises(BudgetError, match=r"accuracy isn't one"):
-        predict = {"accuracy": lambda rows: np.zeros(len(rows))}
         search(MOBILENET, minimize=["macs"], predict=predict, algorithm="dynamic")
     with pytest.raises(BudgetError, match=r"can't evaluate subnets: accuracy must be"):
         search(MOBILENET, minimize=["macs"], evaluate=lambda arch: {"accuracy": 1.0}, algorithm="dynamic")

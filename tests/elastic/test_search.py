@@ -9,7 +9,6 @@ from small import mobilenet, vit
 from elastic.budget import Budget, CostModel, neighbour_rows
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
 from elastic.evaluation import MeasuredAccuracy, accuracy
-from elastic.fronts import undominated
 from elastic.measure import Setting
 from elastic.result import SearchResult
 from elastic.sampling import spread_rows
@@ -32,6 +31,11 @@ class MadeUpProfile:
 
     def latency_ms(self, supernet, archs):
         return 0.2 + supernet.macs(archs) * self.per_mac + supernet.params(archs) * self.per_parameter
+
+
+@pytest.fixture(autouse=True)
+def _short_inner_searches(monkeypatch):
+    monkeypatch.setattr("elastic.algorithms.linas._INNER_GENERATIONS", 8)
 
 
 def score(arch):
@@ -76,6 +80,24 @@ def test_latency_comes_from_the_profile():
     assert result.device["processor"] == "none"
 
 
+def test_several_devices_at_once():
+    profiles = {"phone": MadeUpProfile(MOBILENET), "cpu": MadeUpProfile(MOBILENET, 1e-7, 1e-4)}
+    latencies = {name: one.latency_ms(MOBILENET, MOBILENET.space.sample(0, 50)) for name, one in profiles.items()}
+    limits = {f"latency_ms.{name}": float(np.median(found)) for name, found in latencies.items()}
+    options = {"evaluate": score, "profile": profiles, "population": 6, "generations": 2}
+    result = search(MOBILENET, minimize=["latency_ms.phone"], subject_to=limits, **options)
+    for one in result.candidates:
+        for name, profile in profiles.items():
+            assert one.figures[f"latency_ms.{name}"] == profile.latency_ms(MOBILENET, [one.arch])[0]
+            assert one.figures[f"latency_ms.{name}"] <= limits[f"latency_ms.{name}"]
+    assert result.device["cpu"]["processor"] == "none"
+    several = r"there are several devices, name one of latency_ms.phone, latency_ms.cpu"
+    with pytest.raises(BudgetError, match="minimising latency_ms: " + several):
+        search(MOBILENET, **options)
+    with pytest.raises(BudgetError, match="a budget of latency_ms.gpu: " + several):
+        search(MOBILENET, minimize=["macs"], subject_to={"latency_ms.gpu": 1.0}, **options)
+
+
 def test_the_result_is_a_function_of_the_seed():
     assert find(seed=3) == find(seed=3)
     assert find(seed=3) != find(seed=4)
@@ -115,16 +137,6 @@ def test_objectives_may_be_costs_alone():
 
 
 # --- the front ----------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_the_front_is_what_no_other_dominates(points):
-    goals = np.array(points, float)
-    slow = [
-        not any((other <= one).all() and (other < one).any() for other in goals)
-        for one in goals
-    ]
-    assert undominated(goals).tolist() == slow
 
 
 def test_the_front_is_ordered_and_holds_the_best():
@@ -173,6 +185,34 @@ def test_two_budgets_that_exclude_each_other_are_refused():
     limits = {"params": int(MOBILENET.params([largest])[0]), "macs": int(MOBILENET.macs([smallest])[0]) - 1}
     with pytest.raises(BudgetError, match=r"params = .* and macs = "):
         find(subject_to=limits)
+
+
+def test_the_nearest_feasible_figure_is_feasible():
+    profile = MadeUpProfile(MOBILENET, 1e-7, 1e-5)
+    least = min(profile.latency_ms(MOBILENET, [MOBILENET.space.smallest]))
+    options = {"evaluate": score, "profile": profile, "generations": 1}
+    with pytest.raises(BudgetError, match=r"nearest feasible figure is latency_ms = [\d.]+") as raised:
+        search(MOBILENET, subject_to={"latency_ms": least * 0.999}, **options)
+    nearest = float(str(raised.value).split("latency_ms = ")[1].split(" ")[0])
+    assert nearest == pytest.approx(least, rel=1e-4)
+    assert search(MOBILENET, subject_to={"latency_ms": nearest}, **options).candidates
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"latency_ms": 8000}, r"latency_ms is in milliseconds; subnets take 0\.\d+ to [\d.]+, got 8000"),
+        ({"latency_ms": 0.001}, r"latency_ms is in milliseconds; .*, got 0.001"),
+        ({"macs": 0.1}, "macs is in multiply-accumulates; .*, got 0.1"),
+        ({"params": 1e9}, "params is in parameters; .*, got 1e\\+09"),
+        ({"memory_bytes": 4}, "memory_bytes is in bytes; .*, got 4"),
+        ({"size": 1e6}, "the budget of size is in another unit; subnets take 1 to 1, got 1e\\+06"),
+    ],
+)
+def test_a_budget_in_another_unit_is_refused(limits, message):
+    predict = {"size": lambda rows: np.ones(len(rows))}
+    with pytest.raises(BudgetError, match=message):
+        search(MOBILENET, evaluate=score, profile=MadeUpProfile(MOBILENET), predict=predict, subject_to=limits)
 
 
 @pytest.mark.parametrize(
