@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from elastic import protocol
+from elastic import kit_script, protocol
 from elastic.errors import ProfileError
 from elastic.measure import Setting
 from elastic.onnx_files import write_onnx_files
@@ -14,7 +16,6 @@ from elastic.plan import BLOCKS, Plan, plan_profile
 from elastic.profile import DeviceProfile
 from elastic.profiling import assemble
 from elastic.progress import progress_bar
-from elastic.protocol import MEASURED_KIND
 from elastic.storage import read_json, staged, write_json
 from elastic.supernet import Supernet
 
@@ -86,11 +87,17 @@ def write_kit(
             "files": _write_models(plan, kit, progress),
         }
         write_json(kit / "kit.json", values)
-        (kit / "measure.py").write_text(Path(protocol.__file__).read_text("utf-8"), encoding="utf-8")
+        (kit / "measure.py").write_text(stand_alone(), encoding="utf-8")
         size = sum(path.stat().st_size for path in kit.rglob("*.onnx")) / 1e6
         text = _README.format(models=len(plan.keys), size=size, minutes=max(1.0, time_limit / 60))
         (kit / "README.md").write_text(text, encoding="utf-8")
     return folder
+
+
+def stand_alone() -> str:
+    """The kit's script: the protocol, and below it the program, which then needn't import it."""
+    imports = re.compile(r"^from (__future__|elastic\.protocol) import (\([^)]*\)|.*)\n", re.MULTILINE)
+    return inspect.getsource(protocol) + imports.sub("", inspect.getsource(kit_script))
 
 
 def _write_models(plan: Plan, kit: Path, progress: bool) -> dict[str, str]:
@@ -121,7 +128,7 @@ def read_measured(supernet: Supernet, path: str | Path) -> DeviceProfile:
     if not path.exists() and protocol.journal_path(path).exists():
         raise ProfileError(f"{path} isn't there yet: measuring was interrupted; run measure.py again, it goes on")
     values = read_json(path, ProfileError, "a kit's measurements (its measure.py writes them)")
-    if values.get("kind") != MEASURED_KIND:
+    if values.get("kind") != kit_script.MEASURED_KIND:
         raise ProfileError(f"{path} isn't a kit's measurements: its kind is {values.get('kind')!r}")
     profile = _assembled(path, values)
     profile.check_supernet(supernet)

@@ -1,23 +1,18 @@
-"""The protocol of measuring. It stands alone, for a kit carries this file to where nothing else of ours can be.
+"""The protocol of measuring. It stands alone, for a kit carries it to where nothing else of ours can be.
 
 Every candidate is visited in rounds, in an order drawn anew each round, so that a machine that slows down slows
 all of them alike. A visit warms up, which brings the weights back into the caches, and then times single runs
 for a millisecond; its figure is their median, which an interruption doesn't move. Rounds go on until the median
 over a candidate's visits is sure enough or the time is up. Candidates are timed in groups; one reference is
 timed again in each, and shows how the machine drifts.
-
-In a kit: `python measure.py`, which needs Python 3.10, numpy and onnxruntime.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import math
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +30,6 @@ Advance = Callable[[int], object]
 
 TOGETHER = 16
 """So many candidates are in memory, and timed against each other, at once."""
-
-MEASURED_KIND = "elastic measurements"
 
 _WARM_UP, _VISIT = 0.5e-3, 1e-3
 """Seconds of a visit, without and with the clock; one run at least."""
@@ -248,6 +241,7 @@ def _short(value: Any) -> str:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside `path`, then rename it: `path` is never half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")
@@ -294,68 +288,3 @@ def measure_groups(
         journal.add({"timings": figures, "reference": first.milliseconds, "busy": load.share()})
         seconds = max(0.0, seconds - (time.perf_counter() - began))
         advance(len(group))
-
-
-# --- as a program -------------------------------------------------------------------------------------------
-
-
-def main() -> None:
-    """Measure the kit that this file is in."""
-    folder = Path(__file__).resolve().parent
-    text = (folder / "kit.json").read_text("utf-8")
-    kit = json.loads(text)
-    parser = argparse.ArgumentParser(description="Measure the models of this kit, and write measured.json.")
-    parser.add_argument("--threads", type=int, default=kit["setting"]["threads"], help="threads within an operator")
-    parser.add_argument("--seconds", type=float, default=kit["time_limit"], help="of measuring, in all")
-    parser.add_argument("--out", type=Path, default=folder / "measured.json", help="the file to write")
-    given = parser.parse_args()
-    if given.threads < 1 or not given.seconds > 0:
-        parser.error(f"wanted 1 thread or more, and more than 0 seconds; got {given.threads} and {given.seconds}")
-    kit["setting"]["threads"] = given.threads
-    device, groups = _measure_kit(kit, folder, given.seconds, journal_path(given.out))
-    write_whole(given.out, json.dumps({**kit, "kind": MEASURED_KIND, "device": device, "groups": groups}) + "\n")
-    journal_path(given.out).unlink()
-    sys.stderr.write(f"\n{given.out}: take it to the supernet: elastic profile SUPERNET --import {given.out.name}\n")
-
-
-def _measure_kit(kit: dict[str, Any], folder: Path, seconds: float, unfinished: Path) -> tuple[dict[str, Any], Any]:
-    """The device, and its figures."""
-    import onnxruntime
-
-    device = {**describe_device(), "onnxruntime": onnxruntime.__version__}
-    digest = hashlib.sha256(json.dumps(kit).encode()).hexdigest()
-    header = {"threads": kit["setting"]["threads"], "kit": digest, **device, "date": ""}
-    journal = Journal(unfinished, header, SystemExit)
-
-    def prepare(keys: Sequence[str]) -> list[Run]:
-        sys.stderr.write(f"\rmeasured {len(journal.keys)} of {len(kit['files'])} ")
-        sys.stderr.flush()
-        return [_open(folder / kit["files"][key], kit["setting"]["threads"]) for key in keys]
-
-    options = {name: kit[name] for name in ("tolerance", "seed", "together")}
-    reference = prepare([kit["reference"]])[0]
-    measure_groups(list(kit["files"]), prepare, reference, journal, seconds=seconds, **options)
-    return device, journal.groups
-
-
-def _open(path: Path, threads: int) -> Run:
-    """A forward pass of an ONNX file on random inputs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.inter_op_num_threads = 1
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
-    feeds = {
-        one.name: rng.standard_normal(one.shape, np.float32)
-        if one.type == "tensor(float)"
-        else np.zeros(one.shape, one.type[len("tensor(") : -1])
-        for one in session.get_inputs()
-    }
-    return lambda: session.run(None, feeds)
-
-
-if __name__ == "__main__":
-    main()
