@@ -3,5 +3,7 @@
 from zoo.catalog import create
 from zoo.catalog import list_supernets as list  # noqa: A004 - read as zoo.list()
 from zoo.encodings import from_arch, to_arch
+from zoo.importing import import_checkpoint
+from zoo.specialised import import_specialised
 
-__all__ = ["create", "from_arch", "list", "to_arch"]
+__all__ = ["create", "from_arch", "import_checkpoint", "import_specialised", "list", "to_arch"]

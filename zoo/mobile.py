@@ -19,7 +19,9 @@ Stages = Sequence[Sequence[str]]
 """Blocks in timm's notation (`ir_r4_k7_s2_e6_c24`), grouped by stage: repeats, kernel, stride, expansion, channels."""
 
 
-def mobilenetv3(stages: Stages, stem: int, features: int, eps: float = 1e-5, width: float = 1.0) -> MobileNetV3:
+def mobilenetv3(
+    stages: Stages, stem: int, features: int, eps: float = 1e-5, width: float = 1.0, classes: int = 1000
+) -> MobileNetV3:
     """The MobileNetV3 kind: h-swish, squeeze-and-excitation, a mix of features without bias or norm.
 
     Args:
@@ -28,22 +30,26 @@ def mobilenetv3(stages: Stages, stem: int, features: int, eps: float = 1e-5, wid
         features: channels in front of the classifier.
         eps: of all BatchNorms.
         width: all channels are multiplied by it and rounded to multiples of 8.
+        classes: how many logits.
     """
     excite = partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU, rd_round_fn=round_channels)
     return MobileNetV3(
-        head_bias=False, act_layer=nn.Hardswish, se_layer=excite, **_shared(stages, stem, features, eps, width)
+        head_bias=False, act_layer=nn.Hardswish, se_layer=excite, **_shared(stages, stem, features, eps, width, classes)
     )
 
 
-def proxyless(stages: Stages, stem: int, features: int, eps: float = 1e-3, width: float = 1.0) -> EfficientNet:
+def proxyless(
+    stages: Stages, stem: int, features: int, eps: float = 1e-3, width: float = 1.0, classes: int = 1000
+) -> EfficientNet:
     """The ProxylessNAS kind, after MobileNetV2: ReLU6 throughout; arguments as for `mobilenetv3`."""
-    return EfficientNet(act_layer=nn.ReLU6, **_shared(stages, stem, features, eps, width))
+    return EfficientNet(act_layer=nn.ReLU6, **_shared(stages, stem, features, eps, width, classes))
 
 
-def _shared(stages: Stages, stem: int, features: int, eps: float, width: float) -> dict[str, Any]:
+def _shared(stages: Stages, stem: int, features: int, eps: float, width: float, classes: int) -> dict[str, Any]:
     channels = partial(round_channels, multiplier=width)
     return {
         "block_args": decode_arch_def([list(stage) for stage in stages]),
+        "num_classes": classes,
         "stem_size": stem,
         "num_features": channels(features),
         "round_chs_fn": channels,

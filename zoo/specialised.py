@@ -1,0 +1,152 @@
+"""Once-for-All's specialised networks, as published: `net.config` and weights in, a plain timm model out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from elastic.errors import CheckpointError
+from elastic.sizes import make_divisible
+from elastic.storage import read_json
+from zoo.importing import load_reference, read_state_dict
+from zoo.mobile import mobilenetv3, proxyless
+from zoo.ofa_resnet import Stage, resnet50d
+from zoo.preprocessing import describe_images
+
+Config = Mapping[str, Any]
+"""A layer, or a whole network, as `net.config` describes it."""
+
+
+def import_specialised(folder: str | Path) -> nn.Module:
+    """A specialised network in evaluation mode: timm's `MobileNetV3`, `EfficientNet` or `ResNet`.
+
+        zoo.import_specialised("flops@595M_top1@80.0_finetune@75")
+
+    Args:
+        folder: holds the published files: `net.config`, `init` (the weights) and `run.config` (the resolution;
+            224 where it is missing).
+
+    Raises:
+        CheckpointError: a file that is missing, truncated or foreign, a network of another kind, or a key among
+            the weights that is missing, unknown or misshapen; the message names it.
+    """
+    folder = Path(folder).expanduser()
+    config = read_json(folder / "net.config", CheckpointError, "a specialised network's description")
+    run = folder / "run.config"
+    side = read_json(run, CheckpointError, "its resolution").get("image_size", 224) if run.exists() else 224
+    model = build_specialised(config, str(folder / "net.config"))
+    load_reference(model, read_state_dict(folder / "init"), str(folder / "init"), elastic=False)
+    describe_images(model, int(side), folder.name)
+    return model.eval()
+
+
+def build_specialised(config: Config, origin: str = "net.config") -> nn.Module:
+    """The plain timm model that a `net.config` describes, with fresh weights.
+
+    Args:
+        config: as published: `name`, `bn`, `blocks` and so on.
+        origin: where it is from, for messages.
+
+    Raises:
+        CheckpointError: a network or a layer of another kind, or a description that isn't whole.
+    """
+    builders = {"MobileNetV3": _mobilenetv3, "ProxylessNASNets": _proxyless, "ResNets": _resnet}
+    builder = builders.get(config.get("name", ""))
+    if builder is None:
+        raise CheckpointError(f"{origin}: name is {config.get('name')!r}; wanted one of {', '.join(builders)}")
+    try:
+        return builder(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{origin}: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{origin} describes no whole network: {type(error).__name__} {error}") from error
+
+
+def _expect(layer: Config, place: str, **wanted: Any) -> None:
+    """Refuse a layer that the timm model would compute otherwise; what isn't said is as wanted."""
+    for key, value in wanted.items():
+        given = layer.get(key, value)
+        if given != value:
+            raise CheckpointError(f"{key} of {place} is {given!r}; a network with {value!r} can be imported")
+
+
+def _eps(config: Config, default: float) -> float:
+    return float((config.get("bn") or {}).get("eps", default))
+
+
+# --- mobile networks ----------------------------------------------------------------------------------------
+
+
+def _mobilenetv3(config: Config) -> nn.Module:
+    first, last, mix = config["first_conv"], config["final_expand_layer"], config["feature_mix_layer"]
+    _expect(first, "first_conv", kernel_size=3, stride=2, act_func="h_swish", use_bn=True)
+    _expect(last, "final_expand_layer", kernel_size=1, act_func="h_swish", use_bn=True)
+    _expect(mix, "feature_mix_layer", kernel_size=1, act_func="h_swish", use_bn=False, bias=False)
+    stages = _stages(config["blocks"], {"h_swish": "", "relu": "_nre"}, squeezes=True)
+    stages.append([f"cn_r1_k1_s1_c{last['out_channels']}"])
+    classes = config["classifier"]["out_features"]
+    return mobilenetv3(stages, first["out_channels"], mix["out_channels"], _eps(config, 1e-5), classes=classes)
+
+
+def _proxyless(config: Config) -> nn.Module:
+    first, mix = config["first_conv"], config["feature_mix_layer"]
+    _expect(first, "first_conv", kernel_size=3, stride=2, act_func="relu6", use_bn=True)
+    _expect(mix, "feature_mix_layer", kernel_size=1, act_func="relu6", use_bn=True, bias=False)
+    stages = _stages(config["blocks"], {"relu6": ""}, squeezes=False)
+    classes = config["classifier"]["out_features"]
+    return proxyless(stages, first["out_channels"], mix["out_channels"], _eps(config, 1e-3), classes=classes)
+
+
+def _stages(blocks: Sequence[Config], activations: Mapping[str, str], squeezes: bool) -> list[list[str]]:
+    """Blocks in timm's notation; a stage begins where a block has no skip connection, and with the second block."""
+    stages: list[list[str]] = []
+    for number, block in enumerate(blocks):
+        conv = block.get("conv") or block["mobile_inverted_conv"]
+        _expect(conv, f"block {number}", groups=None, **({} if squeezes else {"use_se": False}))
+        if conv["act_func"] not in activations:
+            _expect(conv, f"block {number}", act_func=next(iter(activations)))
+        if number < 2 or not block["shortcut"]:
+            stages.append([])
+        stages[-1].append(_words(conv) + activations[conv["act_func"]] + ("" if block["shortcut"] else "_noskip"))
+    return stages
+
+
+def _words(conv: Config) -> str:
+    """One block in timm's notation, without its activation."""
+    mid = conv.get("mid_channels") or round(conv["in_channels"] * conv["expand_ratio"])
+    kind = "ds" if conv["expand_ratio"] == 1 else "ir"
+    squeeze = "_se0.25" if conv["use_se"] else ""
+    expansion = mid / conv["in_channels"]
+    return f"{kind}_r1_k{conv['kernel_size']}_s{conv['stride']}_e{expansion}_c{conv['out_channels']}{squeeze}"
+
+
+# --- ResNet50-D ---------------------------------------------------------------------------------------------
+
+
+def _resnet(config: Config) -> nn.Module:
+    first, *middle, last = config["input_stem"]
+    if len(middle) > 1:
+        raise CheckpointError(f"input_stem has {len(middle) + 2} layers; networks with 2 or 3 can be imported")
+    for layer, stride in ((first, 2), (last, 1), *((one["conv"], 1) for one in middle)):
+        _expect(layer, "input_stem", kernel_size=3, stride=stride, act_func="relu", use_bn=True, bias=False)
+    stages: list[list[Config]] = []
+    for number, block in enumerate(config["blocks"]):
+        _expect(block, f"block {number}", kernel_size=3, groups=1, act_func="relu", downsample_mode="avgpool_conv")
+        if block["stride"] > 1 or block["in_channels"] != block["out_channels"]:
+            _expect(block, f"block {number}", stride=2 if stages else 1)
+            stages.append([])
+        stages[-1].append(block)
+    return resnet50d(
+        (first["out_channels"], last["out_channels"]),
+        [Stage(stage[0]["out_channels"], tuple(map(_mid, stage))) for stage in stages],
+        residual=bool(middle),
+        classes=config["classifier"]["out_features"],
+        eps=_eps(config, 1e-5),
+    )
+
+
+def _mid(block: Config) -> int:
+    return int(make_divisible(block.get("mid_channels") or round(block["out_channels"] * block["expand_ratio"]), 8))
