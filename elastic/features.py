@@ -7,7 +7,7 @@ fast as others, and one stage isn't as fast as another. The sums are exact, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from elastic.costs import Sizes, TableSum, Term
 from elastic.lookup import look_up
 from elastic.space import Rows, SearchSpace
 from elastic.supernet import Supernet
+
+if TYPE_CHECKING:
+    from elastic.additive import Table
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +48,10 @@ class Encoder(Protocol):
 
     def __call__(self, rows: Rows) -> Floats:
         """Features of encoded archs."""
+        ...
+
+    def tables(self, weights: Floats, constant: float) -> list[Table]:
+        """The addends of a weighted sum of features and a constant, where it is a sum of small tables."""
         ...
 
 
@@ -80,6 +87,15 @@ class Features:
                 at += 1
         transposed: Floats = features.T
         return transposed
+
+    def tables(self, weights: Floats, constant: float) -> list[Table]:
+        """The addends of a constant and weighted choices, by dim; other features must have no weight."""
+        from elastic.additive import ChoiceSum  # which is built on what uses this
+
+        assert not weights[: self.groups.figures].any()
+        counts = [len(dim.choices) for dim in self.space.dims]
+        values = np.split(weights[self.groups.figures :], np.cumsum(counts)[:-1])
+        return ChoiceSum(self.space, tuple(values), constant).tables(self.space)
 
     def _figures(self, rows: Rows) -> list[Floats]:
         exists = self.space.existing(rows)

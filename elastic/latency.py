@@ -1,91 +1,79 @@
-"""Latency predicted from whole-subnet measurements: a ridge regression over encoded archs and their costs."""
+"""The latency of subnets on one device, predicted from whole subnets, from their blocks, or from both."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from elastic.arch import Arch
+from elastic.blocks import parts
+from elastic.errors import ProfileError
+from elastic.features import Features, Floats
+from elastic.latency_table import LatencyTable, TableFeatures
+from elastic.ofa_signatures import naming
+from elastic.prediction import (
+    FEWEST,
+    AdditivePredictor,
+    PredictionError,
+    Predictor,
+    absolute_errors,
+    fit_predictor,
+)
+from elastic.regression import Linear
 from elastic.space import Rows
 from elastic.supernet import Supernet
 
-Floats = NDArray[np.float64]
-
-_FOLDS = 5
-_COSTS = 4
-"""So many features come first that are costs rather than choices."""
+__all__ = ["Floats", "PredictionError", "fit_latency"]
 
 
-@dataclass(frozen=True)
-class PredictionError:
-    """How well latencies are predicted for subnets that the fit didn't see (cross-validated).
+def fit_latency(
+    supernet: Supernet,
+    archs: Sequence[Arch],
+    milliseconds: Floats,
+    blocks: Mapping[str, float],
+    resolutions: Sequence[int] = (),
+    kind: str = "auto",
+) -> Predictor:
+    """A predictor of latency in milliseconds.
 
-    Attributes:
-        mape: mean absolute error, relative to the measured figure, in percent.
-        tau: Kendall's rank correlation of predicted and measured.
-        n: number of subnets.
+    Args:
+        supernet: whose subnets.
+        archs: those that were measured whole.
+        milliseconds: what each takes, `(n,)`.
+        blocks: what each block takes, by signature (`elastic.blocks`, or `elastic.ofa_tables`); may be empty.
+        resolutions: those that were measured; all that the supernet has where empty.
+        kind: `"table"` sums up blocks, `"corrected"` fits such sums to whole subnets; for the others, which need
+            none, see `elastic.prediction.fit_predictor`. `"auto"` takes what has the least cross-validated error,
+            and the table where too few whole subnets were measured.
+
+    Raises:
+        ProfileError: an unknown kind, too few whole subnets, or blocks that are missing.
     """
-
-    mape: float
-    tau: float
-    n: int
-
-
-def arch_features(supernet: Supernet, rows: Rows) -> Floats:
-    """What the regression sees of each arch: float64 `(n, features)`.
-
-    MACs, parameters and activation memory; the number of dims that exist; and each choice of each dim as 0 or
-    1, all 0 where the dim doesn't exist.
-    """
-    space = supernet.space
-    exists = space.existing(rows)
-    costs = [supernet.macs(rows), supernet.params(rows), supernet.memory(rows), np.sum(exists, axis=0)]
-    columns = [cost.astype(np.float64) for cost in costs]
-    for column, dim in enumerate(space.dims):
-        columns += [(exists[column] & (rows[:, column] == at)).astype(np.float64) for at in range(len(dim.choices))]
-    return np.stack(columns, axis=1)
+    rows = supernet.space.encode(archs)
+    few = len(archs) < FEWEST
+    if kind == "table" or (kind == "auto" and few and blocks):
+        return _from_table(_table_features(supernet, blocks, resolutions), rows, milliseconds)
+    if kind == "corrected":
+        return fit_predictor(_table_features(supernet, blocks, resolutions), rows, milliseconds, kind)
+    fitted = fit_predictor(Features(supernet.space, supernet), rows, milliseconds, kind)
+    if kind != "auto" or not blocks:
+        return fitted
+    corrected = fit_predictor(_table_features(supernet, blocks, resolutions), rows, milliseconds, "corrected")
+    return min(fitted, corrected, key=lambda one: one.error.mape)
 
 
-@dataclass(frozen=True)
-class LatencyModel:
-    """A ridge regression on standardised features."""
-
-    mean: Floats
-    scale: Floats
-    ridge: Any
-
-    def predict(self, features: Floats) -> Floats:
-        """Milliseconds, float64 `(n,)`, for features `(n, features)`."""
-        predicted: Floats = self.ridge.predict((features - self.mean) / self.scale)
-        return predicted
+def _table_features(supernet: Supernet, blocks: Mapping[str, float], resolutions: Sequence[int]) -> TableFeatures:
+    if not blocks:
+        raise ProfileError("the profile has no blocks to sum up; measure them, or predict from whole subnets")
+    space = supernet.space.narrow({"resolution": resolutions}) if resolutions else supernet.space
+    found = parts(supernet, space, naming(blocks))
+    return TableFeatures(LatencyTable(supernet.space, found, blocks, space), found)
 
 
-def fit_latency(features: Floats, milliseconds: Floats) -> LatencyModel:
-    """Fit features `(n, features)` to measured milliseconds `(n,)`.
-
-    Errors count relative to the latency. The costs, which explain most of it, are penalised least; how much
-    the rest is penalised is chosen by leave-one-out.
-    """
-    from sklearn.linear_model import RidgeCV
-
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1.0
-    scale[:_COSTS] /= np.sqrt(features.shape[1])
-    ridge = RidgeCV(np.logspace(-3, 4, 15))
-    ridge.fit((features - mean) / scale, milliseconds, sample_weight=milliseconds**-2.0)
-    return LatencyModel(mean, scale, ridge)
-
-
-def cross_validate(features: Floats, milliseconds: Floats, seed: int = 0) -> PredictionError:
-    """The error of `fit_latency` on subnets left out of the fit, each once."""
-    from scipy.stats import kendalltau
-    from sklearn.model_selection import KFold
-
-    predicted = np.empty_like(milliseconds)
-    folds = KFold(min(_FOLDS, len(milliseconds)), shuffle=True, random_state=seed)
-    for fitted, left_out in folds.split(features):
-        predicted[left_out] = fit_latency(features[fitted], milliseconds[fitted]).predict(features[left_out])
-    mape = float(np.mean(np.abs(predicted / milliseconds - 1)) * 100)
-    return PredictionError(mape, float(kendalltau(predicted, milliseconds).statistic), len(milliseconds))
+def _from_table(features: TableFeatures, rows: Rows, milliseconds: Floats) -> Predictor:
+    """The table as it is; whole subnets only say how far it is off."""
+    predicted = features.table(rows)
+    error = PredictionError.of(predicted, milliseconds)
+    residuals = absolute_errors(predicted, milliseconds, relative=True)
+    return AdditivePredictor("table", features, Linear(np.array([1.0, 0.0]), 0.0), True, -np.inf, error, residuals)

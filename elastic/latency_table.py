@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from elastic.dims import Gate
 from elastic.errors import ProfileError
 from elastic.features import Floats, Groups
-from elastic.lookup import Table, look_up
+from elastic.lookup import FlatTable, look_up
 from elastic.space import Rows, SearchSpace
+
+if TYPE_CHECKING:
+    from elastic.additive import Table
 
 
 class TabledPart(Protocol):
@@ -56,11 +59,11 @@ class LatencyTable:
         self.measured = measured or space
         _check_complete(parts, milliseconds)
         self._columns = {name: at for at, name in enumerate(space.names)}
-        sums: dict[tuple[str, ...], Floats] = {}
+        self._sums: dict[tuple[int, ...], Floats] = {}
         for part in parts:
-            names, table = self._tabulate(part, milliseconds)
-            sums[names] = sums[names] + table if names in sums else table
-        self.tables: list[Table] = [self._flat(names, table) for names, table in sums.items()]
+            columns, table = self._tabulate(part, milliseconds)
+            self._sums[columns] = self._sums[columns] + table if columns in self._sums else table
+        self._flat = [_flat(columns, table) for columns, table in self._sums.items()]
 
     def __call__(self, rows: Rows) -> Floats:
         """Milliseconds for encoded archs `(n, dims)`: float64 `(n,)`.
@@ -69,12 +72,18 @@ class LatencyTable:
             ProfileError: an arch with a choice that wasn't measured.
         """
         rows = self.space.checked(rows)
-        found: Floats = look_up([self.tables], rows)[0]
+        found: Floats = look_up([self._flat], rows)[0]
         if np.isnan(found).any():
             raise ProfileError(self._unmeasured(rows[np.isnan(found).argmax()]))
         return found
 
-    def _tabulate(self, part: TabledPart, milliseconds: Mapping[str, float]) -> tuple[tuple[str, ...], Floats]:
+    def tables(self, space: SearchSpace) -> list[Table]:
+        """The addends, as exact search wants them (`elastic.additive`); NaN for choices that weren't measured."""
+        from elastic.additive import Table  # which is built on what uses this
+
+        return [Table(columns, table) for columns, table in self._sums.items()]
+
+    def _tabulate(self, part: TabledPart, milliseconds: Mapping[str, float]) -> tuple[tuple[int, ...], Floats]:
         """A part's latency over the dims that it depends on and the depths that it stands behind."""
         gates = [gate for gate in part.gates if gate.depth in self._columns]
         names = tuple(sorted({*part.dims, *(gate.depth for gate in gates)}, key=self._columns.__getitem__))
@@ -91,11 +100,8 @@ class LatencyTable:
             passing = np.array([gate.passes(choice) for choice in self.space[gate.depth].choices])
             shape = [-1 if name == gate.depth else 1 for name in names]
             table = np.where(passing.reshape(shape), table, 0.0)
-        return names, np.broadcast_to(table, [len(self.space[name].choices) for name in names])
-
-    def _flat(self, names: tuple[str, ...], table: Floats) -> Table:
-        strides = [math.prod(table.shape[at + 1 :]) for at in range(table.ndim)]
-        return [self._columns[name] for name in names], strides, np.ascontiguousarray(table).ravel()
+        whole = np.broadcast_to(table, [len(self.space[name].choices) for name in names])
+        return tuple(self._columns[name] for name in names), whole
 
     def _unmeasured(self, row: NDArray[Any]) -> str:
         for dim, part, at in zip(self.space.dims, self.measured.dims, row, strict=True):
@@ -115,7 +121,7 @@ class TableFeatures:
         parts: the supernet's parts, each counted where it has something to pay.
     """
 
-    kinds = ("table", "corrected")
+    kinds: tuple[str, ...] = ("corrected",)
 
     def __init__(self, table: LatencyTable, parts: Sequence[TabledPart]) -> None:
         self.space = table.space
@@ -126,6 +132,20 @@ class TableFeatures:
     def __call__(self, rows: Rows) -> Floats:
         """Milliseconds and parts: float64 `(n, 2)`."""
         return np.stack([self.table(rows), self.count(rows)], axis=1)
+
+    def tables(self, weights: Floats, constant: float) -> list[Table]:
+        """The addends of a weighted sum of both and a constant."""
+        from elastic.additive import Table
+
+        found = [Table((), np.array(constant))]
+        for weight, table in zip(weights, (self.table, self.count), strict=True):
+            found += [Table(columns, weight * values) for columns, values in table.tables(self.space)]
+        return found
+
+
+def _flat(columns: tuple[int, ...], table: Floats) -> FlatTable:
+    strides = [math.prod(table.shape[at + 1 :]) for at in range(table.ndim)]
+    return list(columns), strides, np.ascontiguousarray(table).ravel()
 
 
 def _signatures(parts: Iterable[TabledPart]) -> list[str]:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from elastic.space import Rows
 
-Table = tuple[list[int], list[int], NDArray[Any]]
+FlatTable = tuple[list[int], list[int], NDArray[Any]]
 """The columns that it is over, each one's stride, and the figures, flat."""
 
 _CHUNK = 16384
 """Rows at a time: what they need stays in the processor's cache."""
 
 
-def look_up(sums: Sequence[Sequence[Table]], rows: Rows) -> NDArray[np.float64]:
+def look_up(sums: Sequence[Sequence[FlatTable]], rows: Rows) -> NDArray[np.float64]:
     """Several sums for encoded archs `(n, dims)`: float64 `(len(sums), n)`."""
     found = np.zeros((len(sums), len(rows)))
     for start in range(0, len(rows), _CHUNK):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,16 @@ from elastic.regression import (
     Model,
     fit_additive,
     fit_boosting,
+    fit_corrected,
     fit_gp,
     fit_mlp,
     fit_ridge,
 )
 from elastic.roofline import fit_roofline
-from elastic.space import Rows
+from elastic.space import Rows, SearchSpace
+
+if TYPE_CHECKING:
+    from elastic.additive import Table
 
 FEWEST = 8
 """Fewer measured subnets than this can't carry a prediction."""
@@ -31,6 +35,7 @@ _FOLDS = 5
 
 KINDS: Mapping[str, Fit] = {
     "additive": fit_additive,
+    "corrected": fit_corrected,
     "ridge": fit_ridge,
     "roofline": fit_roofline,
     "gp": fit_gp,
@@ -41,6 +46,9 @@ KINDS: Mapping[str, Fit] = {
 
 AUTO = ("ridge", "roofline", "gp", "boosting", "corrected")
 """Those that `"auto"` chooses from: an MLP takes long, and an additive fit is a ridge without costs."""
+
+_ADDITIVE = ("additive", "corrected")
+"""Those that are sums of small tables."""
 
 
 @dataclass(frozen=True)
@@ -120,20 +128,14 @@ class Predictor:
         low = predicted - width
         return (np.maximum(low, 0.0) if self.relative else low), predicted + width
 
-    def tables(self) -> tuple[float, dict[str, Floats]]:
-        """A constant, and by dim a figure for each choice, whose sum over the dims that exist is the prediction.
 
-        Raises:
-            ProfileError: a kind that isn't such a sum.
-        """
-        groups = self.features.groups
-        if not isinstance(self.model, Linear) or self.model.weights[: groups.figures].any():
-            raise ProfileError(f"a predictor of kind {self.kind!r} is no sum over dims; fit kind='additive'")
-        found, at = {}, groups.figures
-        for dim in self.features.space.dims:
-            found[dim.name] = self.model.weights[at : at + len(dim.choices)]
-            at += len(dim.choices)
-        return self.model.constant, found
+class AdditivePredictor(Predictor):
+    """A predictor that is a sum of small tables, which exact search takes apart (`elastic.additive`)."""
+
+    def tables(self, space: SearchSpace) -> list[Table]:
+        """The addends, each over few dims; their sum over canonical archs is what calling gives."""
+        assert isinstance(self.model, Linear)
+        return self.features.tables(self.model.weights, self.model.constant)
 
 
 def fit_predictor(
@@ -150,8 +152,8 @@ def fit_predictor(
         features: what the regression sees, `elastic.features.Features`.
         rows: the measured archs, encoded `(n, dims)`.
         targets: their figures `(n,)`.
-        kind: `"additive"`, `"ridge"`, `"roofline"`, `"gp"`, `"boosting"` or `"mlp"`; `"auto"` takes the one with
-            the least cross-validated error.
+        kind: `"additive"` (exact search takes it apart), `"ridge"`, `"roofline"`, `"gp"`, `"boosting"` or `"mlp"`;
+            `"auto"` takes the one with the least cross-validated error.
         relative: whether errors count relative to the figure, as of latencies; else they are absolute, as of
             accuracies.
         seed: draws the folds, and what a regression draws.
@@ -163,16 +165,28 @@ def fit_predictor(
     _check(rows, measured, relative)
     names = _suitable(features, kind, relative)
     encoded = features(rows)
-    floor = float(measured.min()) / 2 if relative else -np.inf
+    floors = {name: _floor(name, measured, relative) for name in names}
     left_out = {
         name: np.maximum(_cross_validate(KINDS[name], encoded, measured, features, relative, seed), floor)
-        for name in names
+        for name, floor in floors.items()
     }
     errors = {name: PredictionError.of(predicted, measured) for name, predicted in left_out.items()}
     best = min(names, key=lambda name: errors[name].mape if relative else errors[name].rmse)
-    residuals = np.abs(measured - left_out[best]) / (left_out[best] if relative else 1.0)
     model = KINDS[best](encoded, measured, features.groups, relative, seed)
-    return Predictor(best, features, model, relative, floor, errors[best], residuals)
+    residuals = absolute_errors(left_out[best], measured, relative)
+    made = AdditivePredictor if best in _ADDITIVE else Predictor
+    return made(best, features, model, relative, floors[best], errors[best], residuals)
+
+
+def absolute_errors(predicted: Floats, measured: Floats, relative: bool) -> Floats:
+    """Distances of measured figures from predictions, relative to these if asked to: float64 `(n,)`."""
+    distances: Floats = np.abs(measured - predicted)
+    return distances / np.abs(predicted) if relative else distances
+
+
+def _floor(kind: str, measured: Floats, relative: bool) -> float:
+    """The least that is predicted; a sum of tables stays one, so it has none."""
+    return float(measured.min()) / 2 if relative and kind not in _ADDITIVE else -np.inf
 
 
 def _suitable(features: Encoder, kind: str, relative: bool) -> list[str]:

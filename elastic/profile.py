@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from elastic.errors import ProfileError
-from elastic.latency import Floats, PredictionError, arch_features, cross_validate, fit_latency
+from elastic.latency import Floats, fit_latency
 from elastic.measure import Setting
+from elastic.prediction import FEWEST, PredictionError, Predictor
 from elastic.protocol import Timing
 from elastic.storage import digest_supernet, read_json, write_text
 from elastic.supernet import Archs, Supernet
 from elastic.timings import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 
-_KIND = "elastic device profile"
-FEWEST = 8
-"""Fewer measured subnets than this can't carry a prediction."""
+__all__ = ["FEWEST", "DeviceProfile"]
 
+_KIND = "elastic device profile"
 
 @dataclass(frozen=True)
 class DeviceProfile:
@@ -76,6 +76,24 @@ class DeviceProfile:
 
     # --- prediction -----------------------------------------------------------------------------------------
 
+    def predictor(self, supernet: Supernet, kind: str = "auto") -> Predictor:
+        """Predicts the latency of encoded archs; fitted when it is first asked for.
+
+        Args:
+            supernet: the one that was measured.
+            kind: a regression (see `elastic.latency.fit_latency`); the best one by default.
+
+        Raises:
+            ProfileError: the profile is another supernet's, or has too little of what the kind needs.
+        """
+        self.check_supernet(supernet)
+        if kind not in self._fitted:
+            archs = [one.arch for one in self.subnets]
+            blocks = {one.signature: one.timing.median_ms for one in self.blocks}
+            self._fitted[kind] = fit_latency(supernet, archs, self.measured_ms, blocks, self.resolutions, kind)
+        fitted: Predictor = self._fitted[kind]
+        return fitted
+
     def latency_ms(self, supernet: Supernet, archs: Archs) -> Floats:
         """Predicted latency of one forward pass of a whole batch: milliseconds, float64 `(n,)`.
 
@@ -83,13 +101,18 @@ class DeviceProfile:
             ProfileError: the profile is another supernet's, or too few subnets were measured.
             ArchError: an arch that isn't in the space.
         """
-        self.check_supernet(supernet)
-        if "model" not in self._fitted:
-            self._fitted["model"] = fit_latency(self._features(supernet), self.measured_ms)
-        predicted = self._fitted["model"].predict(arch_features(supernet, supernet._rows(archs)))
-        floor = self.measured_ms.min() / 2  # a linear fit may go below zero far from what was measured
-        latency: Floats = np.maximum(predicted, floor)
-        return latency
+        return self.predictor(supernet)(supernet._rows(archs))
+
+    def latency_interval(self, supernet: Supernet, archs: Archs, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        """What a measurement of each arch lies between with probability `coverage`: milliseconds, `(n,)` each.
+
+        Conformal (see `elastic.prediction.Predictor.interval`); infinite where too few subnets were measured.
+
+        Raises:
+            ProfileError: as for `latency_ms`, or a coverage that isn't between 0 and 1.
+            ArchError: an arch that isn't in the space.
+        """
+        return self.predictor(supernet).interval(supernet._rows(archs), coverage)
 
     def prediction_error(self, supernet: Supernet) -> PredictionError:
         """How far predictions are from measurements that they weren't fitted on.
@@ -97,21 +120,12 @@ class DeviceProfile:
         Raises:
             ProfileError: as for `latency_ms`.
         """
-        self.check_supernet(supernet)
-        return cross_validate(self._features(supernet), self.measured_ms)
+        return self.predictor(supernet).error
 
     @cached_property
     def measured_ms(self) -> Floats:
         """The measured medians, in the order of `subnets`."""
         return np.array([one.timing.median_ms for one in self.subnets])
-
-    def _features(self, supernet: Supernet) -> Floats:
-        if len(self.subnets) < FEWEST:
-            raise ProfileError(
-                f"a prediction needs {FEWEST} measured subnets or more, this profile has {len(self.subnets)}; "
-                "profile again with a higher --subnets"
-            )
-        return arch_features(supernet, supernet.space.encode([one.arch for one in self.subnets]))
 
     def check_supernet(self, supernet: Supernet) -> None:
         """Check that the profile was measured on this supernet's architecture; weights don't matter.

@@ -9,6 +9,7 @@ others are for the test. What a predictor chooses (kind, penalties) it chooses o
 
 import argparse
 import json
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +125,9 @@ def main():
     chosen = {"latency": latency_table, "accuracy": accuracy_table}
     for name in options.tables:
         for line in chosen[name](supernet, options.data, options.seeds):
-            print(line, flush=True)
-        print()
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+        sys.stdout.write("\n")
 
 
 if __name__ == "__main__":
