@@ -6,23 +6,16 @@ Source: Cai et al., "Once-for-All: Train One Network and Specialize it for Effic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-
-from timm.models._efficientnet_blocks import SqueezeExcite
-from timm.models._efficientnet_builder import decode_arch_def, round_channels
-from timm.models.mobilenetv3 import MobileNetV3
-from torch import nn
 
 import elastic
 from elastic import Supernet
-
-RESOLUTIONS = tuple(range(128, 225, 4))
-"""Sides of the square input that the published supernets are trained for, in pixels."""
+from zoo.mobile import mobilenetv3
+from zoo.preprocessing import RESOLUTIONS
 
 EXPANSIONS = (3, 4, 6)
 """A block's mid width, relative to its input's."""
 
-_BLOCKS = (
+_STAGES = (
     ("ds_r1_k3_s1_e1_c16_nre",),
     ("ir_r4_k7_s2_e6_c24_nre",),
     ("ir_r4_k7_s2_e6_c40_se0.25_nre",),
@@ -33,7 +26,7 @@ _BLOCKS = (
 )
 """In timm's notation: repeats, kernel, stride, expansion, channels, squeeze-and-excitation, ReLU."""
 
-_FEATURES = 1280
+_STEM, _FEATURES = 16, 1280
 
 
 def ofa_mobilenetv3(width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS) -> Supernet:
@@ -46,7 +39,7 @@ def ofa_mobilenetv3(width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS
         resolutions: sides of the square input on offer, in pixels, 224 among them.
     """
     return elastic.elasticize(
-        _model(width),
+        mobilenetv3(_STAGES, _STEM, _FEATURES, width=width),
         choices={
             "kernel": [3, 5, 7],
             "mid": [expansion / max(EXPANSIONS) for expansion in EXPANSIONS],
@@ -56,18 +49,4 @@ def ofa_mobilenetv3(width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS
         input_size=(3, 224, 224),
         resolutions=list(resolutions),
         kernel_transforms=True,
-    )
-
-
-def _model(width: float) -> nn.Module:
-    channels = partial(round_channels, multiplier=width)
-    return MobileNetV3(
-        decode_arch_def([list(stage) for stage in _BLOCKS]),
-        num_features=channels(_FEATURES),
-        head_bias=False,
-        round_chs_fn=channels,
-        act_layer=nn.Hardswish,
-        se_layer=partial(
-            SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU, rd_round_fn=round_channels
-        ),
     )

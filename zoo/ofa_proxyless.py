@@ -10,9 +10,7 @@ from collections.abc import Sequence
 import elastic
 from elastic import Supernet
 from zoo.mobile import proxyless
-
-RESOLUTIONS = tuple(range(128, 225, 4))
-"""Sides of the square input that the published supernet is trained for, in pixels."""
+from zoo.preprocessing import RESOLUTIONS
 
 _STAGES = (
     ("ds_r1_k3_s1_e1_c16",),

@@ -18,9 +18,7 @@ from torch import nn
 import elastic
 from elastic import Derived, DimRule, Recipe, Supernet
 from elastic.recipes.resnet import resnet
-
-RESOLUTIONS = tuple(range(128, 225, 4))
-"""Sides of the square input that the published supernet is trained for, in pixels."""
+from zoo.preprocessing import RESOLUTIONS
 
 EXPANSIONS = (0.2, 0.25, 0.35)
 """A block's mid width, relative to its output's."""

@@ -7,6 +7,9 @@ from typing import Any
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
+RESOLUTIONS = tuple(range(128, 225, 4))
+"""Sides of the square input that the published supernets are trained for, in pixels."""
+
 
 def describe_images(model: nn.Module, side: int, architecture: str) -> None:
     """Note on `model`, where timm's `resolve_data_config` and an export look, how its images are prepared.
