@@ -130,7 +130,9 @@ def additive_tables(costs: CostModel, name: str) -> list[Table]:
         BudgetError: it is no sum of tables.
     """
     space = costs.supernet.space
-    given: Any = costs.predict.get(name) or costs.profiles.get(name)
+    given: Any = costs.predict.get(name)
+    if given is None and name in costs.profiles:
+        given = costs.profiles[name].predictor(costs.supernet)
     if given is None and name in ("macs", "params"):
         given = getattr(costs.supernet.costs, name)
     if isinstance(given, TableSum):
@@ -138,9 +140,12 @@ def additive_tables(costs: CostModel, name: str) -> list[Table]:
     if isinstance(given, Additive) and callable(given.tables):
         return list(given.tables(space))
     summed = [one for one in costs.names if one in ("macs", "params") or isinstance(costs.predict.get(one), Additive)]
+    cure = f'predict={{"{name}": …}} with an additive predictor, such as elastic.additive.fit_choices makes'
+    if name in costs.profiles:
+        cure = f'predict={{"{name}": profile.predictor(supernet, "additive")}}'
     raise BudgetError(
-        f"exact search needs figures that are sums of small tables; {name} isn't one, {', '.join(summed)} are. Predict "
-        "it by an Additive predictor (see elastic.additive.fit_choices), or choose the algorithm nsga2"
+        f"exact search needs figures that are sums of small tables; {name} isn't one, {', '.join(summed)} are. Pass "
+        f"{cure}, or choose the algorithm nsga2"
     )
 
 

@@ -25,7 +25,9 @@ from elastic.space import Rows, SearchSpace
 _PATIENCE = 20
 """So many generations without a new row that fits end the search."""
 _ROUNDS = 8
-_CROSSOVER = 0.9
+_CROSSOVER = 0.25
+_REDRAWN = 1.5
+"""Children with two parents, and dims of a child that are redrawn, on average: tried out in tests/benchmarks."""
 
 
 def nsga2(problem: Problem, population: int, generations: int) -> None:
@@ -82,7 +84,7 @@ def _answer(asked: Any, problem: Problem) -> None:
 
 
 class _Mating(InfillCriterion):  # type: ignore[misc]
-    """Binary tournaments, uniform crossover, and one dim in each child redrawn, on average."""
+    """Binary tournaments, uniform crossover, and a dim or two of each child redrawn."""
 
     def __init__(self, space: SearchSpace, first: Rows) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class _Mating(InfillCriterion):  # type: ignore[misc]
         fathers = np.where(random_state.random((len(mothers), 1)) < _CROSSOVER, fathers, mothers)
         crossing, mutation = random_state.integers(2**63, size=2).tolist()
         children = self.space.crossover_rows(mothers, fathers, crossing)
-        return self.space.mutate_rows(children, 1 / max(1, len(self.space.dims)), mutation)
+        return self.space.mutate_rows(children, _REDRAWN / max(1, len(self.space.dims)), mutation)
 
 
 def _rows(pop: Any) -> Rows:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import mobilenet, vit
+from test_profile import synthetic
 
 from elastic.additive import Additive, ChoiceSum, Table, additive_tables, fit_choices, grid_rows
 from elastic.algorithms.dynamic import dynamic
@@ -166,6 +167,19 @@ def test_what_is_no_sum_is_refused():
         search(MOBILENET, minimize=["macs"], predict=predict, algorithm="dynamic")
     with pytest.raises(BudgetError, match=r"can't evaluate subnets: accuracy must be"):
         search(MOBILENET, minimize=["macs"], evaluate=lambda arch: {"accuracy": 1.0}, algorithm="dynamic")
+
+
+def test_a_profile_takes_part_where_its_prediction_is_additive():
+    profile = synthetic(MOBILENET, 60)
+    options = {"maximize": ["params"], "algorithm": "dynamic"}
+    latency = profile.predictor(MOBILENET, "additive")
+    result = search(MOBILENET, predict={"latency_ms": latency}, **options)
+    rows = every_row(MOBILENET.space)
+    goals = np.stack([-MOBILENET.params(rows), latency(rows)], axis=1)
+    assert goal_set(result.goals()) == goal_set(goals[undominated(goals)])
+    if not isinstance(profile.predictor(MOBILENET), Additive):
+        with pytest.raises(BudgetError, match=r'latency_ms isn.t one.*profile.predictor\(supernet, "additive"\)'):
+            search(MOBILENET, profile=profile, **options)
 
 
 def test_too_many_partial_sums_are_refused(monkeypatch):
