@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from elastic.blocks import part_modules
 from elastic.dims import Dim
 from elastic.layers import NumberRule, TensorRule
-from elastic.blocks import part_modules
 from elastic.sizes import Number, kept_indices
 from elastic.supernet import Supernet
 

@@ -19,7 +19,7 @@ from elastic.export import Exported
 from elastic.measure import Setting, prepare, time_runs, torch_threads
 from elastic.onnx_files import open_onnx, require_onnx, run_onnx
 from elastic.profile import DeviceProfile
-from elastic.profiling import measure_profile
+from elastic.profiling import check_profile, measure_profile
 from elastic.report import Report, read_curves, write_csv, write_report
 from elastic.result import Candidate, SearchResult
 from elastic.search import search
@@ -36,6 +36,9 @@ _CONFIG = "digits"
 
 _BUDGET = 0.6
 """The budget lies this far between the latencies of the smallest and the largest subnet."""
+
+_CHECKED = 12
+"""The profile's predictions are checked on so many fresh subnets."""
 
 _AGAIN = 8
 """So many subnets of the front are measured again."""
@@ -115,6 +118,7 @@ def _run(
 
     _say("2  Measure this machine")
     profile = measure_profile(supernet, setting, subnets, time_limit, seed=seed, progress=True)
+    profile = profile.with_check(check_profile(supernet, profile, _CHECKED, seed=seed, time_limit=time_limit / 2))
     profile.save(folder / "profile.json")
     get_console().print(profile_table(profile, supernet))
 
