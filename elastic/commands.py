@@ -59,7 +59,11 @@ def inspect(
 
 
 _Import = TypedDict("_Import", {"import": str}, total=False)
-"""An option whose name is a word of Python's."""
+_Import.__doc__ = """An option whose name is a word of Python's.
+
+Args:
+    import: what a kit's script wrote, or the kit's folder: it becomes the profile, nothing is measured.
+"""
 
 
 def profile(
@@ -101,7 +105,7 @@ def profile(
         check: measure so many fresh random subnets, and compare them with what the profile predicts.
         accept_noise: end well even if the measurement is noisy.
         kit: don't measure; write a folder with models and a script that measures them with onnxruntime elsewhere.
-        measured: --import names what a kit's script wrote: it becomes the profile, nothing is measured.
+        measured: `import`, as its class says.
     """
     setting = Setting("onnxruntime" if kit else runtime, device, threads, batch_size, precision)
     setting.check()

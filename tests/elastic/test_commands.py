@@ -135,6 +135,12 @@ def test_a_profile_too_small_to_predict_from_is_shown_all_the_same(supernet):
     assert profile_table(small, supernet).row_count + 1 == profile_table(large, supernet).row_count
 
 
+def test_import_is_explained_too(capsys):
+    with pytest.raises(SystemExit):
+        auto_cli(profile, args=["--help"])
+    assert "--import IMPORT what a kit's script wrote" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_every_argument_is_explained(verb):
     doc = COMMANDS[verb].__doc__

@@ -16,7 +16,6 @@ from small import mobilenet, vit
 from elastic import protocol
 from elastic.blocks import forms, parts
 from elastic.errors import ArchError, ProfileError
-from elastic.latency import cross_validate, fit_latency
 from elastic.measure import Setting, Timing, fingerprint, time_runs
 from elastic.plan import choose_archs
 from elastic.profile import DeviceProfile
@@ -105,14 +104,6 @@ def test_encoded_rows_and_archs_get_the_same_prediction():
     archs = supernet.space.sample(1, 5)
     rows = supernet.space.encode(archs)
     np.testing.assert_array_equal(profile.latency_ms(supernet, archs), profile.latency_ms(supernet, rows))
-
-
-def test_cross_validation_predicts_each_subnet_without_having_seen_it():
-    rng = np.random.default_rng(0)
-    features, noise = rng.random((60, 8)), rng.random(60) + 1
-    assert abs(cross_validate(features, noise).tau) < 0.4  # nothing to learn, nothing learned
-    fitted = fit_latency(features, noise).predict(features)
-    assert fitted.shape == (60,)
 
 
 def test_timings_are_medians_and_quartiles():
@@ -339,7 +330,7 @@ def test_another_supernets_profile_is_refused():
 
 def test_too_few_subnets_are_refused():
     supernet = vit()
-    with pytest.raises(ProfileError, match="8 measured subnets or more, this profile has 3"):
+    with pytest.raises(ProfileError, match="8 measured subnets or more, got 3"):
         synthetic(supernet, 3).latency_ms(supernet, [supernet.space.smallest])
 
 

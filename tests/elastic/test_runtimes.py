@@ -100,9 +100,7 @@ def test_a_missing_compiler_is_said(monkeypatch):
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
     torch.compiler.reset()
-    with pytest.raises(
-        ExportError, match=r"can't be compiled.*needs a C\+\+ compiler\. Install one"
-    ):
+    with pytest.raises(ExportError, match=r"can't be compiled.*needs a C\+\+ compiler\. Install one"):
         prepare(nn.Sequential(nn.Linear(7, 3), nn.ReLU()).eval(), [torch.randn(1, 7)], Setting("torch.compile"))
 
 
