@@ -8,9 +8,12 @@ from elastic.elasticize import elasticize
 from elastic.errors import ElasticError
 from elastic.evaluation import MeasuredAccuracy
 from elastic.export import Exported, export, load_subnet
+from elastic.features import Features
 from elastic.importance import importance
 from elastic.inspection import inspect
 from elastic.measure import Setting
+from elastic.ofa_tables import load_ofa_table
+from elastic.prediction import Predictor, fit_predictor
 from elastic.profile import DeviceProfile
 from elastic.profiling import check_profile, measure_profile
 from elastic.recipe import Recipe
@@ -34,7 +37,9 @@ __all__ = [
     "DimRule",
     "ElasticError",
     "Exported",
+    "Features",
     "MeasuredAccuracy",
+    "Predictor",
     "Recipe",
     "Report",
     "SearchResult",
@@ -45,8 +50,10 @@ __all__ = [
     "check_profile",
     "elasticize",
     "export",
+    "fit_predictor",
     "importance",
     "inspect",
+    "load_ofa_table",
     "load_subnet",
     "load_supernet",
     "measure_profile",

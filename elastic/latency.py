@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from elastic.arch import Arch
-from elastic.blocks import parts
+from elastic.blocks import Part, parts
 from elastic.errors import ProfileError
 from elastic.features import Features, Floats
 from elastic.latency_table import LatencyTable, TableFeatures
@@ -21,18 +21,19 @@ from elastic.prediction import (
     fit_predictor,
 )
 from elastic.regression import Linear
-from elastic.space import Rows
+from elastic.space import Rows, SearchSpace
 from elastic.supernet import Supernet
 
-__all__ = ["Floats", "PredictionError", "fit_latency"]
+__all__ = ["Floats", "find_parts", "fit_latency", "sum_blocks"]
+
+_FROM_BLOCKS = ("table", "corrected")
 
 
 def fit_latency(
     supernet: Supernet,
     archs: Sequence[Arch],
     milliseconds: Floats,
-    blocks: Mapping[str, float],
-    resolutions: Sequence[int] = (),
+    sums: Callable[[], TableFeatures] | None = None,
     kind: str = "auto",
 ) -> Predictor:
     """A predictor of latency in milliseconds.
@@ -41,8 +42,7 @@ def fit_latency(
         supernet: whose subnets.
         archs: those that were measured whole.
         milliseconds: what each takes, `(n,)`.
-        blocks: what each block takes, by signature (`elastic.blocks`, or `elastic.ofa_tables`); may be empty.
-        resolutions: those that were measured; all that the supernet has where empty.
+        sums: gives the sums of measured blocks; None where there are none.
         kind: `"table"` sums up blocks, `"corrected"` fits such sums to whole subnets; for the others, which need
             none, see `elastic.prediction.fit_predictor`. `"auto"` takes what has the least cross-validated error,
             and the table where too few whole subnets were measured.
@@ -51,24 +51,34 @@ def fit_latency(
         ProfileError: an unknown kind, too few whole subnets, or blocks that are missing.
     """
     rows = supernet.space.encode(archs)
-    few = len(archs) < FEWEST
-    if kind == "table" or (kind == "auto" and few and blocks):
-        return _from_table(_table_features(supernet, blocks, resolutions), rows, milliseconds)
-    if kind == "corrected":
-        return fit_predictor(_table_features(supernet, blocks, resolutions), rows, milliseconds, kind)
+    if sums is None and kind in _FROM_BLOCKS:
+        raise ProfileError("the profile has no blocks to sum up; measure them, or predict from whole subnets")
+    if sums and (kind == "table" or (kind == "auto" and len(archs) < FEWEST)):
+        return _from_table(sums(), rows, milliseconds)
+    if sums and kind == "corrected":
+        return fit_predictor(sums(), rows, milliseconds, kind)
     fitted = fit_predictor(Features(supernet.space, supernet), rows, milliseconds, kind)
-    if kind != "auto" or not blocks:
+    if kind != "auto" or sums is None:
         return fitted
-    corrected = fit_predictor(_table_features(supernet, blocks, resolutions), rows, milliseconds, "corrected")
+    corrected = fit_predictor(sums(), rows, milliseconds, "corrected")
     return min(fitted, corrected, key=lambda one: one.error.mape)
 
 
-def _table_features(supernet: Supernet, blocks: Mapping[str, float], resolutions: Sequence[int]) -> TableFeatures:
-    if not blocks:
-        raise ProfileError("the profile has no blocks to sum up; measure them, or predict from whole subnets")
-    space = supernet.space.narrow({"resolution": resolutions}) if resolutions else supernet.space
-    found = parts(supernet, space, naming(blocks))
-    return TableFeatures(LatencyTable(supernet.space, found, blocks, space), found)
+def find_parts(supernet: Supernet, signatures: Iterable[str], resolutions: Sequence[int]) -> tuple[Part, ...]:
+    """The supernet's parts at these resolutions (all that it has where empty), named as the signatures are."""
+    return parts(supernet, _measured(supernet, resolutions), naming(signatures))
+
+
+def sum_blocks(
+    supernet: Supernet, found: Sequence[Part], milliseconds: Mapping[str, float], resolutions: Sequence[int]
+) -> TableFeatures:
+    """Sums of what each of the supernet's parts takes, by signature."""
+    table = LatencyTable(supernet.space, found, milliseconds, _measured(supernet, resolutions))
+    return TableFeatures(table, found)
+
+
+def _measured(supernet: Supernet, resolutions: Sequence[int]) -> SearchSpace:
+    return supernet.space.narrow({"resolution": resolutions}) if resolutions else supernet.space
 
 
 def _from_table(features: TableFeatures, rows: Rows, milliseconds: Floats) -> Predictor:

@@ -60,8 +60,8 @@ class LatencyTable:
         _check_complete(parts, milliseconds)
         self._columns = {name: at for at, name in enumerate(space.names)}
         self._sums: dict[tuple[int, ...], Floats] = {}
-        for part in parts:
-            columns, table = self._tabulate(part, milliseconds)
+        limits = [self._limit(dim.name) for dim in space.dims if dim != self.measured[dim.name]]
+        for columns, table in (*limits, *(self._tabulate(part, milliseconds) for part in parts)):
             self._sums[columns] = self._sums[columns] + table if columns in self._sums else table
         self._flat = [_flat(columns, table) for columns, table in self._sums.items()]
 
@@ -73,21 +73,26 @@ class LatencyTable:
         """
         rows = self.space.checked(rows)
         found: Floats = look_up([self._flat], rows)[0]
-        if np.isnan(found).any():
-            raise ProfileError(self._unmeasured(rows[np.isnan(found).argmax()]))
+        if np.isinf(found).any():
+            raise ProfileError(self._unmeasured(rows[np.isinf(found).argmax()]))
         return found
 
     def tables(self, space: SearchSpace) -> list[Table]:
-        """The addends, as exact search wants them (`elastic.additive`); NaN for choices that weren't measured."""
+        """The addends, as exact search wants them (`elastic.additive`), infinite for choices that weren't measured."""
         from elastic.additive import Table  # which is built on what uses this
 
         return [Table(columns, table) for columns, table in self._sums.items()]
+
+    def _limit(self, name: str) -> tuple[tuple[int, ...], Floats]:
+        """No choice of a dim may be taken that wasn't measured, whether or not a part depends on it."""
+        there = [choice in self.measured[name].choices for choice in self.space[name].choices]
+        return (self._columns[name],), np.where(there, 0.0, np.inf)
 
     def _tabulate(self, part: TabledPart, milliseconds: Mapping[str, float]) -> tuple[tuple[int, ...], Floats]:
         """A part's latency over the dims that it depends on and the depths that it stands behind."""
         gates = [gate for gate in part.gates if gate.depth in self._columns]
         names = tuple(sorted({*part.dims, *(gate.depth for gate in gates)}, key=self._columns.__getitem__))
-        table = np.full([len(self.space[name].choices) if name in part.dims else 1 for name in names], np.nan)
+        table = np.full([len(self.space[name].choices) if name in part.dims else 1 for name in names], np.inf)
         places = [
             [self.space[name].choices.index(choice) for choice in self.measured[name].choices]
             if name in part.dims
@@ -139,7 +144,8 @@ class TableFeatures:
 
         found = [Table((), np.array(constant))]
         for weight, table in zip(weights, (self.table, self.count), strict=True):
-            found += [Table(columns, weight * values) for columns, values in table.tables(self.space)]
+            if weight > 0:  # infinite entries stay so
+                found += [Table(columns, weight * values) for columns, values in table.tables(self.space)]
         return found
 
 

@@ -58,7 +58,9 @@ def load_ofa_table(path: str | Path, supernet: Supernet, device: str = "") -> De
         )
     blocks = tuple(_block(form, figures[one]) for one, form in wanted.items())
     described = {"processor": device or "unknown", "cores": "unknown", "table": Path(path).name}
-    return DeviceProfile(Setting("unknown"), described, digest_supernet(supernet), (), blocks, tuple(resolutions))
+    profile = DeviceProfile(Setting("unknown"), described, digest_supernet(supernet), (), blocks, tuple(resolutions))
+    profile.keep_parts(found)
+    return profile
 
 
 def _block(form: Form, milliseconds: list[float]) -> BlockTiming:
@@ -108,7 +110,7 @@ def _load(file: Path) -> dict[str, Any]:
     except FileNotFoundError as missing:
         raise ProfileError(f"{file} doesn't exist; wanted {_WANTED}") from missing
     except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise ProfileError(f"{file} isn't {_WANTED}: {broken}; it may be truncated, get it again") from broken
+        raise ProfileError(f"{file} isn't {_WANTED}: {' '.join(str(broken).split())}; it may be truncated") from broken
     if not isinstance(values, dict):
         raise ProfileError(f"{file} isn't {_WANTED}: it holds a {type(values).__name__}")
     return values

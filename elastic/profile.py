@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from elastic.blocks import Part
 from elastic.errors import ProfileError
-from elastic.latency import Floats, fit_latency
+from elastic.latency import Floats, find_parts, fit_latency, sum_blocks
+from elastic.latency_table import TableFeatures
 from elastic.measure import Setting
 from elastic.prediction import FEWEST, PredictionError, Predictor
 from elastic.protocol import Timing
@@ -89,10 +91,21 @@ class DeviceProfile:
         self.check_supernet(supernet)
         if kind not in self._fitted:
             archs = [one.arch for one in self.subnets]
-            blocks = {one.signature: one.timing.median_ms for one in self.blocks}
-            self._fitted[kind] = fit_latency(supernet, archs, self.measured_ms, blocks, self.resolutions, kind)
+            sums = (lambda: self._sums(supernet)) if self.blocks else None
+            self._fitted[kind] = fit_latency(supernet, archs, self.measured_ms, sums, kind)
         fitted: Predictor = self._fitted[kind]
         return fitted
+
+    def keep_parts(self, parts: tuple[Part, ...]) -> None:
+        """Spare the search for the supernet's parts where they are known already."""
+        self._fitted["parts"] = parts
+
+    def _sums(self, supernet: Supernet) -> TableFeatures:
+        """The sums of measured blocks."""
+        milliseconds = {one.signature: one.timing.median_ms for one in self.blocks}
+        if "parts" not in self._fitted:
+            self.keep_parts(find_parts(supernet, milliseconds, self.resolutions))
+        return sum_blocks(supernet, self._fitted["parts"], milliseconds, self.resolutions)
 
     def latency_ms(self, supernet: Supernet, archs: Archs) -> Floats:
         """Predicted latency of one forward pass of a whole batch: milliseconds, float64 `(n,)`.
