@@ -52,7 +52,8 @@ class Partials:
     def rows(self, at: Indices, dims: int) -> Rows:
         """All choices behind some of the sums, those of closed columns too: `(n, dims)`, 0 where there is none."""
         if self.made_from:
-            return np.maximum.reduce([part.rows(index[at], dims) for part, index in self.made_from])
+            joined: Rows = np.maximum.reduce([part.rows(index[at], dims) for part, index in self.made_from])
+            return joined
         rows = np.zeros((len(at), dims), np.int16)
         rows[:, list(self.columns)] = self.choices[at]
         return rows
@@ -90,7 +91,7 @@ def _size(parts: Sequence[Partials], counts: Indices) -> float:
     """About how many entries their join has."""
     columns = {column for part in parts for column in part.columns}
     per_choice = [len(part) / math.prod(counts[list(part.columns)].tolist()) for part in parts]
-    return math.prod(counts[list(columns)].tolist()) * math.prod(per_choice)
+    return float(math.prod(counts[list(columns)].tolist()) * math.prod(per_choice))
 
 
 def _least(parts: Sequence[Partials]) -> Floats:
@@ -164,4 +165,5 @@ def _best(keys: Indices, sums: Floats) -> Indices:
         starts[1:] = record[1:] < np.minimum.accumulate(record)[:-1]
         return order[starts]
     bounds = np.append(np.flatnonzero(starts), len(keys))
-    return order[np.concatenate([start + distinct_front(sums[start:end]) for start, end in pairwise(bounds)])]
+    kept: Indices = order[np.concatenate([start + distinct_front(sums[start:end]) for start, end in pairwise(bounds)])]
+    return kept

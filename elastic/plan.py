@@ -22,7 +22,7 @@ from elastic.space import Rows, SearchSpace
 from elastic.storage import digest_supernet
 from elastic.supernet import Supernet
 
-BLOCKS = 256
+BLOCKS = 512
 """With more different blocks than this, whole subnets only are measured."""
 
 _MOST_MEMORY, _FEWEST_TOGETHER = 2**30, 4
