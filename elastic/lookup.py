@@ -13,7 +13,7 @@ from elastic.space import Rows
 FlatTable = tuple[list[int], list[int], NDArray[Any]]
 """The columns that it is over, each one's stride, and the figures, flat."""
 
-_CHUNK = 16384
+_CHUNK = 2048
 """Rows at a time: what they need stays in the processor's cache."""
 
 
@@ -24,8 +24,12 @@ def look_up(sums: Sequence[Sequence[FlatTable]], rows: Rows) -> NDArray[np.float
         columns = rows[start : start + _CHUNK].T.astype(np.intp)
         for total, tables in zip(found, sums, strict=True):
             for at, strides, table in tables:
-                index = np.zeros(columns.shape[1], np.intp)
-                for column, stride in zip(at, strides, strict=True):
-                    index += columns[column] * stride
-                total[start : start + _CHUNK] += table[index]
+                total[start : start + _CHUNK] += table.take(_index(columns, at, strides)) if at else table[0]
     return found
+
+
+def _index(columns: NDArray[np.intp], at: list[int], strides: list[int]) -> NDArray[np.intp]:
+    index: NDArray[np.intp] = columns[at[0]] * strides[0]
+    for column, stride in zip(at[1:], strides[1:], strict=True):
+        index += columns[column] * stride
+    return index
