@@ -1,4 +1,7 @@
-"""Building a supernet from a description that fits into a file: a timm model's name and what to make elastic."""
+"""Building a supernet from a description that fits into a file: a name, and what is to be elastic.
+
+The name is a timm model's, or that of a supernet which a package such as the zoo offers (see `elastic.named`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from torch import nn
 
 from elastic.elasticize import elasticize
 from elastic.errors import CheckpointError, RecipeError
+from elastic.named import NamedSupernet, find_supernet
 from elastic.recipe import Recipe
 from elastic.sizes import Number
 from elastic.supernet import Supernet
@@ -21,9 +25,9 @@ class SupernetSource:
     """What a supernet is made from: enough to make it again, without its weights.
 
     Attributes:
-        model: a model's name, as for `timm.create_model`.
-        model_args: keyword arguments of `timm.create_model`, such as `num_classes` or `pretrained`.
-        recipe: the recipe's name; found by the model's class by default.
+        model: a model's name, as for `timm.create_model`; or a supernet's, as for `zoo.create`.
+        model_args: keyword arguments of either, such as `num_classes` or `pretrained`.
+        recipe: the recipe's name; found by the model's class by default. A supernet has its own.
         choices: what to offer instead of the recipe's choices (see `elastic.elasticize`).
         options: the recipe's own options, such as `kernel_transforms` or `resolutions`.
         input_size: (channels, height, width) of the full-size input; the timm model's own by default.
@@ -51,12 +55,29 @@ class SupernetSource:
             RecipeError: as for `build_model`, or there is no recipe for the model.
             LayoutError: the recipe doesn't fit the model, or dims that can't be coupled.
             ArchError: `arch` isn't in the search space.
-            CheckpointError: the folder `subnet` holds no such subnet.
+            CheckpointError: the folder `subnet` holds no such subnet, or a supernet's weights can't be had.
         """
-        supernet = elasticize(
-            self.build_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
-        )
+        named = find_supernet(self.model)
+        supernet = self._of_named(named) if named is not None else self._of_model()
         return supernet if self.arch is None else self._alone(supernet, self.arch)
+
+    def _of_model(self) -> Supernet:
+        return elasticize(
+            self._timm_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
+        )
+
+    def _of_named(self, named: NamedSupernet) -> Supernet:
+        if self.recipe is not None:
+            raise RecipeError(f"{self.model} has a recipe of its own; leave recipe out, which is {self.recipe!r}")
+        options = {**self.model_args, **self.options}
+        pretrained = options.pop("pretrained", False)
+        if self.input_size is not None:
+            options["input_size"] = tuple(self.input_size)
+        model, recipe = named.build(**options)
+        supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling)
+        if pretrained:
+            named.load(supernet)
+        return supernet
 
     def _alone(self, supernet: Supernet, arch: Mapping[str, Number]) -> Supernet:
         """A subnet as a supernet of one."""
@@ -67,11 +88,17 @@ class SupernetSource:
         return elasticize(model, Recipe({}, {}, input_size=shape))
 
     def build_model(self) -> nn.Module:
-        """The ordinary model.
+        """The ordinary model; of a named supernet, its largest subnet.
 
         Raises:
-            RecipeError: timm has no model of that name or pretrained tag, or the model doesn't take `model_args`.
+            RecipeError: there is no model of that name or pretrained tag, or it doesn't take `model_args`.
         """
+        if find_supernet(self.model) is None:
+            return self._timm_model()
+        supernet = self.build()
+        return supernet.extract(supernet.space.largest)
+
+    def _timm_model(self) -> nn.Module:
         import timm
 
         args = dict(self.model_args)
@@ -90,7 +117,10 @@ class SupernetSource:
             if "Unknown model" not in str(error):
                 raise
             near = ", ".join(timm.list_models(f"*{self.model.split('_')[0]}*")[:8])
-            raise RecipeError(f"timm has no model {self.model!r}; similar names: {near or 'none'}") from error
+            raise RecipeError(
+                f"timm has no model {self.model!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
+                "elastic zoo list shows those"
+            ) from error
         return model
 
     def untrained(self) -> SupernetSource:

@@ -1,43 +1,103 @@
-"""The named supernets: which there are, and how each is built."""
+"""The named supernets: which there are, fresh, pretrained, or filled with a published file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from elastic import Supernet
+from elastic.building import SupernetSource
 from elastic.errors import RecipeError
-from zoo.ofa_mobilenetv3 import ofa_mobilenetv3
-from zoo.ofa_proxyless import ofa_proxyless
-from zoo.ofa_resnet import ofa_resnet
-from zoo.preprocessing import describe_images
+from elastic.named import register_supernets
+from zoo.entries import ENTRIES
+from zoo.entry import Entry
+from zoo.importing import load_reference, read_state_dict
 
-_BUILDERS: dict[str, Callable[..., Supernet]] = {
-    "ofa_mbv3_d234_e346_k357_w1.0": partial(ofa_mobilenetv3, 1.0),
-    "ofa_mbv3_d234_e346_k357_w1.2": partial(ofa_mobilenetv3, 1.2),
-    "ofa_proxyless_d234_e346_k357_w1.3": partial(ofa_proxyless, 1.3),
-    "ofa_resnet50": ofa_resnet,
-}
+_BY_NAME = {entry.name: entry for entry in ENTRIES}
+register_supernets(_BY_NAME)
 
 
 def list_supernets() -> list[str]:
     """The names that `create` knows."""
-    return sorted(_BUILDERS)
+    return sorted(_BY_NAME)
+
+
+def find(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name not in _BY_NAME:
+        raise RecipeError(f"the zoo has no supernet {name!r}; it has {', '.join(list_supernets())}")
+    return _BY_NAME[name]
+
+
+def source_of(name: str, **options: Any) -> SupernetSource:
+    """What `elastic.storage.save_supernet` and `elastic.export` note of a supernet, to make it again.
+
+    Args:
+        name: one of `zoo.list()`.
+        options: as for `create`.
+
+    Raises:
+        RecipeError: no supernet of this name.
+    """
+    size = options.pop("input_size", None)
+    return SupernetSource(find(name).name, model_args=options, input_size=None if size is None else list(size))
 
 
 def create(name: str, **options: Any) -> Supernet:
     """A named supernet with fresh weights, its largest subnet active.
 
+        zoo.create("ofa_resnet50", num_classes=10, resolutions=[128, 160, 192])
+
     Args:
         name: one of `zoo.list()`.
-        options: the builder's own, such as `resolutions=[160, 192, 224]`.
+        options: `num_classes`; `resolutions`, sides of the square input in pixels; `input_size`, the (channels,
+            height, width) of the full-size input.
 
     Raises:
-        RecipeError: no supernet of this name.
+        RecipeError: no supernet of this name, or an option that it doesn't have.
     """
-    if name not in _BUILDERS:
-        raise RecipeError(f"the zoo has no supernet {name!r}; it has {', '.join(list_supernets())}")
-    supernet = _BUILDERS[name](**options)
-    describe_images(supernet.model, supernet.recipe.input_size[-1], name)
-    return supernet
+    return source_of(name, **options).build()
+
+
+def load(name: str, pretrained: bool = True, **options: Any) -> Supernet:
+    """A named supernet in evaluation mode, with pretrained weights: those in the package, or the published ones.
+
+    Published weights are downloaded once, into `$ELASTIC_CACHE` or PyTorch's cache. Where `num_classes` is another
+    number than theirs, the classifier is fresh.
+
+    Args:
+        name: one of `zoo.list()`.
+        pretrained: False leaves the weights fresh.
+        options: as for `create`.
+
+    Raises:
+        RecipeError: no supernet of this name, or an option that it doesn't have.
+        CheckpointError: it has no pretrained weights, or they can't be had, or don't fit; the message has the cure.
+    """
+    return source_of(name, pretrained=pretrained, **options).build().eval()
+
+
+def import_checkpoint(name: str, path: str | Path, **options: Any) -> Supernet:
+    """A published supernet, in evaluation mode: every subnet computes what Once-for-All's own code computes.
+
+        zoo.import_checkpoint("ofa_mbv3_d234_e346_k357_w1.0", "~/.torch/ofa_nets/ofa_mbv3_d234_e346_k357_w1.0")
+
+    Args:
+        name: one of `zoo.list()`.
+        path: the file of that supernet, `{"state_dict": ...}`; names of before 2020 (`.mobile_inverted_conv.`)
+            are fine. Nothing in it is executed.
+        options: as for `create`.
+
+    Raises:
+        RecipeError: no supernet of this name, or an option that it doesn't have.
+        CheckpointError: a file that is missing, truncated or foreign, or a key in it that is missing, unknown or
+            misshapen; the message names it.
+    """
+    tensors = read_state_dict(path)
+    supernet = create(name, **options)
+    load_reference(supernet.model, tensors, str(path), elastic=True)
+    return supernet.eval()

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from elastic import Supernet
 from elastic.errors import CheckpointError
-from zoo.catalog import create
 from zoo.naming import reference_keys
 
 
-def import_checkpoint(name: str, path: str | Path, **options: Any) -> Supernet:
-    """A published supernet, in evaluation mode: every subnet computes what Once-for-All's own code computes.
-
-        zoo.import_checkpoint("ofa_mbv3_d234_e346_k357_w1.0", "~/.torch/ofa_nets/ofa_mbv3_d234_e346_k357_w1.0")
-
-    Args:
-        name: one of `zoo.list()`.
-        path: the file of that supernet, `{"state_dict": ...}`; names of before 2020 (`.mobile_inverted_conv.`)
-            are fine. Nothing in it is executed.
-        options: the builder's own, such as `resolutions=[160, 192, 224]`.
-
-    Raises:
-        RecipeError: no supernet of this name.
-        CheckpointError: a file that is missing, truncated or foreign, or a key in it that is missing, unknown or
-            misshapen; the message names it.
-    """
-    tensors = read_state_dict(path)
-    supernet = create(name, **options)
-    load_reference(supernet.model, tensors, str(path), elastic=True)
-    return supernet.eval()
-
-
-def load_reference(model: nn.Module, tensors: Mapping[str, Tensor], origin: str, elastic: bool) -> None:
+def load_reference(
+    model: nn.Module, tensors: Mapping[str, Tensor], origin: str, elastic: bool, kept: Collection[str] = ()
+) -> None:
     """Load tensors that have Once-for-All's names into `model`, strictly; it is unchanged where they don't fit.
 
     Args:
@@ -46,6 +23,7 @@ def load_reference(model: nn.Module, tensors: Mapping[str, Tensor], origin: str,
         tensors: by their names in Once-for-All's file.
         origin: where they are from, for messages.
         elastic: whether they are a supernet's.
+        kept: names of tensors of the model's that stay as they are.
 
     Raises:
         CheckpointError: a key that is missing, unknown or misshapen.
@@ -57,6 +35,7 @@ def load_reference(model: nn.Module, tensors: Mapping[str, Tensor], origin: str,
     unknown = [key for key in given if key not in keys]
     if missing or unknown or len(given) < len(tensors):
         raise CheckpointError(f"{origin} doesn't hold this network: {_difference(missing, unknown, elastic)}")
+    given |= {key: own[mine] for key, mine in keys.items() if mine in kept}
     for key, mine in keys.items():
         if given[key].shape != own[mine].shape:
             raise CheckpointError(f"{origin}: {key} is {tuple(given[key].shape)}, wanted {tuple(own[mine].shape)}")

@@ -20,7 +20,13 @@ Stages = Sequence[Sequence[str]]
 
 
 def mobilenetv3(
-    stages: Stages, stem: int, features: int, eps: float = 1e-5, width: float = 1.0, classes: int = 1000
+    stages: Stages,
+    stem: int,
+    features: int,
+    eps: float = 1e-5,
+    width: float = 1.0,
+    classes: int = 1000,
+    channels: int = 3,
 ) -> MobileNetV3:
     """The MobileNetV3 kind: h-swish, squeeze-and-excitation, a mix of features without bias or norm.
 
@@ -31,27 +37,36 @@ def mobilenetv3(
         eps: of all BatchNorms.
         width: all channels are multiplied by it and rounded to multiples of 8.
         classes: how many logits.
+        channels: of the images.
     """
     excite = partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU, rd_round_fn=round_channels)
-    return MobileNetV3(
-        head_bias=False, act_layer=nn.Hardswish, se_layer=excite, **_shared(stages, stem, features, eps, width, classes)
-    )
+    shared = _shared(stages, stem, features, eps, width, classes, channels)
+    return MobileNetV3(head_bias=False, act_layer=nn.Hardswish, se_layer=excite, **shared)
 
 
 def proxyless(
-    stages: Stages, stem: int, features: int, eps: float = 1e-3, width: float = 1.0, classes: int = 1000
+    stages: Stages,
+    stem: int,
+    features: int,
+    eps: float = 1e-3,
+    width: float = 1.0,
+    classes: int = 1000,
+    channels: int = 3,
 ) -> EfficientNet:
     """The ProxylessNAS kind, after MobileNetV2: ReLU6 throughout; arguments as for `mobilenetv3`."""
-    return EfficientNet(act_layer=nn.ReLU6, **_shared(stages, stem, features, eps, width, classes))
+    return EfficientNet(act_layer=nn.ReLU6, **_shared(stages, stem, features, eps, width, classes, channels))
 
 
-def _shared(stages: Stages, stem: int, features: int, eps: float, width: float, classes: int) -> dict[str, Any]:
-    channels = partial(round_channels, multiplier=width)
+def _shared(
+    stages: Stages, stem: int, features: int, eps: float, width: float, classes: int, channels: int
+) -> dict[str, Any]:
+    rounded = partial(round_channels, multiplier=width)
     return {
         "block_args": decode_arch_def([list(stage) for stage in stages]),
         "num_classes": classes,
+        "in_chans": channels,
         "stem_size": stem,
-        "num_features": channels(features),
-        "round_chs_fn": channels,
+        "num_features": rounded(features),
+        "round_chs_fn": rounded,
         "norm_layer": partial(nn.BatchNorm2d, eps=eps),
     }

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import elastic
-from elastic import Supernet
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
+
+from elastic import Recipe
+from elastic.recipes.efficientnet import efficientnet
 from zoo.mobile import mobilenetv3
-from zoo.preprocessing import RESOLUTIONS
+from zoo.preprocessing import Shape, offered
 
 EXPANSIONS = (3, 4, 6)
 """A block's mid width, relative to its input's."""
@@ -29,24 +32,39 @@ _STAGES = (
 _STEM, _FEATURES = 16, 1280
 
 
-def ofa_mobilenetv3(width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS) -> Supernet:
-    """The supernet with fresh weights: kernel and expansion of 20 blocks, depth of 5 stages, resolution.
+def ofa_mobilenetv3(
+    width: float = 1.0,
+    num_classes: int = 1000,
+    resolutions: Sequence[int] | None = None,
+    input_size: Shape = (3, 224, 224),
+) -> tuple[MobileNetV3, Recipe]:
+    """The network with fresh weights: kernel and expansion of 20 blocks, depth of 5 stages, resolution.
 
     Stem, first block, stage widths and head are fixed; small kernels are made by learned matrices.
 
     Args:
         width: all widths are multiplied by it and rounded to multiples of 8; published are 1.0 and 1.2.
-        resolutions: sides of the square input on offer, in pixels, 224 among them.
+        num_classes: how many logits.
+        resolutions: sides of the square input on offer, in pixels; the full side always is.
+        input_size: (channels, height, width) of the full-size input.
     """
-    return elastic.elasticize(
-        mobilenetv3(_STAGES, _STEM, _FEATURES, width=width),
-        choices={
+    model = mobilenetv3(_STAGES, _STEM, _FEATURES, width=width, classes=num_classes, channels=input_size[0])
+    return model, elastic_blocks(model, resolutions, input_size)
+
+
+def elastic_blocks(model: EfficientNet | MobileNetV3, resolutions: Sequence[int] | None, input_size: Shape) -> Recipe:
+    """What Once-for-All makes elastic in a mobile network whose full blocks have 7×7 kernels and expand by 6."""
+    recipe = efficientnet(
+        model,
+        resolutions=offered(resolutions, input_size),
+        input_size=(input_size[0], input_size[1], input_size[2]),
+        kernel_transforms=True,
+    )
+    return recipe.with_choices(
+        {
             "kernel": [3, 5, 7],
             "mid": [expansion / max(EXPANSIONS) for expansion in EXPANSIONS],
             "depth": [2, 3, 4],
             **dict.fromkeys(("stem", "width", "head", "kernel.0.*"), None),
-        },
-        input_size=(3, 224, 224),
-        resolutions=list(resolutions),
-        kernel_transforms=True,
+        }
     )

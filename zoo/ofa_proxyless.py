@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import elastic
-from elastic import Supernet
+from timm.models.efficientnet import EfficientNet
+
+from elastic import Recipe
 from zoo.mobile import proxyless
-from zoo.preprocessing import RESOLUTIONS
+from zoo.ofa_mobilenetv3 import elastic_blocks
+from zoo.preprocessing import Shape
 
 _STAGES = (
     ("ds_r1_k3_s1_e1_c16",),
@@ -24,24 +26,21 @@ _STAGES = (
 _STEM, _FEATURES = 32, 1280
 
 
-def ofa_proxyless(width: float = 1.3, resolutions: Sequence[int] = RESOLUTIONS) -> Supernet:
-    """The supernet with fresh weights: kernel and expansion of 21 blocks, depth of 5 stages, resolution.
+def ofa_proxyless(
+    width: float = 1.3,
+    num_classes: int = 1000,
+    resolutions: Sequence[int] | None = None,
+    input_size: Shape = (3, 224, 224),
+) -> tuple[EfficientNet, Recipe]:
+    """The network with fresh weights: kernel and expansion of 21 blocks, depth of 5 stages, resolution.
 
     Stem, first block, stage widths and head are fixed; small kernels are made by learned matrices.
 
     Args:
         width: all widths are multiplied by it and rounded to multiples of 8; published is 1.3.
-        resolutions: sides of the square input on offer, in pixels, 224 among them.
+        num_classes: how many logits.
+        resolutions: sides of the square input on offer, in pixels; the full side always is.
+        input_size: (channels, height, width) of the full-size input.
     """
-    return elastic.elasticize(
-        proxyless(_STAGES, _STEM, _FEATURES, width=width),
-        choices={
-            "kernel": [3, 5, 7],
-            "mid": [3 / 6, 4 / 6, 6 / 6],
-            "depth": [2, 3, 4],
-            **dict.fromkeys(("stem", "width", "head", "kernel.0.*"), None),
-        },
-        input_size=(3, 224, 224),
-        resolutions=list(resolutions),
-        kernel_transforms=True,
-    )
+    model = proxyless(_STAGES, _STEM, _FEATURES, width=width, classes=num_classes, channels=input_size[0])
+    return model, elastic_blocks(model, resolutions, input_size)

@@ -15,10 +15,9 @@ from timm.models._efficientnet_blocks import ConvBnAct
 from timm.models.resnet import Bottleneck, ResNet, downsample_avg
 from torch import nn
 
-import elastic
-from elastic import Derived, DimRule, Recipe, Supernet
+from elastic import Derived, DimRule, Recipe
 from elastic.recipes.resnet import resnet
-from zoo.preprocessing import RESOLUTIONS
+from zoo.preprocessing import Shape, offered
 
 EXPANSIONS = (0.2, 0.25, 0.35)
 """A block's mid width, relative to its output's."""
@@ -46,18 +45,23 @@ class Stage:
     mids: tuple[int, ...]
 
 
-def ofa_resnet(resolutions: Sequence[int] = RESOLUTIONS) -> Supernet:
-    """The supernet with fresh weights: expansion of 18 blocks, depth and width of 4 stages, stem, resolution.
+def ofa_resnet(
+    num_classes: int = 1000, resolutions: Sequence[int] | None = None, input_size: Shape = (3, 224, 224)
+) -> tuple[ResNet, Recipe]:
+    """The network with fresh weights: expansion of 18 blocks, depth and width of 4 stages, stem, resolution.
 
     `depth.stem` is 0 or 1: whether the stem's middle convolution, which has a skip connection, runs. Its width
     is a ratio, `ratio.stem`, of which two give 24 channels: as published, and as counted in `space.size`.
 
     Args:
-        resolutions: sides of the square input on offer, in pixels, 224 among them.
+        num_classes: how many logits.
+        resolutions: sides of the square input on offer, in pixels; the full side always is.
+        input_size: (channels, height, width) of the full-size input.
     """
-    model = resnet50d(_STEM, [Stage(width, mids) for width, mids in _STAGES])
-    recipe = resnet(model, resolutions=list(resolutions), input_size=(3, 224, 224))
-    return elastic.elasticize(model, _with_ratios(recipe))
+    stages = [Stage(width, mids) for width, mids in _STAGES]
+    model = resnet50d(_STEM, stages, classes=num_classes, channels=input_size[0])
+    size = (input_size[0], input_size[1], input_size[2])
+    return model, _with_ratios(resnet(model, resolutions=offered(resolutions, size), input_size=size))
 
 
 def _with_ratios(recipe: Recipe) -> Recipe:
@@ -84,7 +88,12 @@ def _with_ratios(recipe: Recipe) -> Recipe:
 
 
 def resnet50d(
-    stem: tuple[int, int], stages: Sequence[Stage], residual: bool = True, classes: int = 1000, eps: float = 1e-5
+    stem: tuple[int, int],
+    stages: Sequence[Stage],
+    residual: bool = True,
+    classes: int = 1000,
+    eps: float = 1e-5,
+    channels: int = 3,
 ) -> ResNet:
     """A timm `ResNet` of the D kind with any widths, and Once-for-All's stem.
 
@@ -94,14 +103,15 @@ def resnet50d(
         residual: whether the stem has its middle convolution, which has a skip connection.
         classes: how many logits.
         eps: of all BatchNorms.
+        channels: of the images.
     """
     norm = partial(nn.BatchNorm2d, eps=eps)
-    channels = tuple(stage.width // Bottleneck.expansion for stage in stages)
+    planes = tuple(stage.width // Bottleneck.expansion for stage in stages)
     depths = (1,) * len(stages)  # of stages to be replaced: timm's have one ratio of mid width for all
-    model = ResNet(Bottleneck, depths, classes, channels=channels, norm_layer=norm)  # type: ignore[arg-type]
+    model = ResNet(Bottleneck, depths, classes, channels, channels=planes, norm_layer=norm)  # type: ignore[arg-type]
     middle = [ConvBnAct(stem[0], stem[0], 3, skip=True, norm_layer=norm)] if residual else []
     model.conv1 = nn.Sequential(
-        nn.Conv2d(3, stem[0], 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(channels, stem[0], 3, stride=2, padding=1, bias=False),
         norm(stem[0]),
         nn.ReLU(inplace=True),
         nn.Sequential(*middle),

@@ -1,33 +1,62 @@
-"""How the published networks of Once-for-All are given their images, in timm's words."""
+"""How images become inputs, in timm's words; and the resolutions that are offered."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
+
+Shape = Sequence[int]
+"""(channels, height, width) of one image."""
 
 RESOLUTIONS = tuple(range(128, 225, 4))
 """Sides of the square input that the published supernets are trained for, in pixels."""
 
 
-def describe_images(model: nn.Module, side: int, architecture: str) -> None:
-    """Note on `model`, where timm's `resolve_data_config` and an export look, how its images are prepared.
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image is prepared, named as in timm's data configurations.
 
-    As Once-for-All evaluates: resized to side / 0.875, the centre cut out, ImageNet's mean and deviation.
+    Attributes:
+        mean: subtracted per channel, of values between 0 and 1.
+        std: divided by, per channel.
+        crop_pct: the image is resized to the input's side divided by this, then its centre is cut out.
+        interpolation: of resizing.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
+    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
+    crop_pct: float = 0.875
+    interpolation: str = "bilinear"
+
+
+IMAGENET = Preprocessing()
+"""As Once-for-All evaluates."""
+
+
+def offered(resolutions: Sequence[int] | None, input_size: Shape) -> list[int]:
+    """The resolutions asked for; by default the published ones up to the full side, or else the full side alone."""
+    if resolutions is not None:
+        return list(resolutions)
+    side = input_size[-1]
+    return [resolution for resolution in RESOLUTIONS if resolution <= side] or [side]
+
+
+def describe_images(model: nn.Module, input_size: Shape, architecture: str, images: Preprocessing = IMAGENET) -> None:
+    """Note on `model`, where timm's `resolve_data_config` and an export look, how its images are prepared.
 
     Args:
         model: a timm model.
-        side: of the square input, in pixels.
+        input_size: of the full-size input.
         architecture: the model's name.
+        images: how they are prepared.
     """
-    config: dict[str, Any] = {
+    config = {
         "architecture": architecture,
-        "input_size": (3, side, side),
-        "num_classes": 1000,
-        "interpolation": "bilinear",
-        "crop_pct": 0.875,
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
+        "input_size": tuple(input_size),
+        "num_classes": model.num_classes,
+        **asdict(images),
     }
     model.pretrained_cfg = model.default_cfg = config  # type: ignore[assignment]

@@ -39,7 +39,7 @@ def import_specialised(folder: str | Path) -> nn.Module:
     side = read_json(run, CheckpointError, "its resolution").get("image_size", 224) if run.exists() else 224
     model = build_specialised(config, str(folder / "net.config"))
     load_reference(model, read_state_dict(folder / "init"), str(folder / "init"), elastic=False)
-    describe_images(model, int(side), folder.name)
+    describe_images(model, (3, int(side), int(side)), folder.name)
     return model.eval()
 
 

@@ -1,0 +1,114 @@
+"""What there is in the zoo, with what is known of each: facts, to be read and checked."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from zoo.entry import Entry, Figure, Sizes, Weights
+from zoo.ofa_fashion_mnist import IMAGES, ofa_fashion_mnist
+from zoo.ofa_mobilenetv3 import ofa_mobilenetv3
+from zoo.ofa_proxyless import ofa_proxyless
+from zoo.ofa_resnet import ofa_resnet
+
+_PAPER = "Cai et al., Once-for-All: Train One Network and Specialize it for Efficient Deployment, ICLR 2020"
+_SOURCE = "https://github.com/mit-han-lab/once-for-all"
+_FILES = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets"
+_LARGE_FILES = "https://media.githubusercontent.com/media/han-cai/files/master/ofa/ofa_nets"
+_LICENSE = "MIT (Once-for-All's code and weights)"
+_PUBLISHED = "published, in the source's README"
+_ENCODING = "Encodings `{ks, e, d}` go both ways: `elastic zoo convert`."
+
+
+def _top1(network: str, macs: str, accuracy: float) -> Figure:
+    return Figure(f"{network}, {macs} MACs: ImageNet top-1", f"{accuracy} %", _PUBLISHED)
+
+
+ENTRIES = (
+    Entry(
+        name="ofa_mbv3_d234_e346_k357_w1.0",
+        builder=partial(ofa_mobilenetv3, 1.0),
+        family="MobileNetV3",
+        sizes=Sizes((3_410_792, 7_664_760), (41_476_224, 566_170_656), 7371**5),
+        license=_LICENSE,
+        paper=_PAPER,
+        source=_SOURCE,
+        config="ofa_imagenet",
+        weights=Weights(
+            # the digest is third parties', who found it in the file at this address
+            f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.0",
+            "a7def36bb4e4c688c16d37eb60d5d34b2e6dcf6438c05bc86dea918fda04c6c7",
+        ),
+        figures=(
+            Figure("subnet for a Pixel1, 230 M MACs, as it is: ImageNet top-1", "76.0 %", "published, in the paper"),
+            _top1("pixel1_lat@58ms_top1@76.9_finetune@75", "230 M", 76.9),
+            _top1("LG-G8_lat@24ms_top1@76.4_finetune@25", "230 M", 76.4),
+        ),
+        notes=_ENCODING,
+    ),
+    Entry(
+        name="ofa_mbv3_d234_e346_k357_w1.2",
+        builder=partial(ofa_mobilenetv3, 1.2),
+        family="MobileNetV3",
+        sizes=Sizes((4_602_456, 10_701_632), (65_536_896, 843_101_040), 7371**5),
+        license=_LICENSE,
+        paper=_PAPER,
+        source=_SOURCE,
+        config="ofa_imagenet",
+        weights=Weights(f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.2"),
+        figures=(
+            _top1("flops@595M_top1@80.0_finetune@75", "595 M", 80.0),
+            _top1("flops@482M_top1@79.6_finetune@75", "482 M", 79.6),
+            _top1("flops@389M_top1@79.1_finetune@75", "389 M", 79.1),
+        ),
+        notes=f"Published as trained at 160 to 224 pixels; smaller resolutions are on offer, too. {_ENCODING}",
+    ),
+    Entry(
+        name="ofa_proxyless_d234_e346_k357_w1.3",
+        builder=partial(ofa_proxyless, 1.3),
+        family="ProxylessNAS",
+        sizes=Sizes((3_718_832, 7_942_056), (87_823_104, 1_004_908_032), 9 * 7371**5),
+        license=_LICENSE,
+        paper=_PAPER,
+        source=_SOURCE,
+        config="ofa_imagenet",
+        weights=Weights(f"{_FILES}/ofa_proxyless_d234_e346_k357_w1.3"),
+        figures=(
+            _top1("tx2_gpu16@96ms_top1@75.8_finetune@25", "349 M", 75.8),
+            _top1("cpu_lat@11ms_top1@72.0_finetune@25", "160 M", 72.0),
+        ),
+        notes=_ENCODING,
+    ),
+    Entry(
+        name="ofa_resnet50",
+        builder=ofa_resnet,
+        family="ResNet50-D",
+        sizes=Sizes((6_539_280, 48_105_992), (315_079_552, 7_491_643_904), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
+        license=_LICENSE,
+        paper=_PAPER,
+        source=_SOURCE,
+        config="ofa_imagenet",
+        weights=Weights(
+            f"{_LARGE_FILES}/ofa_resnet50_d0-1-2_e0.2-0.25-0.35_w0.65-0.8-1.0",
+            "3406a4c852f4573a58e9a01f35406baa4ad3787044ffadc6ea45571ad2b9123a",
+            192_773_235,
+        ),
+        figures=(
+            _top1("resnet50D_MAC@4.1B_top1@79.8", "4.1 G", 79.8),
+            _top1("resnet50D_MAC@1.8B_top1@78.3", "1.8 G", 78.3),
+            _top1("resnet50D_MAC@0.6B_top1@75.0_finetune@25", "0.6 G", 75.0),
+        ),
+        notes="Encodings `{d, e, w}` go both ways: `elastic zoo convert`.",
+    ),
+    Entry(
+        name="ofa_mbv3_fashion_mnist",
+        builder=ofa_fashion_mnist,
+        family="MobileNetV3",
+        sizes=Sizes((330_874, 998_530), (1_263_408, 9_465_360), 7371**3),
+        license="Apache-2.0",
+        paper=_PAPER,
+        source="this project; Fashion-MNIST by Zalando (MIT)",
+        config="ofa_fashion_mnist",
+        images=IMAGES,
+        notes=_ENCODING,
+    ),
+)

@@ -1,0 +1,157 @@
+"""An entry of the zoo: how a named supernet is built, where its weights are, and what is known of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+
+from elastic import Recipe, Supernet
+from elastic.errors import CheckpointError, RecipeError
+from elastic.storage import check_tensors, sha256
+from zoo.download import download
+from zoo.importing import load_reference, read_state_dict
+from zoo.preprocessing import IMAGENET, Preprocessing, describe_images
+
+_CLASSIFIERS = ("classifier", "fc")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pretrained weights: a safetensors file that comes with the package, or one of Once-for-All's published files.
+
+    Attributes:
+        place: the file's name in `zoo/weights`, or its address.
+        sha256: the file's, as hexadecimal digits; None: not known, so that only keys and shapes are checked.
+        size: in bytes; None: not known.
+    """
+
+    place: str
+    sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def shipped(self) -> bool:
+        """Whether they come with the package."""
+        return "://" not in self.place
+
+    def load(self, model: nn.Module, name: str, kept: list[str]) -> None:
+        """Fill `model`, elastic already, strictly; tensors that are named in `kept` stay as they are.
+
+        Raises:
+            CheckpointError: the file can't be had, is another one, or doesn't fit.
+        """
+        if not self.shipped:
+            path = download(self.place, name, self.sha256, self.size)
+            load_reference(model, read_state_dict(path), str(path), elastic=True, kept=kept)
+            return
+        path = Path(str(files("zoo"))) / "weights" / self.place
+        if not path.is_file() or self.sha256 not in (None, sha256(path)):
+            raise CheckpointError(f"{path} is missing or was altered; install the package again")
+        own = model.state_dict()
+        tensors = load_file(path) | {key: own[key] for key in kept}
+        check_tensors(model, tensors, str(path))
+        model.load_state_dict(tensors)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the subnets cost, counted: see `Supernet.params` and `Supernet.macs`.
+
+    Attributes:
+        params: of the smallest subnet and of the largest one.
+        macs: of the smallest subnet at the smallest resolution, and of the largest one at the full one.
+        subnets: how many distinct networks there are, resolutions left out.
+    """
+
+    params: tuple[int, int]
+    macs: tuple[int, int]
+    subnets: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a card.
+
+    Attributes:
+        subject: which network, and on what.
+        value: with its unit.
+        origin: `published` by those who made it, or `measured` here, and where it is written.
+    """
+
+    subject: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named supernet, as `elastic.named` wants it, and its card.
+
+    Attributes:
+        name: what it is asked for by.
+        builder: the plain model and its recipe, from keyword arguments.
+        family: what kind of network it is.
+        sizes: what its subnets cost.
+        license: of code and weights.
+        paper: where it is from.
+        source: where its weights and figures are from.
+        config: the shipped configuration that trains it.
+        weights: pretrained ones, where there are any.
+        images: how they are prepared.
+        figures: what is known of its subnets' accuracy.
+        notes: what else one has to know, in Markdown.
+    """
+
+    name: str
+    builder: Callable[..., tuple[nn.Module, Recipe]]
+    family: str
+    sizes: Sizes
+    license: str
+    paper: str
+    source: str
+    config: str
+    weights: Weights | None = None
+    images: Preprocessing = IMAGENET
+    figures: tuple[Figure, ...] = ()
+    notes: str = ""
+
+    def build(self, **options: Any) -> tuple[nn.Module, Recipe]:
+        """The plain model with fresh weights, and what makes it elastic.
+
+        Raises:
+            RecipeError: an option that the builder doesn't have.
+        """
+        known = list(inspect.signature(self.builder).parameters)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise RecipeError(f"the supernet {self.name} has no option {unknown[0]!r}; it has {', '.join(known)}")
+        model, recipe = self.builder(**options)
+        describe_images(model, recipe.input_size, self.name, self.images)
+        return model, recipe
+
+    def load(self, supernet: Supernet) -> None:
+        """Fill in the pretrained weights; a classifier for other classes than theirs keeps its fresh ones.
+
+        Raises:
+            CheckpointError: there are none, they can't be had, or they don't fit.
+        """
+        if self.weights is None:
+            raise CheckpointError(
+                f"{self.name} has no pretrained weights; train them with elastic fit --config {self.config}, or leave "
+                "pretrained out"
+            )
+        model = supernet.model
+        theirs = inspect.signature(self.builder).parameters["num_classes"].default
+        kept = [] if model.num_classes == theirs else [*_classifier(model)]
+        self.weights.load(model, self.name, kept)
+
+
+def _classifier(model: nn.Module) -> list[str]:
+    return [key for key in model.state_dict() if key.rpartition(".")[0] in _CLASSIFIERS]
