@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.costs import Sizes
 from elastic.dims import Gate
@@ -38,6 +39,7 @@ Name = Callable[[nn.Module, "Seen"], str]
 FORMS_LIMIT = 4096
 """A part with more forms than this can't have a table."""
 
+_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 _IDLE = (nn.Identity, nn.Dropout)
 """Parts that do nothing in inference."""
 
@@ -199,6 +201,9 @@ class _Survey:
         self.space = space
         self.name = name
         self.twin = weightless_twin(supernet)
+        for module in self.twin.modules():
+            if isinstance(module, _NORMS):  # slow on tensors without data, and shapes are all that is asked
+                module.forward = _same  # type: ignore[method-assign, assignment]
         self.modules = {path: one for path, one in part_modules(self.twin) if not isinstance(one, _IDLE)}
         self.sizes = {path: self._sizes(path) for path in self.modules}
         self.largest = {dim.name: dim.choices[-1] for dim in space.dims}
@@ -263,6 +268,10 @@ class _Survey:
         rules = self.twin.layout.rules
         inside = [own for place, own in rules.items() if f"{place}.".startswith(f"{path}.")]
         return list({size.name: size for own in inside for rule in own.values() for size in sizes_of(rule)}.values())
+
+
+def _same(x: Tensor, *_: Any) -> Tensor:
+    return x
 
 
 def _changed(before: Mapping[str, Form], after: Mapping[str, Form]) -> list[str]:
