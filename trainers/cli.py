@@ -20,6 +20,7 @@ TRAINING = {
     "validate": "Evaluate named subnets of a trained supernet on the validation images.",
     "test": "Evaluate named subnets of a trained supernet on the test images.",
 }
+ZOO = {"zoo": "Show the named supernets (list, info), import published weights, convert encodings."}
 DEMO = {"demo": "Train on handwritten digits, profile, search, extract, export, and draw a report."}
 
 FAILED, INTERRUPTED = 2, 130
@@ -60,6 +61,12 @@ def _run(words: list[str]) -> None:
         sys.stdout.write(_help(_commands()))
     elif verb in TRAINING:
         train(words)
+    elif verb in ZOO:
+        from jsonargparse import auto_cli
+
+        from zoo.commands import COMMANDS
+
+        auto_cli(dict(COMMANDS), args=words[1:], prog="elastic zoo", exit_on_error=False)
     elif verb in DEMO:
         from jsonargparse import auto_cli
 
@@ -82,7 +89,7 @@ def _commands() -> Mapping[str, Callable[..., Any]]:
 def _command(verb: str) -> Callable[..., Any]:
     commands = _commands()
     if verb not in commands:
-        names = [*TRAINING, *commands, *DEMO]
+        names = [*TRAINING, *commands, *ZOO, *DEMO]
         near = difflib.get_close_matches(verb, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
         raise UsageError(f"no command {verb!r}; {hint}")
@@ -135,7 +142,7 @@ def _compile_error(error: RuntimeError) -> TrainingError | None:
 def _help(commands: Mapping[str, Callable[..., Any]]) -> str:
     lines = dict(TRAINING)
     lines |= {verb: (inspect.getdoc(function) or "").split("\n")[0] for verb, function in commands.items()}
-    lines |= DEMO
+    lines |= ZOO | DEMO
     width = max(map(len, lines))
     listed = "\n".join(f"  {verb:{width}}  {line}" for verb, line in lines.items())
     return (

@@ -34,13 +34,22 @@ def import_specialised(folder: str | Path) -> nn.Module:
             the weights that is missing, unknown or misshapen; the message names it.
     """
     folder = Path(folder).expanduser()
-    config = read_json(folder / "net.config", CheckpointError, "a specialised network's description")
+    config = read_config(folder)
     run = folder / "run.config"
     side = read_json(run, CheckpointError, "its resolution").get("image_size", 224) if run.exists() else 224
     model = build_specialised(config, str(folder / "net.config"))
     load_reference(model, read_state_dict(folder / "init"), str(folder / "init"), elastic=False)
     describe_images(model, (3, int(side), int(side)), folder.name)
     return model.eval()
+
+
+def read_config(folder: Path) -> Config:
+    """The `net.config` in a folder.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    return read_json(folder / "net.config", CheckpointError, "a specialised network's description")
 
 
 def build_specialised(config: Config, origin: str = "net.config") -> nn.Module:
@@ -101,22 +110,24 @@ def _proxyless(config: Config) -> nn.Module:
 
 
 def _stages(blocks: Sequence[Config], activations: Mapping[str, str], squeezes: bool) -> list[list[str]]:
-    """Blocks in timm's notation; a stage begins where a block has no skip connection, and with the second block."""
-    stages: list[list[str]] = []
+    """The blocks in timm's notation, by stage."""
     for number, block in enumerate(blocks):
-        conv = block.get("conv") or block["mobile_inverted_conv"]
+        conv = conv_of(block)
         _expect(conv, f"block {number}", groups=None, **({} if squeezes else {"use_se": False}))
         if conv["act_func"] not in activations:
             _expect(conv, f"block {number}", act_func=next(iter(activations)))
-        if number < 2 or not block["shortcut"]:
-            stages.append([])
-        stages[-1].append(_words(conv) + activations[conv["act_func"]] + ("" if block["shortcut"] else "_noskip"))
-    return stages
+    return [
+        [
+            _words(conv_of(block)) + activations[conv_of(block)["act_func"]] + ("" if block["shortcut"] else "_noskip")
+            for block in stage
+        ]
+        for stage in blocks_by_stage(blocks)
+    ]
 
 
 def _words(conv: Config) -> str:
     """One block in timm's notation, without its activation."""
-    mid = conv.get("mid_channels") or round(conv["in_channels"] * conv["expand_ratio"])
+    mid = mid_of(conv, conv["in_channels"])
     kind = "ds" if conv["expand_ratio"] == 1 else "ir"
     squeeze = "_se0.25" if conv["use_se"] else ""
     expansion = mid / conv["in_channels"]
@@ -132,13 +143,11 @@ def _resnet(config: Config) -> nn.Module:
         raise CheckpointError(f"input_stem has {len(middle) + 2} layers; networks with 2 or 3 can be imported")
     for layer, stride in ((first, 2), (last, 1), *((one["conv"], 1) for one in middle)):
         _expect(layer, "input_stem", kernel_size=3, stride=stride, act_func="relu", use_bn=True, bias=False)
-    stages: list[list[Config]] = []
     for number, block in enumerate(config["blocks"]):
         _expect(block, f"block {number}", kernel_size=3, groups=1, act_func="relu", downsample_mode="avgpool_conv")
-        if block["stride"] > 1 or block["in_channels"] != block["out_channels"]:
-            _expect(block, f"block {number}", stride=2 if stages else 1)
-            stages.append([])
-        stages[-1].append(block)
+    stages = blocks_by_stage(config["blocks"])
+    for number, stage in enumerate(stages):
+        _expect(stage[0], f"stage {number}", stride=2 if number else 1)
     return resnet50d(
         (first["out_channels"], last["out_channels"]),
         [Stage(stage[0]["out_channels"], tuple(map(_mid, stage))) for stage in stages],
@@ -149,4 +158,36 @@ def _resnet(config: Config) -> nn.Module:
 
 
 def _mid(block: Config) -> int:
-    return int(make_divisible(block.get("mid_channels") or round(block["out_channels"] * block["expand_ratio"]), 8))
+    return int(make_divisible(mid_of(block, block["out_channels"]), 8))
+
+
+# --- blocks of both kinds -----------------------------------------------------------------------------------
+
+
+def blocks_by_stage(blocks: Sequence[Config]) -> list[list[Config]]:
+    """The blocks of a `net.config`, grouped: a stage begins where a block has no skip connection.
+
+    A mobile network's first block, which is no part of a stage, is one by itself.
+    """
+    stages: list[list[Config]] = []
+    for number, block in enumerate(blocks):
+        skips = block["shortcut"] if "shortcut" in block else not _changes(block)
+        if not stages or not skips or (number == 1 and "shortcut" in block):
+            stages.append([])
+        stages[-1].append(block)
+    return stages
+
+
+def _changes(block: Config) -> bool:
+    return bool(block["stride"] > 1 or block["in_channels"] != block["out_channels"])
+
+
+def conv_of(block: Config) -> Config:
+    """What is inside a mobile network's block, by its name of today or before 2020."""
+    conv: Config = block.get("conv") or block["mobile_inverted_conv"]
+    return conv
+
+
+def mid_of(layer: Config, width: int) -> int:
+    """Channels inside a block, `expand_ratio` being relative to `width` where they aren't said."""
+    return int(layer.get("mid_channels") or round(width * layer["expand_ratio"]))

@@ -1,0 +1,62 @@
+"""An entry's card, in Markdown: what it is, where it is from, and which figure is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from elastic.words import short, spell_count
+from zoo.catalog import find
+from zoo.entry import Entry, Weights
+
+
+def card(name: str) -> str:
+    """The card of a named supernet, in Markdown.
+
+    Args:
+        name: one of `zoo.list()`.
+
+    Raises:
+        RecipeError: no supernet of this name.
+    """
+    entry = find(name)
+    sizes, images = entry.sizes, entry.images
+    rows = {
+        "family": entry.family,
+        "subnets": f"{spell_count(sizes.subnets)}, each at several resolutions (counted)",
+        "parameters": f"{short(sizes.params[0])} to {short(sizes.params[1])} (counted)",
+        "MACs": f"{short(sizes.macs[0])} to {short(sizes.macs[1])} (counted)",
+        "images": f"resized to side / {images.crop_pct:g} ({images.interpolation}), centre cut out; values between 0 "
+        f"and 1, minus {_spell(images.mean)}, over {_spell(images.std)}",
+        "pretrained": spell_weights(entry.weights),
+        "trained by": f"`elastic fit --config {entry.config}`",
+        "license": entry.license,
+        "paper": entry.paper,
+        "source": entry.source,
+    }
+    lines = [f"# {entry.name}", "", *_table(("", ""), list(rows.items()))]
+    if entry.figures:
+        figures = [(one.subject, one.value, one.origin) for one in entry.figures]
+        lines += ["", *_table(("figure", "", "origin"), figures)]
+    lines += ["", *_use(entry)]
+    return "\n".join([*lines, "", entry.notes] if entry.notes else lines) + "\n"
+
+
+def spell_weights(weights: Weights | None) -> str:
+    """Where pretrained weights are, and how they are checked."""
+    if weights is None:
+        return "none yet"
+    checked = f"SHA-256 {weights.sha256[:12]}…" if weights.sha256 else "SHA-256 not known: keys and shapes are checked"
+    return f"{'in the package' if weights.shipped else weights.place} ({checked})"
+
+
+def _use(entry: Entry) -> list[str]:
+    call = f'zoo.{"create" if entry.weights is None else "load"}("{entry.name}")'
+    return ["```python", "import zoo", "", f"supernet = {call}", "```"]
+
+
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (titles, ("---",) * len(titles), *rows)]
+
+
+def _spell(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
