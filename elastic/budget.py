@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,7 @@ class CostModel:
         if name in self.predict:
             return self.predict[name]
         if name in self.profiles:
-            profile = self.profiles[name]
-            return lambda rows: profile.latency_ms(self.supernet, rows)
+            return partial(self._latency, self.profiles[name])
         supernet = self.supernet
         return {"macs": supernet.macs, "params": supernet.params, "memory_bytes": supernet.memory}[name]
 
@@ -75,6 +75,21 @@ class CostModel:
         if not len(rows):  # which many a predictor refuses
             return {name: np.zeros(0) for name in names}
         return {name: np.asarray(self.function(name)(rows), np.float64) for name in names}
+
+    def _latency(self, profile: DeviceProfile, rows: Rows) -> Floats:
+        """Predicted milliseconds; infinite at resolutions that weren't measured."""
+        there = profile.covers(self.supernet, rows)
+        found = np.full(len(rows), np.inf)
+        if there.any():
+            found[there] = profile.latency_ms(self.supernet, rows[there])
+        return found
+
+    def covers(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which archs have a latency on every device: those at resolutions that were measured."""
+        covered = np.ones(len(rows), bool)
+        for profile in self.profiles.values():
+            covered &= profile.covers(self.supernet, rows)
+        return covered
 
     def predicting(self, predict: Mapping[str, Predict]) -> CostModel:
         """The same with more predictors."""
@@ -128,12 +143,20 @@ class Budget:
         self.costs = costs
         self.limits = dict(limits)
 
-    def excess(self, rows: Rows) -> Floats:
-        """By how much archs exceed the limits, relative to them and summed: float64 `(n,)`, 0 where they fit."""
-        return self._excess(self.costs(rows, self.limits), len(rows))
+    @property
+    def binds(self) -> bool:
+        """Whether there are archs that don't fit: there are limits, or resolutions that a profile lacks."""
+        return bool(self.limits) or any(profile.resolutions for profile in self.costs.profiles.values())
 
-    def _excess(self, costs: Mapping[str, Floats], n: int) -> Floats:
-        total = np.zeros(n)
+    def excess(self, rows: Rows) -> Floats:
+        """By how much archs exceed the limits, relative to them and summed: float64 `(n,)`, 0 where they fit.
+
+        Infinite for archs at a resolution that a profile didn't measure.
+        """
+        return self._excess(self.costs(rows, self.limits), rows)
+
+    def _excess(self, costs: Mapping[str, Floats], rows: Rows) -> Floats:
+        total = np.where(self.costs.covers(rows), 0.0, np.inf)
         for name, limit in self.limits.items():
             total += np.maximum(0.0, costs[name] / limit - 1)
         return total
@@ -157,7 +180,7 @@ class Budget:
         starts = np.concatenate([corner_rows(space), spread_rows(space, seed, _STARTS)])
         costs = self.costs(starts, self.limits)
         self._check_units(costs)
-        excess = self._excess(costs, len(starts))
+        excess = self._excess(costs, starts)
         best = starts[[int(np.argmin(excess))]]
         for start in (best, starts[:1]):
             row = self._descend(start)
@@ -169,7 +192,10 @@ class Budget:
 
     def _check_units(self, costs: Mapping[str, Floats]) -> None:
         for name, limit in self.limits.items():
-            low, high = float(costs[name].min()), float(costs[name].max())
+            figures = costs[name][np.isfinite(costs[name])]
+            if not len(figures):
+                continue
+            low, high = float(figures.min()), float(figures.max())
             if limit * _ANOTHER_UNIT <= low or limit >= high * _ANOTHER_UNIT > 0:
                 unit = UNITS.get(name.split(".")[0])
                 meaning = f"{name} is in {unit}; " if unit else f"the budget of {name} is in another unit; "

@@ -108,7 +108,7 @@ class Problem:
 
     def new(self, rows: Rows) -> Rows:
         """Those of canonical rows that fit the budget and haven't been evaluated, each once, in their order."""
-        rows = rows[self.budget.fits(rows)] if self.budget.limits else rows
+        rows = rows[self.budget.fits(rows)] if self.budget.binds else rows
         return rows[new_indices(row_keys(rows), self._known)]
 
     def evaluate(self, rows: Rows) -> Floats:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elastic.blocks import Part
 from elastic.errors import ProfileError
@@ -18,6 +19,7 @@ from elastic.latency_table import TableFeatures
 from elastic.measure import Setting
 from elastic.prediction import FEWEST, PredictionError, Predictor
 from elastic.protocol import Timing
+from elastic.space import Rows
 from elastic.storage import digest_supernet, read_json, write_text
 from elastic.supernet import Archs, Supernet
 from elastic.timings import BlockTiming, Conditions, ProfileCheck, SubnetTiming
@@ -115,6 +117,13 @@ class DeviceProfile:
             ArchError: an arch that isn't in the space.
         """
         return self.predictor(supernet)(supernet._rows(archs))
+
+    def covers(self, supernet: Supernet, rows: Rows) -> NDArray[np.bool_]:
+        """Which encoded archs have a resolution that was measured: bool `(n,)`."""
+        if not self.resolutions:
+            return np.ones(len(rows), bool)
+        sides = supernet.space.values(rows)["resolution"]
+        return np.isin(sides, self.resolutions)
 
     def latency_interval(self, supernet: Supernet, archs: Archs, coverage: float = 0.9) -> tuple[Floats, Floats]:
         """What a measurement of each arch lies between with probability `coverage`: milliseconds, `(n,)` each.

@@ -32,7 +32,7 @@ def dynamic(problem: Problem, population: int, generations: int) -> None:
         )
     named = [*((name, -1) for name in problem.maximize), *((name, 1) for name in (*problem.minimize, *limits))]
     figures = list(dict.fromkeys(named))
-    partials = [*_validity(space, len(figures))]
+    partials = [*_validity(space, len(figures)), *_covered(problem, len(figures))]
     for at, (name, sign) in enumerate(figures):
         partials += [_entries(space, table, sign, at, len(figures)) for table in additive_tables(problem.costs, name)]
     bounds = [limits[name] * (1 + _ROUNDING) if name in limits and sign > 0 else math.inf for name, sign in figures]
@@ -48,6 +48,15 @@ def _entries(space: SearchSpace, table: Table, sign: int, figure: int, figures: 
     sums = np.zeros((len(choices), figures))
     sums[:, figure] = sign * table.values.ravel()
     return Partials(table.columns, choices, sums)
+
+
+def _covered(problem: Problem, figures: int) -> Iterator[Partials]:
+    """Only resolutions that every profile measured."""
+    if "resolution" in problem.space.names:
+        columns = [problem.space.names.index("resolution")]
+        rows = grid_rows(problem.space, columns)
+        rows = rows[problem.costs.covers(rows)]
+        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), figures)))
 
 
 def _validity(space: SearchSpace, figures: int) -> Iterator[Partials]:

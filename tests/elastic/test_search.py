@@ -10,10 +10,13 @@ from elastic.budget import Budget, CostModel, neighbour_rows
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
 from elastic.evaluation import MeasuredAccuracy, accuracy
 from elastic.measure import Setting
+from elastic.profile import DeviceProfile
+from elastic.protocol import Timing
 from elastic.result import SearchResult
 from elastic.sampling import spread_rows
 from elastic.search import search
 from elastic.storage import digest_supernet
+from elastic.timings import SubnetTiming
 
 VIT, MOBILENET = vit(), mobilenet()
 
@@ -23,11 +26,14 @@ class MadeUpProfile:
 
     def __init__(self, supernet, per_mac=1e-6, per_parameter=0.0):
         self.digest, self.per_mac, self.per_parameter = digest_supernet(supernet), per_mac, per_parameter
-        self.device, self.setting = {"processor": "none"}, Setting()
+        self.device, self.setting, self.resolutions = {"processor": "none"}, Setting(), ()
 
     def check_supernet(self, supernet):
         if digest_supernet(supernet) != self.digest:
             raise ProfileError("another supernet's")
+
+    def covers(self, supernet, rows):
+        return np.ones(len(rows), bool)
 
     def latency_ms(self, supernet, archs):
         return 0.2 + supernet.macs(archs) * self.per_mac + supernet.params(archs) * self.per_parameter
@@ -96,6 +102,19 @@ def test_several_devices_at_once():
         search(MOBILENET, **options)
     with pytest.raises(BudgetError, match="a budget of latency_ms.gpu: " + several):
         search(MOBILENET, minimize=["macs"], subject_to={"latency_ms.gpu": 1.0}, **options)
+
+
+@pytest.mark.parametrize("algorithm", ["nsga2", "evolution", "random", "dynamic"])
+def test_only_resolutions_that_a_profile_measured_are_found(algorithm):
+    small = min(MOBILENET.space["resolution"].choices)
+    archs = [arch for arch in MOBILENET.space.sample(0, 60) if arch["resolution"] == small]
+    timings = [SubnetTiming(arch, Timing((float(MOBILENET.params([arch])[0]),))) for arch in archs]
+    profile = DeviceProfile(Setting(), {}, digest_supernet(MOBILENET), tuple(timings), resolutions=(small,))
+    exact = {"latency_ms": profile.predictor(MOBILENET, "additive")} if algorithm == "dynamic" else {}
+    found = search(
+        MOBILENET, maximize=["macs"], profile=profile, predict=exact, algorithm=algorithm, population=6, generations=3
+    )
+    assert {one.arch["resolution"] for one in found.candidates} == {small}
 
 
 def test_the_result_is_a_function_of_the_seed():
