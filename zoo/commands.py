@@ -23,13 +23,14 @@ from zoo.identifying import export_specialised
 
 def list_() -> None:
     """Show the named supernets: what their subnets cost, and whether there are pretrained weights."""
-    table = Table(Column("name", no_wrap=True), "family", "parameters", "MACs", "subnets", "pretrained")
+    # two lines to an entry fit into 80 columns
+    table = Table(Column("name", no_wrap=True), "params", "MACs", "subnets", "weights", show_lines=True)
     for name in list_supernets():
         entry = find(name)
         sizes, weights = entry.sizes, entry.weights
-        ranges = [f"{short(least)} – {short(most)}" for least, most in (sizes.params, sizes.macs)]
-        pretrained = "–" if weights is None else "in the package" if weights.shipped else "download"
-        table.add_row(name, entry.family, *ranges, spell_count(sizes.subnets), pretrained)
+        ranges = [f"{short(least)} to\n{short(most)}" for least, most in (sizes.params, sizes.macs)]
+        pretrained = "none yet" if weights is None else "shipped" if weights.shipped else "download"
+        table.add_row(f"{name}\n[dim]{entry.family}[/]", *ranges, spell_count(sizes.subnets), pretrained)
     get_console().print(table)
 
 
