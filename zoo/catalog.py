@@ -55,7 +55,7 @@ def create(name: str, **options: Any) -> Supernet:
     Args:
         name: one of `zoo.list()`.
         options: `num_classes`; `resolutions`, sides of the square input in pixels; `input_size`, the (channels,
-            height, width) of the full-size input.
+            height, width) of the full-size input; `drop_rate` in front of the classifier, in training.
 
     Raises:
         RecipeError: no supernet of this name, or an option that it doesn't have.

@@ -122,8 +122,12 @@ class Entry:
     figures: tuple[Figure, ...] = ()
     notes: str = ""
 
-    def build(self, **options: Any) -> tuple[nn.Module, Recipe]:
+    def build(self, drop_rate: float = 0.0, **options: Any) -> tuple[nn.Module, Recipe]:
         """The plain model with fresh weights, and what makes it elastic.
+
+        Args:
+            drop_rate: of the dropout in front of the classifier, in training; Once-for-All's is 0.1.
+            options: the builder's.
 
         Raises:
             RecipeError: an option that the builder doesn't have.
@@ -131,8 +135,11 @@ class Entry:
         known = list(inspect.signature(self.builder).parameters)
         unknown = sorted(set(options) - set(known))
         if unknown:
-            raise RecipeError(f"the supernet {self.name} has no option {unknown[0]!r}; it has {', '.join(known)}")
+            raise RecipeError(
+                f"the supernet {self.name} has no option {unknown[0]!r}; it has drop_rate, {', '.join(known)}"
+            )
         model, recipe = self.builder(**options)
+        model.drop_rate = drop_rate  # type: ignore[assignment] # timm's models read it in each forward pass
         describe_images(model, recipe.input_size, self.name, self.images)
         return model, recipe
 

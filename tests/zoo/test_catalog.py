@@ -59,8 +59,13 @@ def test_options_go_through():
     assert supernet.space["resolution"].choices == (32, 48)
     assert supernet(torch.zeros(1, 1, 48, 48)).shape == (1, 7)
     assert supernet.model.pretrained_cfg["input_size"] == (1, 48, 48)
+    for name in (SMALL, "ofa_proxyless_d234_e346_k357_w1.3", "ofa_resnet50"):
+        model = zoo.create(name, drop_rate=1.0, resolutions=[]).model
+        assert torch.equal(
+            model.forward_head(torch.rand(2, model.num_features, 2, 2)), model.get_classifier().bias.expand(2, -1)
+        )
     assert zoo.create("ofa_resnet50", num_classes=3, input_size=(1, 160, 160)).space["resolution"].choices[-1] == 160
-    with pytest.raises(RecipeError, match="ofa_resnet50 has no option 'width'; it has num_classes, resolutions, input"):
+    with pytest.raises(RecipeError, match="ofa_resnet50 has no option 'width'; it has drop_rate, num_classes, resol"):
         zoo.create("ofa_resnet50", width=2)
 
 
