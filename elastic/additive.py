@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from elastic.budget import CostModel
 from elastic.costs import TableSum
 from elastic.errors import BudgetError
-from elastic.fronts import Floats
-from elastic.space import Rows, SearchSpace
+from elastic.features import fill_one_hot
+from elastic.space import Floats, Rows, SearchSpace
 
 
 class Table(NamedTuple):
@@ -101,12 +101,9 @@ _FEWEST = 3
 
 def one_hot(space: SearchSpace, rows: Rows) -> Floats:
     """Each choice of each dim as 0 or 1, all 0 where the dim doesn't exist: float64 `(n, choices of all dims)`."""
-    exists = space.existing(rows)
-    columns = [
-        exists[column][:, None] & (rows[:, column, None] == np.arange(count))
-        for column, count in enumerate(space.counts)
-    ]
-    return np.concatenate(columns, axis=1, dtype=np.float64)
+    columns = np.empty((int(space.counts.sum()), len(rows)))
+    fill_one_hot(space, rows, columns)
+    return np.ascontiguousarray(columns.T)
 
 
 def gate_columns(space: SearchSpace, column: int) -> list[int]:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.errors import BudgetError
-from elastic.latency import Floats
 from elastic.profile import DeviceProfile
 from elastic.sampling import corner_rows, spread_rows
-from elastic.space import Rows
+from elastic.space import Floats, Rows
 from elastic.supernet import Supernet
 
 COSTS = ("latency_ms", "macs", "params", "memory_bytes")
@@ -110,9 +109,14 @@ class CostModel:
         raise BudgetError(f"{use} {name} needs a device profile; make one with `elastic profile`")
 
 
+def latency_name(device: str) -> str:
+    """What a device's latency is called among several devices'; a single one has no name."""
+    return f"latency_ms.{device}" if device else "latency_ms"
+
+
 def _by_cost(profile: Profiles | None) -> dict[str, DeviceProfile]:
     if isinstance(profile, Mapping):
-        return {f"latency_ms.{name}": one for name, one in profile.items()}
+        return {latency_name(name): one for name, one in profile.items()}
     return {} if profile is None else {"latency_ms": profile}
 
 

@@ -147,7 +147,7 @@ def export(folder: str, formats: str = "safetensors,onnx", out: str | None = Non
         out: the folder to write; by default the files are added to `folder`.
     """
     subnet, config = load_subnet(folder)
-    known = [name.strip() for name in formats.split(",") if name.strip()]
+    known = names_in(formats)
     if out is None:  # the files that are there stay, checked again
         known = [*(Path(file).suffix[1:] for file in config["files"]), *known]
     card = Card(figures=config["figures"], **config.get("card", {}))
@@ -172,13 +172,18 @@ COMMANDS: Mapping[str, Callable[..., None]] = {"inspect": inspect, "profile": pr
 # --- what verbs are given -----------------------------------------------------------------------------------
 
 
+def names_in(text: str) -> list[str]:
+    """What is written with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def parse_resolutions(text: str) -> list[int]:
     """`160,192` as a list.
 
     Raises:
         ProfileError: not of that form.
     """
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = names_in(text)
     if not all(word.isdecimal() for word in words):
         raise ProfileError(f"can't read the resolutions {text!r}; write them as 160,192")
     return [int(word) for word in words]
@@ -208,7 +213,7 @@ def parse_budget(text: str) -> dict[str, float]:
         BudgetError: not of that form.
     """
     budget: dict[str, float] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
+    for part in names_in(text):
         name, equals, value = part.partition("=")
         try:
             budget[name.strip()] = float(value)

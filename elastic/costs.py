@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from elastic.chunks import by_chunks
 from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.layers import Elastic, NumberRule, TensorRule, helper_names
+from elastic.lookup import FlatTable, look_up
 from elastic.memory import PeakMemory, Traces
 from elastic.sizes import Derived, Lookup, Number, Size
 from elastic.space import Rows, SearchSpace
@@ -84,21 +84,8 @@ class TableSum:
 
     def __call__(self, rows: Rows) -> NDArray[np.int64]:
         """The sum for each row, int64."""
-        return by_chunks(self._chunk, rows)
-
-    def _chunk(self, rows: Rows) -> NDArray[np.int64]:
-        columns = rows.T.astype(np.intp)
-        total = np.zeros(len(rows), np.int64)
-        for at, strides, table in self.tables:
-            total += table[self._index(columns, at, strides)]
-        return total
-
-    @staticmethod
-    def _index(columns: NDArray[np.intp], at: list[int], strides: list[int]) -> NDArray[np.intp]:
-        index = np.zeros(columns.shape[1], np.intp)
-        for column, stride in zip(at, strides, strict=True):
-            index += columns[column] * stride
-        return index
+        found: NDArray[np.int64] = look_up([self.tables], rows, np.int64)[0]
+        return found
 
     def _dims(self, term: Term) -> frozenset[str]:
         dims = self.sizes.dims_of(term.sizes) | {gate.depth for gate in term.gates}
@@ -109,7 +96,7 @@ class TableSum:
     def _entries(self, dims: Iterable[str]) -> int:
         return int(np.prod([len(self.space[dim].choices) for dim in dims], dtype=np.int64))
 
-    def _table(self, dims: frozenset[str], terms: Sequence[Term]) -> tuple[list[int], list[int], NDArray[np.int64]]:
+    def _table(self, dims: frozenset[str], terms: Sequence[Term]) -> FlatTable:
         names = sorted(dims, key=self.column.__getitem__)
         counts = [len(self.space[name].choices) for name in names]
         grid = np.indices(counts).reshape(len(counts), math.prod(counts)).T  # every combination, a row each

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.errors import BudgetError
-from elastic.fronts import Floats, distinct_front
-from elastic.space import Rows
+from elastic.fronts import distinct_front
+from elastic.space import Floats, Rows
 
 Indices = NDArray[np.intp]
 

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from elastic.costs import Sizes, TableSum, Term
 from elastic.lookup import look_up
-from elastic.space import Rows, SearchSpace
+from elastic.space import Floats, Rows, SearchSpace
 from elastic.supernet import Supernet
 
 if TYPE_CHECKING:
     from elastic.additive import Table
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,9 @@ class Features:
         """Features `(n, features)`; a choice is 0 where its dim doesn't exist."""
         rows = self.space.checked(rows)
         figures = self._figures(rows)
-        exists, columns = self.space.existing(rows), np.ascontiguousarray(rows.T)
-        features: Floats = np.empty((len(figures) + sum(len(dim.choices) for dim in self.space.dims), len(rows)))
+        features: Floats = np.empty((len(figures) + int(self.space.counts.sum()), len(rows)))
         features[: len(figures)] = figures
-        at = len(figures)
-        for dim, column, there in zip(self.space.dims, columns, exists, strict=True):
-            for choice in range(len(dim.choices)):
-                np.logical_and(column == choice, there, out=features[at])
-                at += 1
+        fill_one_hot(self.space, rows, features[len(figures) :])
         transposed: Floats = features.T
         return transposed
 
@@ -111,6 +103,16 @@ class Features:
         if "resolution" in values:
             figures += [values["resolution"], values["resolution"] ** 2.0]
         return [np.asarray(one, np.float64) for one in figures]
+
+
+def fill_one_hot(space: SearchSpace, rows: Rows, out: Floats) -> None:
+    """Each choice of each dim as 0 or 1, all 0 where the dim doesn't exist, into `out`: `(choices of all dims, n)`."""
+    exists, columns = space.existing(rows), np.ascontiguousarray(rows.T)
+    at = 0
+    for count, column, there in zip(space.counts.tolist(), columns, exists, strict=True):
+        for choice in range(count):
+            np.logical_and(column == choice, there, out=out[at])
+            at += 1
 
 
 def _mac_sums(supernet: Supernet) -> list[TableSum]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from elastic.space import Floats
 
 
 def undominated(goals: Floats) -> NDArray[np.bool_]:

@@ -9,9 +9,10 @@ import numpy as np
 from elastic.arch import Arch
 from elastic.blocks import Part, parts
 from elastic.errors import ProfileError
-from elastic.features import Features, Floats
+from elastic.features import Features
 from elastic.latency_table import LatencyTable, TableFeatures
 from elastic.ofa_signatures import naming
+from elastic.plan import narrowed
 from elastic.prediction import (
     FEWEST,
     AdditivePredictor,
@@ -21,10 +22,8 @@ from elastic.prediction import (
     fit_predictor,
 )
 from elastic.regression import Linear
-from elastic.space import Rows, SearchSpace
+from elastic.space import Floats, Rows
 from elastic.supernet import Supernet
-
-__all__ = ["Floats", "find_parts", "fit_latency", "sum_blocks"]
 
 _FROM_BLOCKS = ("table", "corrected")
 
@@ -66,19 +65,15 @@ def fit_latency(
 
 def find_parts(supernet: Supernet, signatures: Iterable[str], resolutions: Sequence[int]) -> tuple[Part, ...]:
     """The supernet's parts at these resolutions (all that it has where empty), named as the signatures are."""
-    return parts(supernet, _measured(supernet, resolutions), naming(signatures))
+    return parts(supernet, narrowed(supernet, resolutions), naming(signatures))
 
 
 def sum_blocks(
     supernet: Supernet, found: Sequence[Part], milliseconds: Mapping[str, float], resolutions: Sequence[int]
 ) -> TableFeatures:
     """Sums of what each of the supernet's parts takes, by signature."""
-    table = LatencyTable(supernet.space, found, milliseconds, _measured(supernet, resolutions))
+    table = LatencyTable(supernet.space, found, milliseconds, narrowed(supernet, resolutions))
     return TableFeatures(table, found)
-
-
-def _measured(supernet: Supernet, resolutions: Sequence[int]) -> SearchSpace:
-    return supernet.space.narrow({"resolution": resolutions}) if resolutions else supernet.space
 
 
 def _from_table(features: TableFeatures, rows: Rows, milliseconds: Floats) -> Predictor:

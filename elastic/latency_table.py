@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from elastic.dims import Gate
 from elastic.errors import ProfileError
-from elastic.features import Floats, Groups
+from elastic.features import Groups
 from elastic.lookup import FlatTable, look_up
-from elastic.space import Rows, SearchSpace
+from elastic.space import Floats, Rows, SearchSpace
 
 if TYPE_CHECKING:
     from elastic.additive import Table
@@ -57,7 +57,7 @@ class LatencyTable:
     ) -> None:
         self.space = space
         self.measured = measured or space
-        _check_complete(parts, milliseconds)
+        check_complete(_signatures(parts), milliseconds, "the latency table")
         self._columns = {name: at for at, name in enumerate(space.names)}
         self._sums: dict[tuple[int, ...], Floats] = {}
         limits = [self._limit(dim.name) for dim in space.dims if dim != self.measured[dim.name]]
@@ -158,11 +158,15 @@ def _signatures(parts: Iterable[TabledPart]) -> list[str]:
     return [one for one in dict.fromkeys(one for part in parts for one in part.signatures) if one]
 
 
-def _check_complete(parts: Sequence[TabledPart], milliseconds: Mapping[str, float]) -> None:
-    wanted = _signatures(parts)
-    lacking = [one for one in wanted if one not in milliseconds]
+def check_complete(wanted: Collection[str], found: Collection[str], table: str) -> None:
+    """Check that a table has every signature that is wanted.
+
+    Raises:
+        ProfileError: it lacks some; the message names the first, and the table as `table` has it.
+    """
+    lacking = [one for one in wanted if one not in found]
     if lacking:
         raise ProfileError(
-            f"the latency table lacks {lacking[0]!r} ({len(lacking)} of {len(wanted)} signatures are missing); it is "
+            f"{table} lacks {lacking[0]!r} ({len(lacking)} of {len(wanted)} signatures are missing); it is "
             "truncated or another supernet's, measure it again"
         )

@@ -13,13 +13,13 @@ from elastic.space import Rows
 FlatTable = tuple[list[int], list[int], NDArray[Any]]
 """The columns that it is over, each one's stride, and the figures, flat."""
 
-_CHUNK = 2048
+_CHUNK = 4096
 """Rows at a time: what they need stays in the processor's cache."""
 
 
-def look_up(sums: Sequence[Sequence[FlatTable]], rows: Rows) -> NDArray[np.float64]:
-    """Several sums for encoded archs `(n, dims)`: float64 `(len(sums), n)`."""
-    found = np.zeros((len(sums), len(rows)))
+def look_up(sums: Sequence[Sequence[FlatTable]], rows: Rows, dtype: type[np.number[Any]] = np.float64) -> NDArray[Any]:
+    """Several sums for encoded archs `(n, dims)`: `(len(sums), n)` of `dtype`, which is that of the tables."""
+    found = np.zeros((len(sums), len(rows)), dtype)
     for start in range(0, len(rows), _CHUNK):
         columns = rows[start : start + _CHUNK].T.astype(np.intp)
         for total, tables in zip(found, sums, strict=True):

@@ -13,8 +13,10 @@ from typing import Any
 
 from elastic.blocks import Form, forms, parts
 from elastic.errors import ProfileError
+from elastic.latency_table import check_complete
 from elastic.measure import Setting
 from elastic.ofa_signatures import naming
+from elastic.plan import narrowed
 from elastic.profile import DeviceProfile
 from elastic.protocol import Timing
 from elastic.storage import digest_supernet, read_json
@@ -47,15 +49,9 @@ def load_ofa_table(path: str | Path, supernet: Supernet, device: str = "") -> De
     if name is None:
         raise ProfileError(f"{path} isn't {_WANTED}: its first entry is {next(iter(figures), None)!r}")
     resolutions = _resolutions(figures, supernet, path)
-    space = supernet.space.narrow({"resolution": resolutions}) if resolutions else supernet.space
-    found = parts(supernet, space, name)
+    found = parts(supernet, narrowed(supernet, resolutions), name)
     wanted = forms(found)
-    lacking = [one for one in wanted if one not in figures]
-    if lacking:
-        raise ProfileError(
-            f"{path} lacks {lacking[0]!r} ({len(lacking)} of {len(wanted)} signatures are missing); it is truncated, "
-            "or another supernet's"
-        )
+    check_complete(wanted, figures, str(path))
     blocks = tuple(_block(form, figures[one]) for one, form in wanted.items())
     described = {"processor": device or "unknown", "cores": "unknown", "table": Path(path).name}
     profile = DeviceProfile(Setting("unknown"), described, digest_supernet(supernet), (), blocks, tuple(resolutions))

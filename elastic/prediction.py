@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.errors import ProfileError
-from elastic.features import Encoder, Floats
+from elastic.features import Encoder
 from elastic.regression import (
     Fit,
     Linear,
@@ -23,7 +23,7 @@ from elastic.regression import (
     fit_ridge,
 )
 from elastic.roofline import fit_roofline
-from elastic.space import Rows, SearchSpace
+from elastic.space import Floats, Rows, SearchSpace
 
 if TYPE_CHECKING:
     from elastic.additive import Table

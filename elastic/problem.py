@@ -9,8 +9,7 @@ import numpy as np
 from elastic.arch import Arch
 from elastic.budget import Budget, Predict
 from elastic.errors import BudgetError
-from elastic.fronts import Floats
-from elastic.space import Rows
+from elastic.space import Floats, Rows
 
 Measure = Callable[[Arch], Mapping[str, float]]
 

@@ -93,12 +93,7 @@ def check_profile(
     profile.check_supernet(supernet)
     profile.setting.check()
     device = fingerprint(profile.setting)
-    for key in _SAME_DEVICE:
-        if device.get(key) != profile.device.get(key):
-            raise ProfileError(
-                f"the profile is of another device: its {key} is {profile.device.get(key)}, here it is "
-                f"{device.get(key)}; check it where it was measured, or measure a profile here"
-            )
+    check_device(profile, _SAME_DEVICE)
     space = narrowed(supernet, profile.resolutions)
     archs = fresh_archs(space, n, seed, [one.arch for one in profile.subnets])
     if len(archs) < 2:
@@ -119,6 +114,21 @@ def check_profile(
         measured.conditions,
         device["date"],
     )
+
+
+def check_device(profile: DeviceProfile, facts: Sequence[str]) -> None:
+    """Check that a profile is this device's, by these facts of its fingerprint.
+
+    Raises:
+        ProfileError: it isn't.
+    """
+    here = fingerprint(profile.setting)
+    for fact in facts:
+        if here.get(fact) != profile.device.get(fact):
+            raise ProfileError(
+                f"the profile is of another device: its {fact} is {profile.device.get(fact)}, here it is "
+                f"{here.get(fact)}; check it where it was measured, or measure a profile here"
+            )
 
 
 def assemble(

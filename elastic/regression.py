@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from elastic.features import Floats, Groups
+from elastic.features import Groups
+from elastic.space import Floats
 
 Model = Callable[[Floats], Floats]
 Fit = Callable[[Floats, Floats, Groups, bool, int], Model]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elastic.features import Floats, Groups
+from elastic.features import Groups
 from elastic.regression import huber
+from elastic.space import Floats
 
 _SHARPNESS = (8.0, 16.0, 32.0)
 """Of the edge where the two times meet; a rounder one first, for beyond a sharp one nothing pulls."""

@@ -19,6 +19,9 @@ from elastic.sizes import Number
 Rows = NDArray[np.int16]
 """Encoded archs: one row each, one column per dim, each entry an index into the dim's choices."""
 
+Floats = NDArray[np.float64]
+"""Figures of encoded archs, one each."""
+
 Seed = int | Sequence[int]
 
 

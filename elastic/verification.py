@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from elastic.arch import Arch
-from elastic.errors import ElasticError, ProfileError
-from elastic.measure import Run, Timing, fingerprint, prepare, time_runs, torch_threads
+from elastic.errors import ElasticError
+from elastic.measure import Timing, prepare_all, time_runs, torch_threads
 from elastic.measurements import Evaluate
+from elastic.plan import plan_check
 from elastic.profile import DeviceProfile
+from elastic.profiling import check_device
 from elastic.progress import progress_bar
 from elastic.result import Candidate, SearchResult
 from elastic.supernet import Supernet
@@ -50,7 +51,7 @@ def verify(
     """
     if profile is not None:
         profile.check_supernet(supernet)
-        check_device(profile)
+        _check_here(profile)
     chosen = spread(result, subnets)
     measured: dict[Arch, dict[str, float]] = {one.arch: {} for one in chosen}
     with progress_bar("measuring the front again", len(chosen), progress) as advance:
@@ -78,39 +79,22 @@ def time_subnets(
     supernet: Supernet, chosen: Sequence[Candidate], profile: DeviceProfile, seconds: float, seed: int = 0
 ) -> list[Timing]:
     """Time subnets end to end against each other, in the profile's setting."""
-    setting = profile.setting
-    with torch_threads(setting.threads):
-        return time_runs(
-            [_run(supernet, one.arch, profile, seed) for one in chosen], seconds, tolerance=0.01, seed=seed
-        )
-
-
-def _run(supernet: Supernet, arch: Arch, profile: DeviceProfile, seed: int) -> Run:
-    shape = (profile.setting.batch_size, *supernet.input_shape(arch))
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return prepare(supernet.extract(arch).eval(), [images], profile.setting)
+    plan = plan_check(supernet, profile.setting, [one.arch for one in chosen], seed)
+    with torch_threads(profile.setting.threads):
+        runs = prepare_all([plan.build(key) for key in plan.keys], profile.setting)
+        timings = dict(zip(plan.archs.values(), time_runs(runs, seconds, tolerance=0.01, seed=seed), strict=True))
+    return [timings[one.arch] for one in chosen]
 
 
 def is_here(profile: DeviceProfile) -> bool:
     """Whether a profile is this device's, and can be measured here again."""
     try:
-        check_device(profile)
+        _check_here(profile)
     except ElasticError:
         return False
     return True
 
 
-def check_device(profile: DeviceProfile) -> None:
-    """Check that the profile is this device's.
-
-    Raises:
-        ProfileError: it isn't, or its runtime isn't here.
-    """
+def _check_here(profile: DeviceProfile) -> None:
     profile.setting.check()
-    here, there = fingerprint(profile.setting), profile.device
-    for name in ("processor", "cores"):
-        if here[name] != there.get(name):
-            raise ProfileError(
-                f"the profile was measured on another device ({name} {there.get(name)!r}, here {here[name]!r}): the "
-                "front can be measured again only there"
-            )
+    check_device(profile, ("processor", "cores"))

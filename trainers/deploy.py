@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.arch import Arch
 from elastic.card import Card
-from elastic.commands import choose_arch, export_table
+from elastic.commands import choose_arch, export_table, names_in
 from elastic.errors import CheckpointError
 from elastic.evaluation import Batch, MeasuredAccuracy
 from elastic.export import Exported, export
@@ -94,8 +94,12 @@ def load_data(path: str | Path) -> ImageDataModule:
 
 def calibrated(supernet: Supernet, arch: Arch, data: ImageDataModule | None) -> nn.Module:
     """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
-    calibration = calibration_images(data) if data is not None and has_batchnorm(supernet) else []
-    return MeasuredAccuracy(supernet, [], calibration).subnet(arch)
+    return MeasuredAccuracy(supernet, [], calibration_for(supernet, data)).subnet(arch)
+
+
+def calibration_for(supernet: Supernet, data: ImageDataModule | None) -> list[Tensor]:
+    """Training images for a supernet's BatchNorm statistics; they are only read where there is BatchNorm."""
+    return calibration_images(data) if data is not None and has_batchnorm(supernet) else []
 
 
 def calibration_images(data: ImageDataModule) -> list[Tensor]:
@@ -140,8 +144,3 @@ def extract_to(
     return export(
         subnet, out, formats, example, arch=arch, source=source, card=card, preprocessing=preprocessing or None
     )
-
-
-def names_in(text: str) -> list[str]:
-    """What is written with commas between."""
-    return [name.strip() for name in text.split(",") if name.strip()]

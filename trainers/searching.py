@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
-from elastic.commands import parse_budget, result_table
+from elastic.budget import latency_name
+from elastic.commands import names_in, parse_budget, result_table
 from elastic.errors import ProfileError
-from elastic.evaluation import Batch, MeasuredAccuracy
+from elastic.evaluation import MeasuredAccuracy
 from elastic.figures import Pairs
 from elastic.measure import torch_threads
 from elastic.profile import DeviceProfile
@@ -23,7 +24,7 @@ from elastic.supernet import Supernet
 from elastic.verification import is_here, verify
 from elastic.words import spell_count, spell_figure, spell_name
 from trainers.configurations import UsageError
-from trainers.deploy import calibration_images, first_images, has_batchnorm, load_data, names_in
+from trainers.deploy import calibration_for, first_images, load_data
 
 if TYPE_CHECKING:
     from trainers.data import ImageDataModule
@@ -80,7 +81,7 @@ def search(
         if number < 1:
             raise UsageError(f"--{name} {number}: wanted 1 or more")
     judge = Judge(trained, load_data(data or Path(supernet) / "config.yaml"), images)
-    latencies = ["latency_ms"] if set(profiles) == {""} else [f"latency_ms.{name}" for name in profiles]
+    latencies = [latency_name(name) for name in profiles]
     with torch_threads(threads):
         result = run_search(
             trained,
@@ -136,22 +137,14 @@ class Judge:
     """
 
     def __init__(self, supernet: Supernet, data: ImageDataModule, images: int = 2048) -> None:
-        calibration = calibration_images(data) if has_batchnorm(supernet) else []
+        calibration = calibration_for(supernet, data)
         validation = data.val_dataloader()
-        batches = iter(validation)
-        chosen = first_images(batches, images)
+        chosen = first_images(validation, images)
         self.validation = MeasuredAccuracy(supernet, chosen, calibration)
         shared = data.splits.test is data.splits.val
-        left = _after(validation, len(chosen)) if shared else iter(data.test_dataloader())
+        left = islice(validation, len(chosen), None) if shared else data.test_dataloader()
         fresh = first_images(left, images)
         self.fresh = MeasuredAccuracy(supernet, fresh, calibration) if fresh else None
-
-
-def _after(batches: Any, count: int) -> Iterator[Batch]:
-    iterator = iter(batches)
-    for _ in range(count):
-        next(iterator)
-    return chain(iterator)
 
 
 def load_profiles(text: str | None) -> dict[str, DeviceProfile]:
@@ -178,15 +171,16 @@ def measured_again(
     name, here = next(iter(local.items()), ("", None))
     if profiles and here is None:
         get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
-    latency = f"latency_ms.{name}" if name else "latency_ms"
-    return verify(supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency)
+    return verify(
+        supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency_name(name)
+    )  # fmt: skip
 
 
 def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
     """Predicted and measured latencies: of the front, and of the random subnets that a profile was checked with."""
     found: dict[str, Pairs] = {}
     for name, one in profiles.items():
-        figure = f"latency_ms.{name}" if name else "latency_ms"
+        figure = latency_name(name)
         pairs: dict[str, Any] = {}
         if one.checks:
             last = one.checks[-1]

@@ -14,25 +14,24 @@ _PAPER = "Cai et al., Once-for-All: Train One Network and Specialize it for Effi
 _SOURCE = "https://github.com/mit-han-lab/once-for-all"
 _FILES = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets"
 _LARGE_FILES = "https://media.githubusercontent.com/media/han-cai/files/master/ofa/ofa_nets"
-_LICENSE = "MIT (Once-for-All's code and weights)"
-_PUBLISHED = "published, in the source's README"
+_README = "published, in the source's README"
 _ENCODING = "Encodings `{ks, e, d}` go both ways: `elastic zoo convert`."
+
+_published = partial(
+    Entry, license="MIT (Once-for-All's code and weights)", paper=_PAPER, source=_SOURCE, config="ofa_imagenet"
+)
 
 
 def _top1(network: str, macs: str, accuracy: float) -> Figure:
-    return Figure(f"{network}, {macs} MACs: ImageNet top-1", f"{accuracy} %", _PUBLISHED)
+    return Figure(f"{network}, {macs} MACs: ImageNet top-1", f"{accuracy} %", _README)
 
 
 ENTRIES = (
-    Entry(
+    _published(
         name="ofa_mbv3_d234_e346_k357_w1.0",
         builder=partial(ofa_mobilenetv3, 1.0),
         family="MobileNetV3",
         sizes=Sizes((3_410_792, 7_664_760), (41_476_224, 566_170_656), 7371**5),
-        license=_LICENSE,
-        paper=_PAPER,
-        source=_SOURCE,
-        config="ofa_imagenet",
         weights=Weights(
             # the digest is third parties', who found it in the file at this address
             f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.0",
@@ -45,15 +44,11 @@ ENTRIES = (
         ),
         notes=_ENCODING,
     ),
-    Entry(
+    _published(
         name="ofa_mbv3_d234_e346_k357_w1.2",
         builder=partial(ofa_mobilenetv3, 1.2),
         family="MobileNetV3",
         sizes=Sizes((4_602_456, 10_701_632), (65_536_896, 843_101_040), 7371**5),
-        license=_LICENSE,
-        paper=_PAPER,
-        source=_SOURCE,
-        config="ofa_imagenet",
         weights=Weights(f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.2"),
         figures=(
             _top1("flops@595M_top1@80.0_finetune@75", "595 M", 80.0),
@@ -62,15 +57,11 @@ ENTRIES = (
         ),
         notes=f"Published as trained at 160 to 224 pixels; smaller resolutions are on offer, too. {_ENCODING}",
     ),
-    Entry(
+    _published(
         name="ofa_proxyless_d234_e346_k357_w1.3",
         builder=partial(ofa_proxyless, 1.3),
         family="ProxylessNAS",
         sizes=Sizes((3_718_832, 7_942_056), (87_823_104, 1_004_908_032), 9 * 7371**5),
-        license=_LICENSE,
-        paper=_PAPER,
-        source=_SOURCE,
-        config="ofa_imagenet",
         weights=Weights(f"{_FILES}/ofa_proxyless_d234_e346_k357_w1.3"),
         figures=(
             _top1("tx2_gpu16@96ms_top1@75.8_finetune@25", "349 M", 75.8),
@@ -78,15 +69,11 @@ ENTRIES = (
         ),
         notes=_ENCODING,
     ),
-    Entry(
+    _published(
         name="ofa_resnet50",
         builder=ofa_resnet,
         family="ResNet50-D",
         sizes=Sizes((6_539_280, 48_105_992), (315_079_552, 7_491_643_904), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
-        license=_LICENSE,
-        paper=_PAPER,
-        source=_SOURCE,
-        config="ofa_imagenet",
         weights=Weights(
             f"{_LARGE_FILES}/ofa_resnet50_d0-1-2_e0.2-0.25-0.35_w0.65-0.8-1.0",
             "3406a4c852f4573a58e9a01f35406baa4ad3787044ffadc6ea45571ad2b9123a",

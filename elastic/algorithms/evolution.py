@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.algorithms.breeding import children, first_rows
-from elastic.fronts import Floats, spread_along, undominated
+from elastic.fronts import spread_along, undominated
 from elastic.problem import Problem
+from elastic.space import Floats
 
 _PARENTS = 0.25
 

@@ -12,9 +12,9 @@ from elastic.additive import fit_choices
 from elastic.algorithms.breeding import children, first_rows
 from elastic.algorithms.nsga import nsga2
 from elastic.budget import Predict
-from elastic.fronts import Floats, spread_along, undominated
+from elastic.fronts import spread_along, undominated
 from elastic.problem import Problem, new_indices, row_keys
-from elastic.space import Rows
+from elastic.space import Floats, Rows
 
 _INNER_POPULATION = 100
 _INNER_GENERATIONS = 30
