@@ -120,7 +120,7 @@ def _run(
 
     _say("2  Measure this machine")
     profile = measure_profile(supernet, setting, subnets, time_limit, seed=seed, progress=True)
-    profile = profile.with_check(check_profile(supernet, profile, _CHECKED, seed=seed, time_limit=time_limit / 2))
+    profile = profile.with_check(check_profile(supernet, profile, _CHECKED, time_limit / 2, seed=seed, progress=True))
     profile.save(folder / "profile.json")
     get_console().print(profile_table(profile, supernet))
 
