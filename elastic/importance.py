@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from elastic.inputs import predict
 from elastic.layers import TensorRule
 from elastic.sizes import Derived, Size
 from elastic.sorting import is_sortable
@@ -94,8 +95,8 @@ def _taylor(supernet: Supernet, batches: Iterable[tuple[Any, Any]], loss: Loss) 
     supernet.eval()
     try:
         with supernet.active(supernet.space.largest):
-            for images, targets in batches:
-                value = loss(supernet(images), targets)
+            for inputs, targets in batches:
+                value = loss(predict(supernet, inputs), targets)
                 found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
                 change = {
                     name: (parameter * gradient).detach()

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from elastic.arch import Arch
 from elastic.blocks import Form, build_form, parts
 from elastic.errors import ProfileError
+from elastic.inputs import example_inputs
 from elastic.measure import Setting
 from elastic.protocol import TOGETHER
 from elastic.sampling import corner_rows, distinct_rows, spread_rows
@@ -70,8 +70,7 @@ class Plan:
         if key in self.blocks:
             return build_form(self.supernet, self.blocks[key][0], self.setting.batch_size, self.seed)
         arch = self.archs[key]
-        shape = (self.setting.batch_size, *self.supernet.input_shape(arch))
-        inputs = torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
+        inputs = example_inputs(self.supernet, arch, self.setting.batch_size, seed=self.seed)
         return self.supernet.extract(arch).eval(), [inputs]
 
     @cached_property

@@ -139,7 +139,12 @@ def assemble(
     Raises:
         ProfileError: candidates without figures.
     """
-    timings = {key: figures for group in groups for key, figures in group["timings"].items()}
+    conditions = Conditions.of(groups, tolerance)
+    timings = {
+        key: {"milliseconds": figures, "pace": pace}
+        for group, pace in zip(groups, conditions.paces, strict=True)
+        for key, figures in group["timings"].items()
+    }
     missing = [key for key in (*description["subnets"], *description["blocks"]) if key not in timings]
     if missing:
         raise ProfileError(f"{len(missing)} measurements are missing, {missing[0]} among them; finish measuring")
@@ -148,15 +153,15 @@ def assemble(
         dict(device),
         description["supernet"],
         tuple(
-            SubnetTiming.from_dict({"arch": arch, "milliseconds": timings[key]})
+            SubnetTiming.from_dict({"arch": arch, **timings[key]})
             for key, arch in description["subnets"].items()
         ),
         tuple(
-            BlockTiming.from_dict({**block, "milliseconds": timings[key]})
+            BlockTiming.from_dict({**block, **timings[key]})
             for key, block in description["blocks"].items()
         ),
         tuple(description["resolutions"]),
-        Conditions.of(groups, tolerance),
+        conditions,
     )
 
 

@@ -4,7 +4,7 @@ Every candidate is visited in rounds, in an order drawn anew each round, so that
 all of them alike. A visit warms up, which brings the weights back into the caches, and then times single runs
 for a millisecond; its figure is their median, which an interruption doesn't move. Rounds go on until the median
 over a candidate's visits is sure enough or the time is up. Candidates are timed in groups; one reference is
-timed again in each, and shows how the machine drifts.
+timed again in each: what it takes is the group's pace, which medians are put right by.
 """
 
 from __future__ import annotations
@@ -47,20 +47,22 @@ class Timing:
 
     Attributes:
         milliseconds: of one forward pass; 200 at most.
+        pace: how slow the machine was meanwhile: what the reference took then, over its median of the session.
     """
 
     milliseconds: tuple[float, ...]
+    pace: float = 1.0
 
     @cached_property
     def median_ms(self) -> float:
-        """The median, in milliseconds."""
-        return float(np.median(self.milliseconds))
+        """The median at the session's usual pace, in milliseconds."""
+        return float(np.median(self.milliseconds)) / self.pace
 
     @cached_property
     def iqr_ms(self) -> float:
-        """The interquartile range, in milliseconds."""
+        """The interquartile range at the same pace, in milliseconds."""
         low, high = np.percentile(self.milliseconds, [25, 75])
-        return float(high - low)
+        return float(high - low) / self.pace
 
     @property
     def runs(self) -> int:

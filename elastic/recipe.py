@@ -33,6 +33,8 @@ class Recipe:
             convolution over channels): its multiply-accumulates are proportional to that, too.
         couple: dims that follow another's choice, follower → leader (see `elastic.coupling`).
         width_scaling: whether weights make up for the inputs that a narrow subnet lacks (see `elastic.scaling`).
+        vocabulary: of a model that reads token ids, how many there are; None: its inputs are floats.
+        settle: called with each extracted model, to restate what no layout entry reaches (its configuration).
     """
 
     layout: Mapping[str, str]
@@ -45,6 +47,8 @@ class Recipe:
     lengths: Mapping[str, str] = field(default_factory=dict)
     couple: Mapping[str, str] = field(default_factory=dict)
     width_scaling: bool = False
+    vocabulary: int | None = None
+    settle: Callable[[nn.Module], None] | None = None
 
     def rule(self, name: str) -> DimRule:
         """How the size `name` is offered.

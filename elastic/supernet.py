@@ -114,9 +114,9 @@ class Supernet(nn.Module):
             self.layout.alias()
         return self
 
-    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """The active subnet's output. A batch of images `(N, C, H, W)` is resized to the active resolution first."""
-        return self.model(self.resize(x), *args, **kwargs)
+        return self.model(*(self.resize(one) for one in inputs[:1]), *inputs[1:], **named)
 
     def resize(self, images: Any) -> Any:
         """Images `(N, C, H, W)` at the active resolution (bilinear, antialiased); anything else untouched.
@@ -155,6 +155,8 @@ class Supernet(nn.Module):
             if isinstance(config, dict) and "resolution" in self._arch:
                 config = {**config, "input_size": self.input_shape()}
                 subnet.pretrained_cfg = subnet.default_cfg = config  # type: ignore[assignment]
+        if self.recipe.settle is not None:
+            self.recipe.settle(subnet)
         return subnet
 
     # --- costs ----------------------------------------------------------------------------------------------

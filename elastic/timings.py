@@ -29,12 +29,12 @@ class SubnetTiming:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {"arch": dict(self.arch), "milliseconds": list(self.timing.milliseconds)}
+        return {"arch": dict(self.arch), **_written(self.timing)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SubnetTiming:
         """What `to_dict` gave."""
-        return cls(Arch(values["arch"]), read_timing(values["milliseconds"]))
+        return cls(Arch(values["arch"]), read_timing(values["milliseconds"], values.get("pace", 1.0)))
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,15 @@ class BlockTiming:
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         described = {name: getattr(self, name) for name in ("signature", "path", "layer", "values", "shapes")}
-        return {**described, "milliseconds": list(self.timing.milliseconds)}
+        return {**described, **_written(self.timing)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BlockTiming:
         """What `to_dict` gave."""
         signature, path, layer = (str(values[name]) for name in ("signature", "path", "layer"))
         shapes = tuple(tuple(shape) for shape in values["shapes"])
-        return cls(signature, path, layer, dict(values["values"]), shapes, read_timing(values["milliseconds"]))
+        timing = read_timing(values["milliseconds"], values.get("pace", 1.0))
+        return cls(signature, path, layer, dict(values["values"]), shapes, timing)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,12 @@ class Conditions:
         """Those of a journal's groups (`elastic.protocol`)."""
         references = tuple(read_timing(group["reference"]) for group in groups)
         return cls(tolerance, references, tuple(float(group["busy"]) for group in groups))
+
+    @property
+    def paces(self) -> tuple[float, ...]:
+        """Of each group: what the reference took in it, over its median of the session."""
+        medians = [timing.median_ms for timing in self.references]
+        return tuple(round(float(median / np.median(medians)), 4) for median in medians)
 
 
 @dataclass(frozen=True)
@@ -207,13 +214,17 @@ class ProfileCheck:
         )
 
 
-def read_timing(milliseconds: Sequence[Any]) -> Timing:
+def _written(timing: Timing) -> dict[str, Any]:
+    return {"milliseconds": list(timing.milliseconds), "pace": timing.pace}
+
+
+def read_timing(milliseconds: Sequence[Any], pace: float = 1.0) -> Timing:
     """A timing from a file.
 
     Raises:
         ValueError: no figures, or one that isn't above 0.
     """
-    timing = Timing(tuple(map(float, milliseconds)))
-    if not (timing.milliseconds and all(0 < figure < np.inf for figure in timing.milliseconds)):
-        raise ValueError(f"a timing of {timing.milliseconds[:3]}… ms")
+    timing = Timing(tuple(map(float, milliseconds)), float(pace))
+    if not (timing.milliseconds and all(0 < figure < np.inf for figure in (*timing.milliseconds, timing.pace))):
+        raise ValueError(f"a timing of {timing.milliseconds[:3]}… ms at pace {timing.pace}")
     return timing

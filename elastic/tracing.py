@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from elastic.errors import CostError
+from elastic.inputs import example_inputs
 from elastic.layers import Elastic, TensorRule
 from elastic.sizes import Number
 
@@ -77,13 +78,12 @@ def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     """Trace a forward pass of a weightless twin, batch 1, with its dims set to `values`."""
     twin.layout.set(values)
     recorder = _Recorder(twin.model)
-    shape = twin.input_shape(values)
-    if not shape:
+    if not twin.input_shape(values):
         raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
     # in inference mode operators made of others are not seen as those
     with torch.inference_mode(False), torch.no_grad(), recorder.watching_modules(), recorder:
-        recorder.adopt(images := torch.empty(1, *shape, device="meta"))
-        twin.model(images)
+        recorder.adopt(inputs := example_inputs(twin, values, device="meta"))
+        twin.model(inputs)
     return Trace(recorder.steps, recorder.buffers)
 
 

@@ -19,7 +19,7 @@ from elastic.errors import ArchError, ProfileError
 from elastic.measure import Setting, Timing, fingerprint, time_runs
 from elastic.plan import choose_archs
 from elastic.profile import DeviceProfile
-from elastic.profiling import check_profile, measure_profile
+from elastic.profiling import assemble, check_profile, measure_profile
 from elastic.protocol import Journal, OtherLoad
 from elastic.storage import digest_supernet
 from elastic.timings import Conditions, ProfileCheck, SubnetTiming
@@ -185,6 +185,21 @@ def test_a_profile_is_as_good_as_its_conditions():
     assert busy.objections == busy.conditions.objections([])
 
 
+def test_medians_are_put_right_by_the_pace_of_their_group():
+    slow, usual = {"a": [2.0, 2.2, 1.8]}, {"b": [3.0], "c": [1.0]}
+    groups = [
+        {"timings": slow, "reference": [1.5], "busy": 0.0},
+        {"timings": usual, "reference": [1.0], "busy": 0.0},
+        {"timings": {"d": [4.0]}, "reference": [1.0], "busy": 0.0},
+    ]
+    subnets = {key: dict(arch) for key, arch in zip("abcd", vit().space.sample(0, 4), strict=True)}
+    plan = {"setting": {}, "supernet": "", "subnets": subnets, "blocks": {}, "resolutions": []}
+    profile = assemble(plan, groups, {}, 0.02)
+    assert profile.measured_ms == pytest.approx([2.0 / 1.5, 3.0, 1.0, 4.0])
+    assert profile.subnets[0].timing.milliseconds == (2.0, 2.2, 1.8)  # raw figures are kept
+    assert profile.conditions.drift == pytest.approx(0.5)
+
+
 def test_a_busy_device_is_noticed():
     load = OtherLoad()
     command = [sys.executable, "-c", "import time\nend = time.time() + 1\nwhile time.time() < end: pass"]
@@ -237,7 +252,7 @@ import os, signal
 from small import vit
 from elastic import protocol
 from elastic.blocks import forms, parts
-from elastic.profiling import check_profile, measure_profile
+from elastic.profiling import assemble, check_profile, measure_profile
 
 whole = protocol.Journal.add
 def add(journal, group):

@@ -1,0 +1,92 @@
+"""What goes into a model and what comes out: images in one tensor, or text in several; logits, bare or in a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from elastic.sizes import Number
+
+if TYPE_CHECKING:
+    from elastic.supernet import Supernet
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""One tensor, its first axis the batch; or several, by the names that the model's `forward` has for them."""
+
+
+def predict(model: nn.Module, inputs: Inputs) -> Tensor:
+    """The logits of a batch: `(N, classes)`; of a language model `(N, tokens, vocabulary)`.
+
+    Args:
+        model: takes `inputs`, and returns logits, or a record with `logits` as the models of transformers do.
+        inputs: images, token ids, or what a tokenizer gives.
+    """
+    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    return logits_of(output)
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits in a model's output; where it has a record without any, its first tensor.
+
+    Raises:
+        TypeError: there is no tensor in it.
+    """
+    if isinstance(output, Tensor):
+        return output
+    found = getattr(output, "logits", None)
+    if found is None:
+        found = next(iter(output.values()) if isinstance(output, Mapping) else iter(output), None)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"the model returned a {type(output).__name__} without logits")
+    return found
+
+
+def batch_size(inputs: Inputs) -> int:
+    """How many inputs a batch holds."""
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+
+def moved(inputs: Inputs, device: torch.device | str) -> Inputs:
+    """The same inputs on a device."""
+    if isinstance(inputs, Tensor):
+        return inputs.to(device)
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+def classes_of(model: nn.Module) -> int:
+    """How many classes a model tells apart: timm's `num_classes`, transformers' `config.num_labels`.
+
+    Raises:
+        AttributeError: the model says neither.
+    """
+    config = getattr(model, "config", None)
+    return int(getattr(config, "num_labels", None) or model.num_classes)  # type: ignore[arg-type]
+
+
+def example_inputs(
+    supernet: Supernet,
+    arch: Mapping[str, Number] | None = None,
+    n: int = 1,
+    device: torch.device | str = "cpu",
+    seed: int | None = None,
+) -> Tensor:
+    """Made-up inputs of `arch` (the active one by default): `(n, *input_shape)`.
+
+    Args:
+        supernet: its recipe says the shape, and whether inputs are token ids.
+        arch: whose resolution.
+        n: the batch.
+        device: where; `"meta"` gives tensors without data.
+        seed: of random values; zeros by default.
+    """
+    shape, vocabulary = (n, *supernet.input_shape(arch)), supernet.recipe.vocabulary
+    dtype = torch.float32 if vocabulary is None else torch.int64
+    if seed is None or str(device) == "meta":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    generator = torch.Generator().manual_seed(seed)
+    if vocabulary is None:
+        return torch.randn(shape, generator=generator).to(device)
+    return torch.randint(0, vocabulary, shape, generator=generator).to(device)
