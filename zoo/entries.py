@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from zoo.entry import Entry, Figure, Sizes, Weights
-from zoo.ofa_fashion_mnist import IMAGES, ofa_fashion_mnist
 from zoo.ofa_mobilenetv3 import ofa_mobilenetv3
 from zoo.ofa_proxyless import ofa_proxyless
 from zoo.ofa_resnet import ofa_resnet
+from zoo.ofa_small import CIFAR10, CIFAR10_IMAGES, FASHION_MNIST, FASHION_MNIST_IMAGES, ofa_small
 
 _PAPER = "Cai et al., Once-for-All: Train One Network and Specialize it for Efficient Deployment, ICLR 2020"
 _SOURCE = "https://github.com/mit-han-lab/once-for-all"
@@ -88,14 +88,26 @@ ENTRIES = (
     ),
     Entry(
         name="ofa_mbv3_fashion_mnist",
-        builder=ofa_fashion_mnist,
+        builder=partial(ofa_small, FASHION_MNIST, resolutions=(20, 24, 28), input_size=(1, 28, 28)),
         family="MobileNetV3",
         sizes=Sizes((183_546, 481_794), (1_154_328, 10_418_160), 7371**3),
         license="Apache-2.0",
         paper=_PAPER,
         source="this project; Fashion-MNIST by Zalando (MIT)",
         config="ofa_fashion_mnist",
-        images=IMAGES,
+        images=FASHION_MNIST_IMAGES,
+        notes=_ENCODING,
+    ),
+    Entry(
+        name="ofa_mbv3_cifar10",
+        builder=partial(ofa_small, CIFAR10, resolutions=(24, 28, 32)),
+        family="MobileNetV3",
+        sizes=Sizes((24_514, 92_818), (150_104, 1_569_792), 7371**3),
+        license="Apache-2.0",
+        paper=_PAPER,
+        source="this project; CIFAR-10 by Krizhevsky",
+        config="ofa_cifar10",
+        images=CIFAR10_IMAGES,
         notes=_ENCODING,
     ),
 )
