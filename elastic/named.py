@@ -25,6 +25,10 @@ _REGISTERED: dict[str, NamedSupernet] = {}
 class NamedSupernet(Protocol):
     """What a package offers under a name."""
 
+    @property
+    def license(self) -> str:
+        """Of its pretrained weights, and so of the subnets that are cut out of them."""
+
     def build(self, **options: Any) -> tuple[nn.Module, Recipe]:
         """The plain model with fresh weights, and what makes it elastic.
 

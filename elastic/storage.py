@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError
+from elastic.named import find_supernet
 from elastic.sizes import Lookup
 from elastic.supernet import Supernet
 
@@ -203,21 +204,28 @@ def save_supernet(supernet: Supernet, source: SupernetSource, folder: str | Path
 
 
 def load_source(folder: str | Path) -> SupernetSource:
-    """What the supernet in `folder` is made from.
+    """What the supernet in `folder`, or the one of that name, is made from.
 
     Raises:
         CheckpointError: `folder` has no `supernet.json`, or a broken one.
     """
+    if is_name(folder):
+        return SupernetSource(str(folder))
     return SupernetSource.from_dict(_described(Path(folder))["source"])
 
 
 def load_supernet(folder: str | Path) -> Supernet:
-    """The supernet that `save_supernet` wrote, in eval mode, its largest subnet active.
+    """A supernet with its weights, in eval mode, its largest subnet active.
+
+    Args:
+        folder: what `save_supernet` wrote; or a named supernet's name, for its pretrained weights.
 
     Raises:
         CheckpointError: a folder without a supernet; a truncated, altered or foreign file; a supernet that this
-            version builds with other dims.
+            version builds with other dims; or a name whose weights can't be had.
     """
+    if is_name(folder):
+        return SupernetSource(str(folder), {"pretrained": True}).build().eval()
     folder = Path(folder)
     described = _described(folder)
     supernet = SupernetSource.from_dict(described["source"]).build()
@@ -227,8 +235,14 @@ def load_supernet(folder: str | Path) -> Supernet:
     return supernet.eval()
 
 
+def is_name(folder: str | Path) -> bool:
+    """Whether it is the name of a supernet that a package offers, and no folder."""
+    return not Path(folder).exists() and find_supernet(str(folder)) is not None
+
+
 def _described(folder: Path) -> dict[str, Any]:
-    described = read_json(folder / _JSON, CheckpointError, "a supernet's description (elastic fit writes one)")
+    wanted = "a supernet's description (elastic fit writes one), or a name that elastic zoo list shows"
+    described = read_json(folder / _JSON, CheckpointError, wanted)
     missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
     if missing:
         raise CheckpointError(f"{folder / _JSON} isn't a supernet's description: it lacks {sorted(missing)}")

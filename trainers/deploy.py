@@ -17,8 +17,9 @@ from elastic.commands import choose_arch, export_table, names_in
 from elastic.errors import CheckpointError
 from elastic.evaluation import Batch, MeasuredAccuracy
 from elastic.export import Exported, export
+from elastic.named import find_supernet
 from elastic.result import SearchResult
-from elastic.storage import load_source, load_supernet
+from elastic.storage import is_name, load_source, load_supernet
 from elastic.supernet import Supernet
 
 if TYPE_CHECKING:
@@ -40,23 +41,22 @@ def extract(
     BatchNorm statistics are re-estimated on training images where the model has any.
 
     Args:
-        supernet: a trained supernet's folder.
+        supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
         arch: which subnet: smallest, largest, JSON such as {"depth": 3, ...}, or a file with such JSON.
         result: a search result, whose best subnet is taken.
         out: the folder to write.
         formats: of safetensors and onnx, separated by commas; safetensors is always among them.
-        data: a YAML file with a data section; the training run's own config.yaml by default.
+        data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
+            own config.yaml by default.
     """
     trained = load_supernet(supernet)
     chosen = choose_arch(trained, arch, result)
-    path = Path(data or Path(supernet) / "config.yaml")
-    # without BatchNorm, all that the data's section adds is what the card says
-    images = load_data(path) if data is not None or path.exists() or has_batchnorm(trained) else None
+    # without BatchNorm, all that the data adds is what the card says
+    wanted = data is not None or (Path(supernet) / "config.yaml").exists() or has_batchnorm(trained)
+    images = find_data(trained, supernet, data) if wanted else None
     subnet = calibrated(trained, chosen, images)
     figures = {} if result is None else dict(SearchResult.load(result).best.figures)
-    card = Card(title=f"Subnet {chosen.id} of {Path(supernet).name}", figures=figures)
-    written = extract_to(trained, subnet, chosen, supernet, out, ["safetensors", *names_in(formats)], card, images)
-    get_console().print(export_table(written))
+    write_subnet(trained, subnet, chosen, supernet, out, formats, figures, images)
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = {"extract": extract}
@@ -64,6 +64,24 @@ COMMANDS: Mapping[str, Callable[..., None]] = {"extract": extract}
 
 
 # --- steps that other verbs take too --------------------------------------------------------------------------
+
+
+def find_data(supernet: Supernet, place: str, data: str | None) -> ImageDataModule:
+    """The images that subnets are judged on, and that BatchNorm statistics are re-estimated on.
+
+    Args:
+        supernet: whose subnets.
+        place: where it is from; by default its training's own `config.yaml` says which images.
+        data: a folder of images, or a YAML file with a data section.
+
+    Raises:
+        CheckpointError: no such file, or no `data` section that can be understood.
+    """
+    if data is not None and Path(data).is_dir():
+        from trainers.image_folder import ImageFolder
+
+        return ImageFolder(data, supernet)
+    return load_data(data or Path(place) / "config.yaml")
 
 
 def load_data(path: str | Path) -> ImageDataModule:
@@ -80,7 +98,10 @@ def load_data(path: str | Path) -> ImageDataModule:
 
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path} doesn't exist; pass --data, a YAML file with the data section of a training")
+        raise CheckpointError(
+            f"{path} doesn't exist; pass --data, a folder of images (train/CLASS/*, val/CLASS/*) or a YAML file with "
+            "the data section of a training"
+        )
     try:
         section = yaml.safe_load(path.read_text("utf-8"))["data"]
         parser = ArgumentParser(exit_on_error=False)
@@ -120,6 +141,23 @@ def first_images(batches: Iterable[Batch], images: int) -> list[Batch]:
             break
         kept.append((batch[0], batch[1]))
     return kept
+
+
+def write_subnet(
+    supernet: Supernet,
+    subnet: nn.Module,
+    arch: Arch,
+    origin: str,
+    out: str,
+    formats: str,
+    figures: Mapping[str, float],
+    data: ImageDataModule | None,
+) -> None:
+    """Export an extracted subnet, `formats` separated by commas, with a card; and show its files."""
+    named = find_supernet(origin) if is_name(origin) else None
+    card = Card(f"Subnet {arch.id} of {Path(origin).name}", figures, license=named.license if named else "")
+    written = extract_to(supernet, subnet, arch, origin, out, ["safetensors", *names_in(formats)], card, data)
+    get_console().print(export_table(written))
 
 
 def extract_to(

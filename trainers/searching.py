@@ -15,6 +15,7 @@ from elastic.errors import ProfileError
 from elastic.evaluation import MeasuredAccuracy
 from elastic.figures import Pairs
 from elastic.measure import torch_threads
+from elastic.ofa_tables import load_ofa_table
 from elastic.profile import DeviceProfile
 from elastic.report import Report, write_csv, write_report
 from elastic.result import SearchResult
@@ -24,7 +25,7 @@ from elastic.supernet import Supernet
 from elastic.verification import is_here, verify
 from elastic.words import spell_count, spell_figure, spell_name
 from trainers.configurations import UsageError
-from trainers.deploy import calibration_for, first_images, load_data
+from trainers.deploy import calibration_for, find_data, first_images, write_subnet
 
 if TYPE_CHECKING:
     from trainers.data import ImageDataModule
@@ -50,16 +51,19 @@ def search(
     csv: str | None = None,
     threads: int = 1,
     seed: int = 0,
+    extract: str | None = None,
+    formats: str = "safetensors",
 ) -> None:
     """Find the best subnets within a budget, by measured accuracy, and measure the best again.
 
+    With --extract, the best becomes an ordinary model: from published weights to a network for a device in one command.
     Run again after it was stopped, it goes on where it was: what was measured is kept in the cache.
 
     Args:
-        supernet: a trained supernet's folder.
+        supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
         budget: the largest values allowed, as latency_ms=8 or macs=2e6,params=1e5; also memory_bytes.
-        profile: a device profile; needed for latency_ms. Several as phone=a.json,cpu=b.json, which makes
-            latency_ms.phone and latency_ms.cpu.
+        profile: a device profile, or a latency table of Once-for-All's (a YAML file, or a folder of them); needed for
+            latency_ms. Several as phone=a.json,cpu=b.json, which makes latency_ms.phone and latency_ms.cpu.
         maximize: figures to maximise, separated by commas.
         minimize: figures to minimise; latency_ms where there is a profile, else macs.
         algorithm: linas, nsga2, nsga3, evolution, random or dynamic; chosen by what is asked for by default.
@@ -67,20 +71,24 @@ def search(
         generations: how many; population × generations subnets are evaluated at most.
         images: validation images to measure the accuracy on, at most.
         again: so many subnets of the front are measured again, on other images and on this device; 0: none.
-        data: a YAML file with a data section; the training run's own config.yaml by default.
+        data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
+            own config.yaml by default.
         out: the JSON file to write.
         cache: keeps what was measured; beside `out` by default.
         report: an HTML page to write, too.
         csv: a table of all evaluated subnets to write, too.
         threads: threads that measuring the accuracy takes; small networks lose with more than one.
         seed: draws the subnets.
+        extract: a folder to write the best subnet into, BatchNorm re-estimated, as elastic extract does.
+        formats: of safetensors and onnx, separated by commas, for --extract.
     """
     trained = load_supernet(supernet)
-    profiles = load_profiles(profile)
+    profiles = load_profiles(profile, trained)
     for name, number in (("images", images), ("threads", threads)):
         if number < 1:
             raise UsageError(f"--{name} {number}: wanted 1 or more")
-    judge = Judge(trained, load_data(data or Path(supernet) / "config.yaml"), images)
+    shown = find_data(trained, supernet, data)
+    judge = Judge(trained, shown, images)
     latencies = [latency_name(name) for name in profiles]
     with torch_threads(threads):
         result = run_search(
@@ -102,7 +110,11 @@ def search(
         result.save(out)
     console = get_console()
     console.print(result_table(result))
-    console.print(f"search: {out}; cut the best out with: elastic extract {supernet} --result {out}", highlight=False)
+    if extract is None:
+        console.print(f"search: {out}; cut the best out with: {_extraction(supernet, out, data)}", highlight=False)
+    else:
+        best, subnet = result.best, judge.validation.subnet(result.best.arch)
+        write_subnet(trained, subnet, best.arch, supernet, extract, formats, best.figures, shown)
     if csv is not None:
         console.print(f"table: {write_csv(result, csv)}", highlight=False)
     if report is not None:
@@ -147,8 +159,10 @@ class Judge:
         self.fresh = MeasuredAccuracy(supernet, fresh, calibration) if fresh else None
 
 
-def load_profiles(text: str | None) -> dict[str, DeviceProfile]:
+def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfile]:
     """`profile.json`, or `phone=a.json,cpu=b.json`, by name; a single one's name is empty.
+
+    A folder, or a YAML file, is a latency table of Once-for-All's.
 
     Raises:
         ProfileError: not of that form, or a file that is no profile.
@@ -158,7 +172,12 @@ def load_profiles(text: str | None) -> dict[str, DeviceProfile]:
     pieces = [piece.rpartition("=") for piece in names_in(text)]
     if len(pieces) > 1 and not all(name for name, _, _ in pieces):
         raise ProfileError(f"--profile {text}: several profiles need names, as phone=a.json,cpu=b.json")
-    return {name: DeviceProfile.load(path) for name, _, path in pieces}
+    return {name: _load_profile(path, supernet) for name, _, path in pieces}
+
+
+def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
+    is_table = Path(path).is_dir() or Path(path).suffix in (".yaml", ".yml")
+    return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
 
 
 def measured_again(
@@ -191,6 +210,10 @@ def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
         if pairs:
             found[figure] = pairs
     return found
+
+
+def _extraction(supernet: str, out: str, data: str | None) -> str:
+    return f"elastic extract {supernet} --result {out}" + ("" if data is None else f" --data {data}")
 
 
 def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:

@@ -119,9 +119,9 @@ def test_several_devices_at_once(run, profile, tmp_path):
     assert result.minimize == ("latency_ms.here", "latency_ms.phone")
     assert set(result.best.measured) == {"accuracy", "latency_ms.here"}  # the phone isn't here
     with pytest.raises(ProfileError, match="need names"):
-        load_profiles(f"{profile},{other}")
+        load_profiles(f"{profile},{other}", load_supernet(run))
     with pytest.raises(ProfileError, match="nowhere"):
-        load_profiles("here=nowhere.json")
+        load_profiles("here=nowhere.json", load_supernet(run))
 
 
 def test_fresh_images_are_not_those_that_chose(run):
@@ -156,3 +156,12 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
     (run / "config.yaml").unlink()
     with pytest.raises(CheckpointError, match="doesn't exist; pass --data"):
         search(str(run))
+
+
+def test_a_table_of_once_for_all_is_a_profile(tmp_path, monkeypatch):
+    (tmp_path / "tables").mkdir()
+    asked = []
+    monkeypatch.setattr("trainers.searching.load_ofa_table", lambda *given: asked.append(given) or "profile")
+    for place in (tmp_path / "tables", tmp_path / "note10.yaml"):
+        assert load_profiles(str(place), "supernet") == {"": "profile"}
+        assert asked.pop() == (str(place), "supernet", place.stem)
