@@ -90,7 +90,7 @@ def profile(
     all the same, but ends with exit status 1.
 
     Args:
-        supernet: a trained supernet's folder.
+        supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
         out: the JSON file to write; with --check, one that is there is checked.
         runtime: torch (eager), torch.compile, onnxruntime or openvino.
         device: cpu or cuda.
