@@ -7,7 +7,6 @@ few dims each, so that a million encoded archs cost a few look-ups each.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from elastic.dims import Gate
 from elastic.errors import CostError
 from elastic.layers import Elastic, NumberRule, TensorRule, helper_names
 from elastic.lookup import FlatTable, look_up
-from elastic.memory import PeakMemory, Traces
+from elastic.memory import PeakMemory
+from elastic.probing import Probes
 from elastic.sizes import Derived, Lookup, Number, Size
 from elastic.space import Rows, SearchSpace
-from elastic.tracing import Trace, trace, weightless_twin
 
 if TYPE_CHECKING:
     from elastic.layout import Layout
@@ -150,11 +149,9 @@ class Costs:
         self.layout = supernet.layout
         self._model = supernet.model
         self._lengths = supernet.recipe.lengths
-        self._twin = weightless_twin(supernet)
-        self._twin.layout.uncouple()  # sizes that always move together couldn't be told apart
+        self._probes = Probes(supernet)
         self._sizes = Sizes(self.space, self.layout)
-        self._probed = Sizes(SearchSpace(self._twin.layout.dims), self._twin.layout)
-        self._traces: dict[frozenset[tuple[str, Number]], Trace] = {}
+        self._probed = Sizes(self._probes.space, self._probes.layout)
 
     @cached_property
     def params(self) -> TableSum:
@@ -169,35 +166,7 @@ class Costs:
     @cached_property
     def memory(self) -> PeakMemory:
         """Peak activation bytes, by encoded arch."""
-        probes = [self._probe(kind) for kind in ("largest", "smallest", "mixed")]
-        kernels = {dim.name: dim.choices for dim in self._probed.space.dims if self._is_kernel(dim.name)}
-        shapes = {
-            side: {**probes[0], **{name: side for name, choices in kernels.items() if side in choices}}
-            for side in sorted({choice for choices in kernels.values() for choice in choices})
-        }
-        values = [self._probed(probe) for probe in probes]
-        traces = [
-            Traces(
-                values,
-                [self._trace(probe, at) for probe in probes],
-                {side: self._trace(probe, at) for side, probe in shapes.items()},
-            )
-            for at in range(len(self._resolutions))
-        ]
-        return PeakMemory(self.space, self._sizes, self.layout.gates_of, self._kernels_of, traces)
-
-    def _is_kernel(self, name: str) -> bool:
-        size = self.layout.sizes.get(name)
-        return size is not None and not size.is_width and any(
-            size in rule.axes.sizes for own in self.layout.rules.values() for rule in own.values()
-            if isinstance(rule, TensorRule)
-        )
-
-    def _kernels_of(self, path: str) -> tuple[str, ...]:
-        """The kernel sizes of the layer at `path`."""
-        weight = self.layout.rules.get(path, {}).get("weight")
-        sizes = weight.axes.sizes if isinstance(weight, TensorRule) else []
-        return tuple(dict.fromkeys(size.name for size in sizes if not size.is_width))
+        return PeakMemory(self.space, self._sizes, self._probes, self._probed)
 
     # --- terms ----------------------------------------------------------------------------------------------
 
@@ -220,7 +189,8 @@ class Costs:
         Raises:
             CostError: a module's multiply-accumulates don't follow from its sizes.
         """
-        full = [self._trace(self._probe("largest"), at).macs_by_module() for at in range(len(self._resolutions))]
+        largest, resolutions = self._probes.values("largest"), range(len(self._probes.resolutions))
+        full = [self._probes.trace(largest, at).macs_by_module() for at in resolutions]
         terms = {}
         for path in full[-1]:
             sizes = self._multiplied(self._model.get_submodule(path))
@@ -235,9 +205,9 @@ class Costs:
 
     def _check(self, terms: Mapping[str, Term], kind: str) -> None:
         """The formula must give what another traced subnet takes."""
-        probe = self._probe(kind)
+        probe = self._probes.values(kind)
         sizes = self._probed(probe)
-        counted = self._trace(probe, len(self._resolutions) - 1).macs_by_module()
+        counted = self._probes.trace(probe, len(self._probes.resolutions) - 1).macs_by_module()
         for path, term in terms.items():
             constant = term.constant if isinstance(term.constant, int) else term.constant[-1]
             expected = constant * _product(sizes, term.sizes)
@@ -263,25 +233,3 @@ class Costs:
         axes = (axis for rule in rules.values() if isinstance(rule, NumberRule) for axis in rule.axes)
         unique = {size.name: size for axis in axes for size in axis.sizes if size.is_width}
         return list(unique.values())
-
-    # --- traced passes --------------------------------------------------------------------------------------
-
-    @property
-    def _resolutions(self) -> tuple[Number, ...]:
-        return self.space["resolution"].choices if "resolution" in self.space.names else (0,)
-
-    def _probe(self, kind: str) -> dict[str, Number]:
-        """Values for a trace with every block present: the largest, the smallest, or one that tells sizes apart."""
-        fixed = {gate.depth for gates in self.layout.gates.values() for gate in gates} | {"resolution"}
-        pattern = {"largest": (-1,), "smallest": (0,), "mixed": (0, -1)}[kind]
-        picks = zip(self._probed.space.dims, itertools.cycle(pattern), strict=False)
-        return {dim.name: dim.full if dim.name in fixed else dim.choices[at] for dim, at in picks}
-
-    def _trace(self, probe: Mapping[str, Number], resolution: int) -> Trace:
-        """One traced pass; MACs and memory share theirs."""
-        at = {"resolution": self._resolutions[resolution]} if "resolution" in self.space.names else {}
-        values = {**probe, **at}
-        key = frozenset(values.items())
-        if key not in self._traces:
-            self._traces[key] = trace(self._twin, values)
-        return self._traces[key]

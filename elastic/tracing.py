@@ -6,7 +6,7 @@ The pass runs on tensors without data, so it takes milliseconds for any model, o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from elastic.errors import CostError
 from elastic.inputs import example_inputs
-from elastic.layers import Elastic, TensorRule
+from elastic.layers import Elastic, NumberRule, TensorRule
 from elastic.sizes import Number
 
 if TYPE_CHECKING:
@@ -32,11 +32,16 @@ Tag = tuple[str, ...]
 
 @dataclass
 class Buffer:
-    """A tensor's memory: its bytes, and the tags that may explain them, likeliest first."""
+    """A tensor's memory: its bytes, the tags that may explain them, likeliest first, and the module that made it.
+
+    Where a block has `passed_on` its output, another block's takes its place if the block is left out; what else
+    outlives the block (a cache's keys and values) is then missing.
+    """
 
     nbytes: int
     tags: tuple[Tag, ...]
     path: str
+    passed_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def weightless_twin(supernet: Supernet) -> Supernet:
 def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
     """Trace a forward pass of a weightless twin, batch 1, with its dims set to `values`."""
     twin.layout.set(values)
-    recorder = _Recorder(twin.model)
+    recorder = _Recorder(twin.model, twin.layout.gates)
     if not twin.input_shape(values):
         raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
     # in inference mode operators made of others are not seen as those
@@ -99,15 +104,17 @@ def storage_of(tensor: Tensor) -> int:
 class _Recorder(TorchDispatchMode):
     """Sees every operator; a module's hooks tell it where it is."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, blocks: Collection[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
+        self.blocks = blocks
         self.steps: list[Step] = []
         self.buffers: list[Buffer] = []
         self._stack: list[str] = [""]
         self._storages: list[StorageWeakRef] = []
         self._index: dict[int, int] = {}
         self._weights = dict(_weight_tags(model))
+        self._numbers = {path: _number_tag(module) for path, module in model.named_modules()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -135,15 +142,19 @@ class _Recorder(TorchDispatchMode):
         self.buffers.append(Buffer(tensor.untyped_storage().nbytes(), tags, self._stack[-1]))
 
     def _inherited(self, inputs: list[int]) -> tuple[Tag, ...]:
-        """Tags of the inputs; nothing at all as the last resort (a sum over the whole axis)."""
+        """Tags of the inputs, also repeated as often as the running module's numbers say (keys for each query head).
+
+        Nothing at all as the last resort (a sum over the whole axis), if not before.
+        """
         tags: dict[Tag, None] = {}
         for key in inputs:
             if key in self._index:
                 tags.update(dict.fromkeys(self.buffers[self._index[key]].tags))
             elif key in self._weights:
                 tags[self._weights[key]] = None
-        tags.pop((), None)
-        return (*tags, ())
+        numbers = self._numbers.get(self._stack[-1], ())
+        repeated = [(*tag, *(name for name in numbers if name not in tag)) for tag in tags if tag]
+        return tuple(dict.fromkeys((*tags, *repeated, ())))
 
     @contextmanager
     def watching_modules(self) -> Iterator[None]:
@@ -151,7 +162,7 @@ class _Recorder(TorchDispatchMode):
         hooks = []
         for path, module in self.model.named_modules():
             hooks.append(module.register_forward_pre_hook(self._entering(path)))
-            hooks.append(module.register_forward_hook(self._leaving(module), always_call=True))
+            hooks.append(module.register_forward_hook(self._leaving(module, path in self.blocks), always_call=True))
         try:
             yield
         finally:
@@ -164,11 +175,14 @@ class _Recorder(TorchDispatchMode):
 
         return enter
 
-    def _leaving(self, module: nn.Module) -> Any:
+    def _leaving(self, module: nn.Module, is_block: bool) -> Any:
         tag = _output_tag(module)
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self._stack.pop()
+            for leaf in tree_leaves(out) if is_block else ():
+                if isinstance(leaf, Tensor) and (key := storage_of(leaf)) in self._index:
+                    self.buffers[self._index[key]].passed_on = True
             if tag is not None and isinstance(out, Tensor):
                 key = storage_of(out)
                 if key in self._index:
@@ -184,6 +198,15 @@ def _output_tag(module: nn.Module) -> Tag | None:
         return None
     rule = module._elastic.get("weight") if isinstance(module, Elastic) else None
     return tuple(size.name for size in rule.axes.axes[0].sizes) if isinstance(rule, TensorRule) else ()
+
+
+def _number_tag(module: nn.Module) -> Tag:
+    """The widths that a module's plain numbers restate; none for a layer, whose weight has them."""
+    rules = module._elastic if isinstance(module, Elastic) else {}
+    if "weight" in rules:
+        return ()
+    axes = (axis for rule in rules.values() if isinstance(rule, NumberRule) for axis in rule.axes)
+    return tuple(dict.fromkeys(size.name for axis in axes for size in axis.sizes if size.is_width))
 
 
 def _weight_tags(model: nn.Module) -> Iterator[tuple[int, Tag]]:

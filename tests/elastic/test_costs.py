@@ -3,70 +3,27 @@
 import numpy as np
 import pytest
 import torch
+from counting import macs_of, memory_of, params_of
 from families import CASES, supernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import FAMILIES
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 import elastic
 from elastic import DimRule, Recipe
 from elastic.errors import CostError
+from elastic.inputs import example_inputs
 
 families = pytest.mark.parametrize("family", FAMILIES)
 supernets = {name: make() for name, make in FAMILIES.items()}
-
-
-class Alive(TorchDispatchMode):
-    """The slow reference: after each operator, add up every tensor that depends on the input and is still alive."""
-
-    def __init__(self, x):
-        super().__init__()
-        self.storages = {}
-        self.peak = 0
-        self.follow(x)
-
-    def follow(self, tensor):
-        storage = tensor.untyped_storage()
-        self.storages.setdefault(storage._weak_ref(), storage.nbytes())
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        known = {torch.UntypedStorage._new_with_weak_ptr(ref)._cdata for ref in self.alive()}
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        out = func(*args, **(kwargs or {}))
-        if any(leaf.untyped_storage()._cdata in known for leaf in inputs):
-            for leaf in tree_leaves(out):
-                if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in known:
-                    self.follow(leaf)
-        self.peak = max(self.peak, sum(self.storages[ref] for ref in self.alive()))
-        return out
-
-    def alive(self):
-        return [ref for ref in self.storages if torch.UntypedStorage._new_with_weak_ptr(ref) is not None]
-
-
-def counted(subnet, shape):
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        subnet(torch.randn(1, *shape))
-    return counter.get_total_flops() // 2
-
-
-def measured(subnet, shape):
-    x = torch.randn(1, *shape)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Alive(x) as alive:
-        subnet(x)
-    return alive.peak
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_peak_memory_of_every_family(name):
     made = supernet(name)
     for arch in [made.space.largest, made.space.smallest, *made.space.sample(0, 3)]:
-        assert made.memory([arch])[0] == measured(made.extract(arch), made.input_shape(arch))
+        assert made.memory([arch])[0] == memory_of(made.extract(arch), example_inputs(made, arch, seed=0))
 
 
 @families
@@ -75,10 +32,10 @@ def test_peak_memory_of_every_family(name):
 def test_formula_is_counter(family, seed):
     supernet = supernets[family]
     arch = supernet.space.sample(seed)
-    subnet, shape = supernet.extract(arch), supernet.input_shape(arch)
-    assert supernet.params([arch])[0] == sum(p.numel() for p in subnet.parameters())
-    assert supernet.macs([arch])[0] == counted(subnet, shape)
-    assert supernet.memory([arch])[0] == measured(subnet, shape)
+    subnet, x = supernet.extract(arch), example_inputs(supernet, arch, seed=0)
+    assert supernet.params([arch])[0] == params_of(subnet)
+    assert supernet.macs([arch])[0] == macs_of(subnet, x)
+    assert supernet.memory([arch])[0] == memory_of(subnet, x)
 
 
 @families
