@@ -1,0 +1,47 @@
+"""What models of transformers say of themselves: read by recipes, and restated in what was extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from elastic.errors import LayoutError
+
+_USUAL_LENGTH = 128
+
+
+def prefix_of(model: Any) -> str:
+    """The path of the bare model inside one with a head, with its dot; nothing where the model is bare."""
+    prefix = model.base_model_prefix
+    return f"{prefix}." if hasattr(model, prefix) else ""
+
+
+def checked_length(length: int | None, longest: int, name: str) -> int:
+    """How many tokens costs are counted on.
+
+    Raises:
+        LayoutError: more than the model takes, or none.
+    """
+    if length is None:
+        return min(_USUAL_LENGTH, longest)
+    if not 0 < length <= longest:
+        raise LayoutError(f"length={length}: this {name} takes 1 to {longest} tokens; choose a length among them")
+    return length
+
+
+def set_depth(config: Any, layers: Sequence[nn.Module]) -> None:
+    """Restate the number of layers, and number those that are left: a cache looks keys and values up by it."""
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: len(layers)]  # all of one type where depth is elastic
+    for index, layer in enumerate(layers):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index  # type: ignore[assignment]
+
+
+def shared_value(values: Sequence[int], otherwise: int) -> int:
+    """What all layers have; `otherwise` where they differ, which a configuration has no word for."""
+    return values[0] if len(set(values)) == 1 else otherwise
