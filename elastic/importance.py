@@ -31,7 +31,9 @@ def importance(
     - `"l1"`, `"l2"`: norm of the weights that read a unit, Once-for-All's rule (Cai et al., ICLR 2020) with
       `"l1"`: a channel nobody listens to is unimportant.
     - `"taylor"`: |Σ weight · gradient| per layer that makes or reads a unit, summed over layers and batches: to
-      first order, how much the loss changes without the unit (Molchanov et al., CVPR 2019, as in DynaBERT).
+      first order, how much the loss changes without the unit (Molchanov et al., CVPR 2019). A unit of several channels
+      counts where it is read only: for a head that is |∂L/∂mask| of a mask on its output, as in DynaBERT (Hou et
+      al., NeurIPS 2020).
 
     Args:
         supernet: left as it is: neither gradients nor statistics nor the active subnet change.
@@ -114,9 +116,17 @@ def _taylor(supernet: Supernet, batches: Iterable[tuple[Any, Any]], loss: Loss) 
 def _first_order(supernet: Supernet, size: Size, change: dict[str, Tensor]) -> Tensor:
     """Σ over layers of |Σ weight · gradient|, a layer's weight and bias together: float32 `(full,)`."""
     layers: dict[str, Tensor] = {}
-    for path, name, rule in _bound(supernet, size):
+    for path, name, rule in _scoring(supernet, size):
         key = f"{path}.{name}".lstrip(".")
         if key in change:
             part = rule.axes.reduce(change[key], size).float()
             layers[path] = layers[path] + part if path in layers else part
     return torch.stack([part.abs() for part in layers.values()]).sum(0) if layers else torch.zeros(size.full)
+
+
+def _scoring(supernet: Supernet, size: Size) -> list[tuple[str, str, TensorRule]]:
+    """The tensors that say what a unit is worth: those that read it, where it spans several channels; else all."""
+    bound = list(_bound(supernet, size))
+    spans = any(size in axis.factors and axis.full > size.full for _, _, rule in bound for axis in rule.axes.axes)
+    readers = [one for one in bound if _reads(supernet, one[2], size)] if spans else []
+    return readers or bound
