@@ -1,4 +1,4 @@
-"""Once-for-All's published encodings of a subnet, both ways.
+"""Published encodings of a subnet, both ways: Once-for-All's here, DynaBERT's in `zoo.dynabert`.
 
     MobileNetV3, ProxylessNAS  {"ks": [...], "e": [...], "d": [...], "r": 224}
     ResNet50-D                 {"d": [...], "e": [...], "w": [...], "r": 224}
@@ -16,6 +16,7 @@ from typing import Any
 from elastic import Arch, Supernet
 from elastic.dims import Dim
 from elastic.errors import ArchError
+from zoo import dynabert
 from zoo.ofa_mobilenetv3 import EXPANSIONS
 from zoo.ofa_resnet import BASE_DEPTHS, WIDTHS
 
@@ -27,13 +28,15 @@ def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:
     """The arch of a published encoding.
 
     Args:
-        supernet: one of Once-for-All's, from `zoo.create`.
+        supernet: one of Once-for-All's, from `zoo.create`; or a transformer that reads tokens.
         published: the lists, blocks that depth leaves out included: their entries may be anything. The resolution
             `r`, a number or a list of one, is the full one where it is missing.
 
     Raises:
         ArchError: a list that is missing, unknown or of another length, or a value that isn't on offer.
     """
+    if dynabert.has_encoding(supernet):
+        return dynabert.to_arch(supernet, published)
     lists = _lists(supernet)
     for key, value in published.items():
         if key not in lists and key != "r" and value is not None:
@@ -57,8 +60,10 @@ def from_arch(supernet: Supernet, arch: Mapping[str, Any]) -> dict[str, Any]:
     """The published encoding of an arch; blocks that depth leaves out have the smallest values.
 
     Raises:
-        ArchError: an arch that the supernet doesn't have.
+        ArchError: an arch that the supernet doesn't have, or that its encoding can't express.
     """
+    if dynabert.has_encoding(supernet):
+        return dynabert.from_arch(supernet, arch)
     arch = supernet.space.arch(arch)
     published: dict[str, Any] = {}
     for key, entries in _lists(supernet).items():
