@@ -1,6 +1,7 @@
 """Building a supernet from a description that fits into a file: a name, and what is to be elastic.
 
-The name is a timm model's, or that of a supernet which a package such as the zoo offers (see `elastic.named`).
+The name is a timm model's, that of a supernet which a package such as the zoo offers (see `elastic.named`), or, behind
+`transformers:`, that of a model of transformers (see `elastic.transformers_models`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from elastic.named import NamedSupernet, find_supernet
 from elastic.recipe import Recipe
 from elastic.sizes import Number
 from elastic.supernet import Supernet
+from elastic.transformers_models import PREFIX, build_transformer
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class SupernetSource:
     """What a supernet is made from: enough to make it again, without its weights.
 
     Attributes:
-        model: a model's name, as for `timm.create_model`; or a supernet's, as for `zoo.create`.
-        model_args: keyword arguments of either, such as `num_classes` or `pretrained`.
+        model: a model's name, as for `timm.create_model`; a supernet's, as for `zoo.create`; or `transformers:bert`.
+        model_args: keyword arguments of either, such as `num_classes` or `pretrained`; of transformers' models fields
+            of their configuration, such as `num_labels`.
         recipe: the recipe's name; found by the model's class by default. A supernet has its own.
         choices: what to offer instead of the recipe's choices (see `elastic.elasticize`).
         options: the recipe's own options, such as `kernel_transforms` or `resolutions`.
@@ -63,7 +66,7 @@ class SupernetSource:
 
     def _of_model(self) -> Supernet:
         return elasticize(
-            self._timm_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
+            self._plain_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
         )
 
     def _of_named(self, named: NamedSupernet) -> Supernet:
@@ -94,9 +97,16 @@ class SupernetSource:
             RecipeError: there is no model of that name or pretrained tag, or it doesn't take `model_args`.
         """
         if find_supernet(self.model) is None:
-            return self._timm_model()
+            return self._plain_model()
         supernet = self.build()
         return supernet.extract(supernet.space.largest)
+
+    def _plain_model(self) -> nn.Module:
+        if not self.model.startswith(PREFIX):
+            return self._timm_model()
+        if self.input_size is not None:
+            raise RecipeError(f"{self.model} reads tokens; input_size is for images, leave it out")
+        return build_transformer(self.model, self.model_args)
 
     def _timm_model(self) -> nn.Module:
         import timm

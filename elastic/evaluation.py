@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elastic.arch import Arch
 from elastic.batchnorm import recalibrate
+from elastic.inputs import Inputs, predict
 from elastic.sizes import Number
 from elastic.supernet import Supernet
 
-Batch = tuple[Tensor, Tensor]
-"""Images `(N, C, H, W)` and labels `(N,)`."""
+Batch = tuple[Any, Tensor]
+"""Inputs, such as images `(N, C, H, W)` or what a tokenizer gives, and labels `(N,)`."""
 
 
 class MeasuredAccuracy:
@@ -25,7 +27,7 @@ class MeasuredAccuracy:
         calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
     """
 
-    def __init__(self, supernet: Supernet, validation: Iterable[Batch], calibration: Iterable[Tensor] = ()) -> None:
+    def __init__(self, supernet: Supernet, validation: Iterable[Batch], calibration: Iterable[Inputs] = ()) -> None:
         self.supernet = supernet
         self.validation = list(validation)
         self.calibration = list(calibration)
@@ -50,7 +52,7 @@ class MeasuredAccuracy:
         return [(one, labels) for one, (_, labels) in zip(images, self.validation, strict=True)]
 
 
-def resized(supernet: Supernet, arch: Mapping[str, Number], batches: Sequence[Tensor]) -> list[Tensor]:
+def resized(supernet: Supernet, arch: Mapping[str, Number], batches: Sequence[Inputs]) -> list[Any]:
     """Batches of images at the arch's resolution, resized as the supernet does."""
     with supernet.active(arch):
         return [supernet.resize(images) for images in batches]
@@ -64,8 +66,8 @@ def accuracy(model: nn.Module, batches: Iterable[Batch]) -> float:
     """
     right = count = 0
     with torch.inference_mode():
-        for images, labels in batches:
-            right += int((model(images).argmax(1) == labels).sum())
+        for inputs, labels in batches:
+            right += int((predict(model, inputs).argmax(1) == labels).sum())
             count += len(labels)
     if not count:
         raise ValueError("accuracy: no images; give it at least one labelled batch")

@@ -12,14 +12,23 @@ if TYPE_CHECKING:
     from trainers.checkpoints import load_supernet
     from trainers.conflicts import GradientProjection
     from trainers.curriculum import Curriculum, Phase
-    from trainers.data import ImageDataModule
+    from trainers.data import SupernetData
     from trainers.digits import Digits
     from trainers.distillers import AlphaDivergence, Distiller, NoDistiller, SoftTargets
+    from trainers.glue import Glue
     from trainers.hidden_states import HiddenStates
+    from trainers.image_data import ImageDataModule
     from trainers.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler
     from trainers.module import SupernetModule
     from trainers.optimizers import OptimizerOptions
-    from trainers.samplers import NestedSampler, Sampler, SandwichSampler, StrictlyFairSampler, UniformSampler
+    from trainers.samplers import (
+        NestedSampler,
+        RoundRobinSampler,
+        Sampler,
+        SandwichSampler,
+        StrictlyFairSampler,
+        UniformSampler,
+    )
     from trainers.steps import StepOptions
     from trainers.teachers import InPlaceTeacher, ModelTeacher, SnapshotTeacher, Teacher
     from trainers.timm_data import TimmData
@@ -32,6 +41,7 @@ __all__ = [
     "Curriculum",
     "Digits",
     "Distiller",
+    "Glue",
     "GradientProjection",
     "HiddenStates",
     "ImageDataModule",
@@ -42,12 +52,14 @@ __all__ = [
     "OptimizerOptions",
     "ParetoSampler",
     "Phase",
+    "RoundRobinSampler",
     "Sampler",
     "SandwichSampler",
     "SnapshotTeacher",
     "SoftTargets",
     "StepOptions",
     "StrictlyFairSampler",
+    "SupernetData",
     "SupernetModule",
     "Teacher",
     "TimmData",
@@ -60,14 +72,23 @@ _HOMES = {
     "checkpoints": ("load_supernet",),
     "conflicts": ("GradientProjection",),
     "curriculum": ("Curriculum", "Phase"),
-    "data": ("ImageDataModule",),
+    "data": ("SupernetData",),
     "digits": ("Digits",),
     "distillers": ("AlphaDivergence", "Distiller", "NoDistiller", "SoftTargets"),
+    "glue": ("Glue",),
     "hidden_states": ("HiddenStates",),
+    "image_data": ("ImageDataModule",),
     "macs_samplers": ("BalancedSampler", "ComplexityWalkSampler", "ParetoSampler"),
     "module": ("SupernetModule",),
     "optimizers": ("OptimizerOptions",),
-    "samplers": ("NestedSampler", "Sampler", "SandwichSampler", "StrictlyFairSampler", "UniformSampler"),
+    "samplers": (
+        "NestedSampler",
+        "RoundRobinSampler",
+        "Sampler",
+        "SandwichSampler",
+        "StrictlyFairSampler",
+        "UniformSampler",
+    ),
     "steps": ("StepOptions",),
     "teachers": ("InPlaceTeacher", "ModelTeacher", "SnapshotTeacher", "Teacher"),
     "timm_data": ("TimmData",),

@@ -70,11 +70,11 @@ class SubnetReport(Callback):
             return
         table = Table(title=f"{stage} after step {module.global_step}" if module.global_step else stage)
         table.add_column("subnet")
-        for heading in ("arch", "MACs", "parameters", "accuracy"):
+        for heading in ("arch", "MACs", "parameters", module.metric):
             table.add_column(heading, justify="right")
         for result in module.results:
-            accuracy = f"{100 * result.accuracy:.2f} %"
-            table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), accuracy)
+            score = f"{100 * result.score:.2f}{' %' if result.metric == 'accuracy' else ''}"
+            table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), score)
         get_console().print(table)
 
 

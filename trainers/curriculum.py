@@ -11,6 +11,7 @@ from typing import Literal
 from elastic import SearchSpace
 from elastic.errors import TrainingError
 from elastic.sizes import Number
+from trainers.distillers import Distiller
 from trainers.samplers import Sampler
 
 
@@ -23,12 +24,15 @@ class Phase:
         epochs: passes over the training data.
         learning_rate: its peak, reached after the warm-up.
         warmup_epochs: epochs of linear warm-up, at the start of the phase.
-        final_learning_rate: where the cosine after the warm-up ends.
+        final_learning_rate: where the schedule after the warm-up ends.
+        schedule: how the learning rate falls after the warm-up.
         choices: what is trained, by kind, name or glob (see `SearchSpace.narrow`); {} is everything.
         largest: how many of the largest choices are trained, by kind, name or glob: {depth: 1} keeps depth full.
-        sort: before the phase, put the channels that matter most first, by this norm of the weights that read
-            them; channels stay within the widths that earlier phases have trained.
+        sort: before the phase, put the units that matter most first: by this norm of the weights that read them, or by
+            the loss on held-out training data (taylor; see `elastic.importance`); they stay within the widths that
+            earlier phases have trained.
         sampler: which subnets its steps train; null: the training's.
+        distiller: what they are pulled to; null: the training's.
     """
 
     name: str = "everything"
@@ -36,10 +40,12 @@ class Phase:
     learning_rate: float = 0.1
     warmup_epochs: float = 0.0
     final_learning_rate: float = 0.0
+    schedule: Literal["cosine", "linear"] = "cosine"
     choices: Mapping[str, list[Number]] = field(default_factory=dict)
     largest: Mapping[str, int] = field(default_factory=dict)
-    sort: Literal["l1", "l2"] | None = None
+    sort: Literal["l1", "l2", "taylor"] | None = None
     sampler: Sampler | None = None
+    distiller: Distiller | None = None
 
     def narrow(self, space: SearchSpace) -> SearchSpace:
         """The part of `space` that this phase trains.
@@ -52,13 +58,14 @@ class Phase:
         return narrowed.narrow(kept) if kept else narrowed
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
-        """The learning rate of the phase's `step` (from 0): linear warm-up, then one cosine."""
+        """The learning rate of the phase's `step` (from 0): linear warm-up, then one cosine or a line."""
         warmup = round(self.warmup_epochs * steps_per_epoch)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         rest = max(self.epochs * steps_per_epoch - warmup, 1)
-        cosine = (1 + math.cos(math.pi * min((step - warmup) / rest, 1.0))) / 2
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
+        gone = min((step - warmup) / rest, 1.0)
+        left = 1 - gone if self.schedule == "linear" else (1 + math.cos(math.pi * gone)) / 2
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left
 
 
 @dataclass(frozen=True)

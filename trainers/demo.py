@@ -32,7 +32,7 @@ from trainers.deploy import extract_to, first_images, load_data
 from trainers.searching import Judge, agreement, measured_again, prediction_note
 
 if TYPE_CHECKING:
-    from trainers.data import ImageDataModule
+    from trainers.data import SupernetData
 
 _CONFIG = "digits"
 
@@ -169,7 +169,7 @@ def train(folder: Path, config: str) -> None:
     cli.train(words)
 
 
-def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: ImageDataModule) -> Verified:
+def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: SupernetData) -> Verified:
     """Measure the extracted subnet and its ONNX file: latency, and accuracy on images that chose nothing."""
     batches = first_images(data.test_dataloader(), 1 << 30)
     images = resized(supernet, arch, [one for one, _ in batches])

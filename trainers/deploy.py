@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import get_console
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.arch import Arch
@@ -17,13 +17,14 @@ from elastic.commands import choose_arch, export_table, names_in
 from elastic.errors import CheckpointError
 from elastic.evaluation import Batch, MeasuredAccuracy
 from elastic.export import Exported, export
+from elastic.inputs import example_inputs
 from elastic.named import find_supernet
 from elastic.result import SearchResult
 from elastic.storage import is_name, load_source, load_supernet
 from elastic.supernet import Supernet
 
 if TYPE_CHECKING:
-    from trainers.data import ImageDataModule
+    from trainers.data import SupernetData
 
 CALIBRATION_BATCHES = 8
 
@@ -66,7 +67,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {"extract": extract}
 # --- steps that other verbs take too --------------------------------------------------------------------------
 
 
-def find_data(supernet: Supernet, place: str, data: str | None) -> ImageDataModule:
+def find_data(supernet: Supernet, place: str, data: str | None) -> SupernetData:
     """The images that subnets are judged on, and that BatchNorm statistics are re-estimated on.
 
     Args:
@@ -84,7 +85,7 @@ def find_data(supernet: Supernet, place: str, data: str | None) -> ImageDataModu
     return load_data(data or Path(place) / "config.yaml")
 
 
-def load_data(path: str | Path) -> ImageDataModule:
+def load_data(path: str | Path) -> SupernetData:
     """The data module that a configuration's `data` section describes.
 
     Raises:
@@ -93,8 +94,8 @@ def load_data(path: str | Path) -> ImageDataModule:
     import yaml
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from trainers import digits, timm_data  # noqa: F401 - so that their classes can be named without a path
-    from trainers.data import ImageDataModule
+    from trainers import digits, glue, timm_data  # noqa: F401 - so that their classes can be named without a path
+    from trainers.data import SupernetData
 
     path = Path(path)
     if not path.is_file():
@@ -105,25 +106,25 @@ def load_data(path: str | Path) -> ImageDataModule:
     try:
         section = yaml.safe_load(path.read_text("utf-8"))["data"]
         parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(ImageDataModule, "data")
+        parser.add_subclass_arguments(SupernetData, "data")
         made = parser.instantiate_classes(parser.parse_object({"data": section})).data
     except (yaml.YAMLError, ArgumentError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has no data section that can be understood: {error}") from error
-    assert isinstance(made, ImageDataModule)
+    assert isinstance(made, SupernetData)
     return made
 
 
-def calibrated(supernet: Supernet, arch: Arch, data: ImageDataModule | None) -> nn.Module:
+def calibrated(supernet: Supernet, arch: Arch, data: SupernetData | None) -> nn.Module:
     """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
     return MeasuredAccuracy(supernet, [], calibration_for(supernet, data)).subnet(arch)
 
 
-def calibration_for(supernet: Supernet, data: ImageDataModule | None) -> list[Tensor]:
+def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:
     """Training images for a supernet's BatchNorm statistics; they are only read where there is BatchNorm."""
     return calibration_images(data) if data is not None and has_batchnorm(supernet) else []
 
 
-def calibration_images(data: ImageDataModule) -> list[Tensor]:
+def calibration_images(data: SupernetData) -> list[Any]:
     """Training images for BatchNorm statistics, at full resolution."""
     return list(islice(data.calibration_batches(), CALIBRATION_BATCHES))
 
@@ -151,7 +152,7 @@ def write_subnet(
     out: str,
     formats: str,
     figures: Mapping[str, float],
-    data: ImageDataModule | None,
+    data: SupernetData | None,
 ) -> None:
     """Export an extracted subnet, `formats` separated by commas, with a card; and show its files."""
     named = find_supernet(origin) if is_name(origin) else None
@@ -168,13 +169,11 @@ def extract_to(
     out: str | Path,
     formats: list[str],
     card: Card,
-    data: ImageDataModule | None = None,
+    data: SupernetData | None = None,
 ) -> Exported:
     """Export an extracted subnet so that `elastic.export.load_subnet` can load it."""
-    import torch
-
     shape = supernet.input_shape(arch)
-    example = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    example = example_inputs(supernet, arch, 4, seed=0)
     preprocessing = None if data is None else data.preprocessing
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Subset, TensorDataset
 
-from trainers.data import ImageDataModule, Splits
+from trainers.data import Splits
+from trainers.image_data import ImageDataModule
 
 _WHITE = 16
 """The largest value of a pixel."""

@@ -19,10 +19,18 @@ class Distiller(Protocol):
 
         Args:
             logits: the subnet's, float `(N, classes)`.
-            labels: int64 `(N,)`, or, where images are mixed, probabilities, float `(N, classes)`.
+            labels: int64 `(N,)`; where images are mixed, probabilities, float `(N, classes)`; where the model predicts
+                a number, numbers, float `(N,)`.
             teacher: the teacher's logits, detached, float `(N, classes)`; None where there is no teacher (yet),
                 and for the subnet that is the teacher.
         """
+
+
+def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the labels; of a model that predicts a number, the mean squared error."""
+    if logits.shape[1] == 1:
+        return F.mse_loss(logits.squeeze(1).float(), labels.float())
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,8 @@ class SoftTargets:
     The loss is teacher_weight · (−T² Σ p log q) + label_weight · CE(labels), with p the teacher's softmax and q the
     subnet's, both at temperature T. The defaults are the in-place distillation of US-Nets (Yu and Huang, 2019,
     arXiv:1903.05134) and BigNAS (arXiv:2003.11142); Once-for-All (Cai et al., ICLR 2020) adds the labels with
-    weight 1. Where there is no teacher, it is cross-entropy with the labels.
+    weight 1. Where there is no teacher, it is cross-entropy with the labels. Of a model that predicts a number, soft
+    targets say nothing, and the labels' loss is the mean squared error.
 
     Attributes:
         label_smoothing: of the cross-entropy with the labels; 0.1 in the papers.
@@ -53,11 +62,11 @@ class SoftTargets:
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """See the class."""
         if teacher is None:
-            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            return label_loss(logits, labels, self.label_smoothing)
         soft = F.cross_entropy(logits / self.temperature, (teacher / self.temperature).softmax(dim=1))
         loss = self.teacher_weight * self.temperature**2 * soft
         if self.label_weight:
-            loss = loss + self.label_weight * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            loss = loss + self.label_weight * label_loss(logits, labels, self.label_smoothing)
         return loss
 
 
@@ -92,7 +101,7 @@ class AlphaDivergence:
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """See the class."""
         if teacher is None:
-            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            return label_loss(logits, labels, self.label_smoothing)
         log_p, log_q = teacher.float().log_softmax(dim=1), logits.float().log_softmax(dim=1)
         alphas = (self.alpha_minus, self.alpha_plus)
         divergences = [divergence(log_p, log_q.detach(), alpha, self.clip) for alpha in alphas]
@@ -122,5 +131,5 @@ class NoDistiller:
     label_smoothing: float = 0.0
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-        """Cross-entropy with the labels."""
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        """See `label_loss`."""
+        return label_loss(logits, labels, self.label_smoothing)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic import Arch, Supernet
+from elastic.inputs import example_inputs, predict
 from trainers.samplers import Contest
 
 Context = Callable[[], AbstractContextManager[None]]
@@ -71,20 +72,26 @@ def measure_pace(
 
 def _time(supernet: Supernet, arch: Arch, device: torch.device, batch_size: int, context: Context) -> float:
     """Seconds for an image: batches double up to `batch_size`, or until one takes long; the last one counts."""
-    model, shape = supernet.extract(arch).train().to(device), supernet.input_shape(arch)
+    model = supernet.extract(arch).train().to(device)
+    dtype = next(model.parameters()).dtype
+
+    def seconds_of(images: int) -> float:
+        inputs = example_inputs(supernet, arch, images, device, seed=0)
+        return _pass(model, inputs.to(dtype) if inputs.is_floating_point() else inputs, context)
+
     images = min(max(batch_size, 2), _FIRST_IMAGES)
-    _pass(model, shape, images, device, context)
-    while (seconds := _pass(model, shape, images, device, context)) < _LONG and images < batch_size:
+    seconds_of(images)
+    while (seconds := seconds_of(images)) < _LONG and images < batch_size:
         images = min(2 * images, batch_size)
     return seconds / images
 
 
-def _pass(model: nn.Module, shape: tuple[int, ...], images: int, device: torch.device, context: Context) -> float:
+def _pass(model: nn.Module, inputs: Tensor, context: Context) -> float:
     """Seconds of one forward and one backward pass."""
-    batch = torch.randn(images, *shape, device=device, dtype=next(model.parameters()).dtype)
+    device = inputs.device
     start = time.perf_counter()
     with context():
-        output = model(batch)
+        output = predict(model, inputs)
     output.float().square().mean().backward()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -115,7 +122,7 @@ def training_memory(supernet: Supernet, batch_size: int) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = model(torch.empty(batch_size, *supernet.input_shape(supernet.space.largest), device="meta"))
+        output = predict(model, example_inputs(supernet, supernet.space.largest, batch_size, "meta"))
     activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     del output
     stored = sum(parameter.numel() * parameter.element_size() for parameter in supernet.model.parameters())

@@ -17,16 +17,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, TrainingError
 from elastic.storage import write_text
-from trainers import digits, timm_data  # noqa: F401 - so that YAML can name their classes without a path
+from trainers import digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import refuse_ignored
-from trainers.data import ImageDataModule
+from trainers.data import SupernetData
 from trainers.module import SupernetModule
 
 
 class SupernetCLI(LightningCLI):
-    """`SupernetModule` and `ImageDataModule` behind a command line; all of a run lies in `<runs>/<name>/`."""
+    """`SupernetModule` and `SupernetData` behind a command line; all of a run lies in `<runs>/<name>/`."""
 
     def __init__(self, args: list[str]) -> None:
         for name in ("lightning.pytorch", "lightning.fabric"):
@@ -34,7 +34,7 @@ class SupernetCLI(LightningCLI):
         strict = {"exit_on_error": False}
         super().__init__(
             SupernetModule,
-            ImageDataModule,
+            SupernetData,
             subclass_mode_data=True,
             save_config_callback=None,
             seed_everything_default=0,

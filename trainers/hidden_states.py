@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -103,25 +102,3 @@ def recorded(model: nn.Module, stack: str) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a teacher says of one batch.
-
-    Attributes:
-        logits: detached, `(N, classes)`.
-        states: detached; none where nobody asks for them.
-    """
-
-    logits: Tensor
-    states: list[Tensor] = field(default_factory=list)
-
-
-def ask(model: nn.Module, images: Tensor, stack: str | None) -> Lesson:
-    """The lesson of a teacher that is a network of its own; with its hidden states where a stack is given."""
-    with torch.no_grad():
-        if stack is None:
-            return Lesson(model(images))
-        with recorded(model, stack) as states:
-            return Lesson(model(images), states)

@@ -23,15 +23,16 @@ from elastic import Arch, SearchSpace, Supernet
 from elastic.building import SupernetSource
 from elastic.compiling import compiled
 from elastic.errors import CheckpointError, TrainingError
+from elastic.inputs import Inputs, batch_size, classes_of, moved
 from elastic.space import Rows
 from elastic.storage import digest_supernet
 from trainers.batches import Batch, check_batch, check_classes
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.curriculum import Curriculum, Phase
 from trainers.diagnosis import RUNGS, GradientCosines, Ladder
-from trainers.distillers import Distiller, SoftTargets
+from trainers.distillers import Distiller, NoDistiller, SoftTargets, label_loss
 from trainers.gradients import average_over_ranks, clip, fill_missing
-from trainers.hidden_states import Lesson, ask
+from trainers.lessons import Lessons, Teaching
 from trainers.optimizers import OptimizerOptions
 from trainers.randomness import random_states, restore_random_states
 from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
@@ -109,7 +110,8 @@ class SupernetModule(LightningModule):
             self.teaching.requires_grad_(False)
         average = get_ema_multi_avg_fn(step.average) if step.average is not None else None
         self.average = AveragedModel(self.supernet, multi_avg_fn=average) if average is not None else None
-        self._runner = StepRunner(self.supernet, distiller, step, self.manual_backward)
+        distillers = [phase.distiller or distiller for phase in curriculum.phases]
+        self._runner = StepRunner(self.supernet, distillers, step, self.manual_backward)
         self.register_buffer("updates", torch.zeros(RUNGS, dtype=torch.int64))
         self._ladder = Ladder(self.supernet)
         self._candidates: list[Candidate] = []
@@ -127,8 +129,14 @@ class SupernetModule(LightningModule):
 
     @property
     def classes(self) -> int:
-        """How many classes the supernet tells apart."""
-        return int(self.supernet.model.num_classes)  # type: ignore[arg-type]
+        """How many classes the supernet tells apart; 1 where it predicts a number."""
+        return classes_of(self.supernet.model)
+
+    @property
+    def metric(self) -> str:
+        """What validation and test measure."""
+        data = getattr(self.trainer, "datamodule", None)
+        return str(self.validation.metric or getattr(data, "metric", "accuracy"))
 
     # --- where in the curriculum ----------------------------------------------------------------------------
 
@@ -237,54 +245,82 @@ class SupernetModule(LightningModule):
         Raises:
             TrainingError: a batch of a wrong shape, or a loss that isn't finite; nothing is updated then.
         """
-        images, labels = batch
-        self._check(images, labels)
-        if self.step_options.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
+        inputs, labels = batch
+        self._check(inputs, labels)
+        if self.step_options.channels_last and isinstance(inputs, Tensor):
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         first = batch_idx % self.step_options.accumulate == 0
         group = batch_idx - batch_idx % self.step_options.accumulate
         share = min(self.step_options.accumulate, int(self.trainer.num_training_batches) - group)
         if first or self.step is None:
-            self.step = self._begin(images, labels)
+            self.step = self._begin(inputs, labels)
         losses = self._runner.accumulate(
-            self.step, images, labels, self.space.largest, self._lesson(images), 1 / share
+            self.step, inputs, labels, self.space.largest, self._distiller, self._lessons(inputs), 1 / share
         )
         self.step.losses = losses if self.step.losses is None else self.step.losses + losses
         if batch_idx == group + share - 1:
-            self._end(self.step, len(images) * share * self.trainer.world_size, share)
+            self._end(self.step, batch_size(inputs) * share * self.trainer.world_size, share)
             self.step = None
 
-    def _begin(self, images: Tensor, labels: Tensor) -> Step:
+    @property
+    def _distiller(self) -> Distiller:
+        return self.phase.distiller or self.distiller
+
+    def _begin(self, inputs: Inputs, labels: Tensor) -> Step:
         """Zero gradients, and the subnets; at a phase's first step, also what the phase begins with."""
         optimizer = self._optimizer()
         if self._place()[1] == 0:
             self._enter_phase(optimizer)
         optimizer.zero_grad(set_to_none=False)
         step = Step(self.global_step)
-        step.archs = [self._runner.choose(drawn, images, labels) for drawn in self.step_archs()]
+        step.archs = [self._runner.choose(drawn, inputs, labels) for drawn in self.step_archs()]
         every = self.step_options.cosines_every
         step.cosines = GradientCosines() if every is not None and self.global_step % every == 0 else None
         return step
 
     def _enter_phase(self, optimizer: Optimizer) -> None:
-        """The teacher's snapshot, sorted channels, and an optimiser that knows nothing of the former phase."""
+        """The teacher's snapshot, sorted units, and an optimiser that knows nothing of the former phase."""
         index, _ = self._place()
-        if self.teaching is not None and self.teacher.is_snapshot() and index == self._teaches_from:
-            self.teaching.load_state_dict(self.trained.extract(self.supernet.space.largest).state_dict())
-            elastic.recalibrate(self.teaching, self._calibration_batches())  # all subnets' statistics until now
+        if self.teaching is not None and index in self.teacher.snapshots(self.curriculum):
+            self._take_over(self.teaching)
         kind = self.curriculum.phases[index].sort
         if kind is not None:
             trained = self.spaces[index - 1] if index else None
-            self.supernet.sort(elastic.importance(self.supernet, kind), within=trained)
+            held_out = self._held_out() if kind == "taylor" else None
+            self.supernet.sort(elastic.importance(self.supernet, kind, held_out, label_loss), within=trained)
         if index:
             optimizer.state.clear()
             if self.average is not None:
                 self.average.n_averaged.zero_()  # sorted channels have other averages: begin anew
 
-    def _lesson(self, images: Tensor) -> Lesson | Literal["in place"] | None:
-        if self._place()[0] < self._teaches_from:
+    def _take_over(self, teaching: nn.Module) -> None:
+        """Make the teacher what the supernet is now."""
+        if isinstance(teaching, Supernet):
+            teaching.load_state_dict(self.trained.state_dict())
+            return
+        teaching.load_state_dict(self.trained.extract(self.supernet.space.largest).state_dict())
+        elastic.recalibrate(teaching, self._calibration_batches())  # all subnets' statistics until now
+
+    def _held_out(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """A part of the training data that is held out, labelled; the same on every rank."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not hasattr(data, "held_out_batches"):
+            raise TrainingError(
+                "sort: taylor scores units on held-out training data, and the data has no held_out_batches(); pass the "
+                "trainer a datamodule such as trainers.Digits, or sort by l1"
+            )
+        for inputs, labels in data.held_out_batches():  # type: ignore[union-attr]
+            yield moved(inputs, self.device), labels.to(self.device)
+
+    def _lessons(self, inputs: Inputs) -> Lessons | Literal["in place"] | None:
+        index, distiller = self._place()[0], self._distiller
+        if index < self._teaches_from or isinstance(distiller, NoDistiller):
             return None
-        return "in place" if self.teaching is None else ask(self.teaching, images, self._runner.stack)
+        if self.teaching is None:
+            return "in place"
+        before = [at - 1 for at in self.teacher.snapshots(self.curriculum) if at <= index]
+        as_wide = bool(before) and self.teacher.is_as_wide(self.curriculum.phases[before[-1]].name)
+        return Teaching(self.teaching, inputs, self._runner.stack(distiller), as_wide)
 
     def _end(self, step: Step, images: int, share: int) -> None:
         """Reduce, project, clip, update."""
@@ -338,9 +374,9 @@ class SupernetModule(LightningModule):
             for rung, cosine in step.cosines.by_rung(rungs).items():
                 self.log(f"train/cosine/rung_{rung}", cosine)
 
-    def _check(self, images: Any, labels: Any) -> None:
+    def _check(self, inputs: Any, labels: Any) -> None:
         wanted = self.supernet.input_shape(self.supernet.space.largest)
-        check_batch(images, labels, wanted, self.classes, self.source.model)
+        check_batch(inputs, labels, wanted, self.classes, self.source.model)
         if self.global_step == 0:  # once: it waits for the device
             check_classes(labels, self.classes, self.source.model)
 
@@ -354,20 +390,20 @@ class SupernetModule(LightningModule):
             last = max(self.global_step - 1, 0)  # the phase that has just been trained
             space = self.spaces[self.curriculum.at(last, self.steps_per_epoch)[0]]
         named = named_archs(space, supernet.space, self.validation, self.seed)
-        self._candidates = [Candidate(name, arch, supernet, self.device) for name, arch in named.items()]
+        self._candidates = [Candidate(name, arch, supernet, self.metric, self.device) for name, arch in named.items()]
         for candidate in self._candidates:
             with self.trainer.precision_plugin.forward_context():
                 candidate.recalibrate(self._calibration_batches())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Every named subnet on one batch."""
-        images, labels = batch
-        self._check(images, labels)
+        inputs, labels = batch
+        self._check(inputs, labels)
         for candidate in self._candidates:
-            candidate.update(images, labels)
+            candidate.update(inputs, labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/<name>/accuracy` of each named subnet."""
+        """Log `val/<name>/<metric>` of each named subnet."""
         self._finish("val")
 
     def on_test_start(self) -> None:
@@ -379,17 +415,17 @@ class SupernetModule(LightningModule):
         self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
-        """Log `test/<name>/accuracy` of each named subnet."""
+        """Log `test/<name>/<metric>` of each named subnet."""
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
         self.results = sorted((candidate.result() for candidate in self._candidates), key=lambda result: result.macs)
         self._candidates = []
         for result in self.results:
-            self.log(f"{stage}/{result.name}/accuracy", result.accuracy, sync_dist=True)  # the same on all ranks
+            self.log(f"{stage}/{result.name}/{result.metric}", result.score, sync_dist=True)  # the same on all ranks
 
     def _calibration_batches(self) -> Iterator[Tensor]:
-        """Training images as inputs; they are asked for only where there is a BatchNorm to re-estimate."""
+        """Training inputs; they are asked for only where there is a BatchNorm to re-estimate."""
         data = getattr(self.trainer, "datamodule", None)
         if not hasattr(data, "calibration_batches"):
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""Random numbers that a resumed run draws again: seeded per image, and kept in checkpoints."""
+"""Random numbers that a resumed run draws again: seeded per example, and kept in checkpoints."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch import Tensor, distributed
 from torch.utils.data import Dataset
 
 
-class SeededImages(Dataset[Any]):
+class SeededExamples(Dataset[Any]):
     """A data set whose augmentation is a pure function of (seed, epoch, index), in whichever process it runs."""
 
-    def __init__(self, images: Dataset[Any], seed: int) -> None:
+    def __init__(self, examples: Dataset[Any], seed: int) -> None:
         """Keys are `(epoch, index)`, as `trainers.loading.EpochOrder` gives them, or an index alone: epoch 0.
 
         Args:
-            images: what is augmented; its transforms draw from the global generators of Python, numpy and torch.
+            examples: what is augmented; its transforms draw from the global generators of Python, numpy and torch.
             seed: of all that they draw.
         """
-        self.images = images
+        self.examples = examples
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.images)  # type: ignore[arg-type]
+        return len(self.examples)  # type: ignore[arg-type]
 
     def __getitem__(self, key: tuple[int, int] | int) -> Any:
         return self.__getitems__([key])[0]
@@ -40,7 +40,7 @@ class SeededImages(Dataset[Any]):
 
     def _draw(self, epoch: int, index: int) -> Any:
         _draw_afresh(self.seed, epoch, index)
-        return self.images[index]
+        return self.examples[index]
 
 
 def _draw_afresh(*numbers: int) -> None:

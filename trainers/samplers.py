@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 
 from elastic import Arch, SearchSpace
 from elastic.errors import TrainingError
+from elastic.sampling import distinct_rows
 from elastic.space import Rows
+
+_MOST_IN_TURN = 4096
+"""A larger space than this isn't gone round."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,51 @@ class NestedSampler:
         share = 1 - k / max(self.n - 1, 1)
         ranks = np.floor((choice_counts(at.space) - 1) * share + 0.5)
         return at.space.decode(ranks[None].astype(np.int16))[0]
+
+
+@dataclass(frozen=True)
+class RoundRobinSampler:
+    """Every subnet of the phase in turn, `n` a step; with `n` as many as there are, all of them in each step.
+
+    As DynaBERT trains its four widths, and then its twelve pairs of width and depth (Hou et al., 2020,
+    arXiv:2004.04037). For small spaces.
+
+    Attributes:
+        n: subnets a step.
+    """
+
+    n: int = 4
+
+    def __post_init__(self) -> None:
+        check_count(self, "n", at_least=1)
+
+    @property
+    def subnets_per_step(self) -> int:
+        """Those whose turn it is."""
+        return self.n
+
+    def sample(self, at: Moment, k: int) -> Arch | Contest:
+        """The largest of all is the first.
+
+        Raises:
+            TrainingError: too large a space to go round.
+        """
+        rows = _every_row(at.space)
+        turn = (at.step * self.n + k) % len(rows)
+        return at.space.decode(rows[turn : turn + 1])[0]
+
+
+@cache
+def _every_row(space: SearchSpace) -> Rows:
+    """Every subnet of a small space, from the largest choices to the smallest."""
+    counts = choice_counts(space)
+    if counts.prod(dtype=float) > _MOST_IN_TURN:
+        raise TrainingError(
+            f"RoundRobinSampler: the phase has {space.size:.3g} subnets, too many to train in turn; narrow the phase's "
+            "choices, or take another sampler such as SandwichSampler"
+        )
+    grid = counts - 1 - np.indices(tuple(counts)).reshape(len(counts), -1).T
+    return distinct_rows(space.canonical(grid.astype(np.int16)))
 
 
 def choice_counts(space: SearchSpace) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ from trainers.configurations import UsageError
 from trainers.deploy import calibration_for, find_data, first_images, write_subnet
 
 if TYPE_CHECKING:
-    from trainers.data import ImageDataModule
+    from trainers.data import SupernetData
 
 Profiles = Mapping[str, DeviceProfile]
 
@@ -148,7 +148,7 @@ class Judge:
         images: how many to judge on, at most.
     """
 
-    def __init__(self, supernet: Supernet, data: ImageDataModule, images: int = 2048) -> None:
+    def __init__(self, supernet: Supernet, data: SupernetData, images: int = 2048) -> None:
         calibration = calibration_for(supernet, data)
         validation = data.val_dataloader()
         chosen = first_images(validation, images)

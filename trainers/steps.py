@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional as F
 
 from elastic import Arch, Supernet
 from elastic.errors import TrainingError
+from elastic.inputs import Inputs, predict
 from trainers.conflicts import GradientProjection, take_gradients
 from trainers.diagnosis import GradientCosines
-from trainers.distillers import Distiller
-from trainers.hidden_states import HiddenStates, Lesson, recorded, stack_of_blocks
+from trainers.distillers import Distiller, label_loss
+from trainers.hidden_states import HiddenStates, recorded, stack_of_blocks
+from trainers.lessons import Lesson, Lessons
 from trainers.regularization import without_dropout
 from trainers.samplers import Contest
 from trainers.sync_batchnorm import synced_batchnorm
@@ -88,13 +89,17 @@ class StepRunner:
     """Adds the gradients of a step's subnets to the parameters'."""
 
     def __init__(
-        self, supernet: Supernet, distiller: Distiller, options: StepOptions, backward: Callable[[Tensor], None]
+        self,
+        supernet: Supernet,
+        distillers: Sequence[Distiller],
+        options: StepOptions,
+        backward: Callable[[Tensor], None],
     ) -> None:
         """Nothing is computed yet.
 
         Args:
             supernet: what is trained.
-            distiller: gives each subnet's loss.
+            distillers: all that steps will use.
             options: how.
             backward: runs the backward pass of a loss.
 
@@ -102,12 +107,16 @@ class StepRunner:
             TrainingError: a distiller that the supernet has no hidden states for.
         """
         self.supernet = supernet
-        self.distiller = distiller
         self.options = options
         self.backward = backward
-        self.stack = stack_of_blocks(supernet) if isinstance(distiller, HiddenStates) else None
+        recording = any(isinstance(distiller, HiddenStates) for distiller in distillers)
+        self._stack = stack_of_blocks(supernet) if recording else None
 
-    def choose(self, drawn: Arch | Contest, images: Tensor, labels: Tensor) -> Arch:
+    def stack(self, distiller: Distiller) -> str | None:
+        """The path of the blocks whose outputs a distiller asks for, if it does."""
+        return self._stack if isinstance(distiller, HiddenStates) else None
+
+    def choose(self, drawn: Arch | Contest, inputs: Inputs, labels: Tensor) -> Arch:
         """The arch itself, or of a contest's candidates the one whose loss on the batches of all ranks wins.
 
         Candidates normalise by the batch, as in training; none of them moves the running statistics.
@@ -118,7 +127,7 @@ class StepRunner:
         with torch.no_grad(), _buffers_kept(self.supernet), self._forward(largest=False):
             for arch in drawn.archs:
                 with self.supernet.active(arch):
-                    losses.append(F.cross_entropy(self.supernet(images), labels).float())
+                    losses.append(label_loss(predict(self.supernet, inputs), labels).float())
         stacked = torch.stack(losses)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(stacked)
@@ -128,20 +137,23 @@ class StepRunner:
     def accumulate(
         self,
         step: Step,
-        images: Tensor,
+        inputs: Inputs,
         labels: Tensor,
         largest: Arch,
-        teacher: Lesson | Literal["in place"] | None,
+        distiller: Distiller,
+        teacher: Lessons | Literal["in place"] | None,
         share: float = 1.0,
     ) -> Tensor:
         """Add the gradients of the step's subnets on one batch.
 
         Args:
             step: its archs have been chosen.
-            images: `(N, C, H, W)`.
+            inputs: images `(N, C, H, W)`, or what a tokenizer gives.
             labels: as for `Distiller.loss`.
             largest: the phase's largest subnet.
-            teacher: what it says of the batch; "in place": the largest subnet teaches those trained after it.
+            distiller: gives each subnet's loss.
+            teacher: what it says of the batch to each subnet; "in place": the largest subnet teaches those trained
+                after it.
             share: of the step's gradient that this batch makes.
 
         Returns:
@@ -151,17 +163,18 @@ class StepRunner:
             TrainingError: a loss isn't finite.
         """
         parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
-        lesson = None if teacher == "in place" else teacher
+        in_place: Lesson | None = None
         losses = []
         for arch in step.archs:
             with self.supernet.active(arch):
-                with self._forward(largest=arch == largest), self._recorded() as states:
-                    logits: Tensor = self.supernet(images)
-                    loss = self._loss(logits, states, labels, lesson)
+                lesson = teacher(arch) if callable(teacher) else in_place
+                with self._forward(largest=arch == largest), self._recorded(distiller) as states:
+                    logits = predict(self.supernet, inputs)
+                    loss = _loss(distiller, logits, states, labels, lesson)
                 self.backward(loss * share if share != 1.0 else loss)
             losses.append(loss.detach())
             if arch == largest and teacher == "in place":
-                lesson = Lesson(logits.detach(), [state.detach() for state in states])
+                in_place = Lesson(logits.detach(), [state.detach() for state in states])
             if step.cosines is not None and step.losses is None:
                 step.cosines.observe(parameters)
             if self.options.projection is not None and arch == largest:
@@ -175,14 +188,9 @@ class StepRunner:
             _refuse(stacked, step, finite.index(False))
         return stacked
 
-    def _loss(self, logits: Tensor, states: list[Tensor], labels: Tensor, lesson: Lesson | None) -> Tensor:
-        loss = self.distiller.loss(logits, labels, None if lesson is None else lesson.logits)
-        if isinstance(self.distiller, HiddenStates) and lesson is not None:
-            loss = loss + self.distiller.distance(states, lesson.states)
-        return loss
-
-    def _recorded(self) -> AbstractContextManager[list[Tensor]]:
-        return nullcontext([]) if self.stack is None else recorded(self.supernet.model, self.stack)
+    def _recorded(self, distiller: Distiller) -> AbstractContextManager[list[Tensor]]:
+        stack = self.stack(distiller)
+        return nullcontext([]) if stack is None else recorded(self.supernet.model, stack)
 
     def _forward(self, largest: bool) -> ExitStack:
         stack = ExitStack()
@@ -190,6 +198,15 @@ class StepRunner:
             stack.enter_context(without_dropout(self.supernet.model))
         stack.enter_context(synced_batchnorm() if self.options.sync_batchnorm else nullcontext())
         return stack
+
+
+def _loss(
+    distiller: Distiller, logits: Tensor, states: list[Tensor], labels: Tensor, lesson: Lesson | None
+) -> Tensor:
+    loss = distiller.loss(logits, labels, None if lesson is None else lesson.logits)
+    if isinstance(distiller, HiddenStates) and lesson is not None:
+        loss = loss + distiller.distance(states, lesson.states)
+    return loss
 
 
 @contextmanager

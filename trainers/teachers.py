@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from elastic import Supernet
 from elastic.building import SupernetSource
 from elastic.errors import TrainingError
+from elastic.inputs import classes_of, example_inputs, predict
 from trainers.curriculum import Curriculum
 
 
@@ -23,8 +25,11 @@ class Teacher(Protocol):
     def begins(self, curriculum: Curriculum) -> int:
         """The index of the first phase that it teaches."""
 
-    def is_snapshot(self) -> bool:
-        """Whether its weights are those of the largest subnet at the beginning of that phase."""
+    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
+        """The indices of the phases at whose beginning it takes over the supernet's weights."""
+
+    def is_as_wide(self, phase: str) -> bool:
+        """Whether it then teaches each subnet at the subnet's own widths, rather than at full size."""
 
 
 @dataclass(frozen=True)
@@ -39,54 +44,75 @@ class InPlaceTeacher:
         """From the first phase on."""
         return 0
 
-    def is_snapshot(self) -> bool:
+    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def is_as_wide(self, phase: str) -> bool:
         """No."""
         return False
 
 
 @dataclass(frozen=True)
 class SnapshotTeacher:
-    """The largest subnet as it was when a phase ended (Once-for-All's teacher: the full network).
+    """The supernet as it was when a phase ended (Once-for-All's teacher: the full network).
 
-    Its BatchNorm statistics are re-estimated: those of training are a mixture of all subnets'. Where weights are
-    averaged (`step.average`), it has the averaged ones.
+    The BatchNorm statistics of a full network are re-estimated: those of training are a mixture of all subnets'. Where
+    weights are averaged (`step.average`), it has the averaged ones.
 
     Attributes:
-        after: the phase's name; until its end, there is no teacher.
+        after: the phase's name; until its end, there is no teacher. Several as {finetune: full, width: student}: from
+            the end of `finetune` on the full network of that time teaches, from the end of `width` on that of this
+            time, which teaches each subnet at the subnet's own widths (and full depth), as DynaBERT's second stage.
     """
 
-    after: str
+    after: str | dict[str, Literal["full", "student"]]
+
+    @property
+    def _ways(self) -> dict[str, Literal["full", "student"]]:
+        return {self.after: "full"} if isinstance(self.after, str) else dict(self.after)
 
     def build(self, supernet: Supernet) -> nn.Module | None:
-        """The largest subnet, cut out."""
+        """The largest subnet, cut out; a copy of the supernet where it is to teach at several widths."""
+        if "student" in self._ways.values():
+            return copy.deepcopy(supernet)
         return supernet.extract(supernet.space.largest)
 
     def begins(self, curriculum: Curriculum) -> int:
-        """The phase behind `after`.
+        """The phase behind the first one.
 
         Raises:
             TrainingError: there is no such phase, or none behind it.
         """
-        names = [phase.name for phase in curriculum.phases]
-        if self.after not in names[:-1]:
-            raise TrainingError(
-                f"the teacher is the largest subnet after phase {self.after!r}; that must be one of the phases "
-                f"{', '.join(names)}, and not the last"
-            )
-        return names.index(self.after) + 1
+        return min(self.snapshots(curriculum))
 
-    def is_snapshot(self) -> bool:
-        """Yes."""
-        return True
+    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
+        """The phases behind those named.
+
+        Raises:
+            TrainingError: as for `begins`.
+        """
+        names = [phase.name for phase in curriculum.phases]
+        for after in self._ways or [""]:
+            if after not in names[:-1]:
+                raise TrainingError(
+                    f"the teacher is the largest subnet after phase {after!r}; that must be one of the phases "
+                    f"{', '.join(names)}, and not the last"
+                )
+        return tuple(sorted(names.index(after) + 1 for after in self._ways))
+
+    def is_as_wide(self, phase: str) -> bool:
+        """Whether the snapshot after this phase is to be."""
+        return self._ways.get(phase) == "student"
 
 
 @dataclass(frozen=True)
 class ModelTeacher:
-    """Any model of timm, made for the student's classes and input.
+    """Any model of timm, or behind `transformers:` of transformers, made for the student's classes and input.
 
     Attributes:
-        model: its name, as for `timm.create_model`.
-        model_args: keyword arguments of `timm.create_model`, such as `pretrained` or `checkpoint_path`.
+        model: its name, as for `elastic.building.SupernetSource`.
+        model_args: its arguments, such as `pretrained` or timm's `checkpoint_path`.
     """
 
     model: str
@@ -99,13 +125,15 @@ class ModelTeacher:
             RecipeError: timm can't make it.
             TrainingError: it can't take the student's inputs, or has other classes.
         """
-        classes = int(supernet.model.num_classes)  # type: ignore[arg-type]
+        classes = classes_of(supernet.model)
         shape = supernet.input_shape(supernet.space.largest)
-        source = SupernetSource(self.model, {"num_classes": classes, **self.model_args}, input_size=list(shape))
+        reads = supernet.recipe.vocabulary is not None
+        args = {"num_labels" if reads else "num_classes": classes, **self.model_args}
+        source = SupernetSource(self.model, args, input_size=None if reads else list(shape))
         try:
             model = source.build_model()
             with torch.no_grad():
-                logits = model.eval()(torch.zeros(1, *shape))
+                logits = predict(model.eval(), example_inputs(supernet))
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
             raise TrainingError(
@@ -123,6 +151,10 @@ class ModelTeacher:
         """From the first phase on."""
         return 0
 
-    def is_snapshot(self) -> bool:
+    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def is_as_wide(self, phase: str) -> bool:
         """No."""
         return False

@@ -12,7 +12,8 @@ from torch.utils.data import Subset
 from torchvision.transforms import Compose
 
 from elastic.errors import TrainingError
-from trainers.data import ImageDataModule, Images, Splits, count
+from trainers.data import Examples, Splits, count
+from trainers.image_data import ImageDataModule
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -112,7 +113,7 @@ class TimmData(ImageDataModule):
         given = {key: value for key, value in self.eval_transform.items() if value is not None}
         return {**size, "interpolation": "bilinear", "crop_pct": DEFAULT_CROP_PCT, "crop_mode": "center", **given}
 
-    def _open(self, split: str, training: bool) -> Images:
+    def _open(self, split: str, training: bool) -> Examples:
         if not self.download and not self.dataset.lower().startswith("hf") and not Path(self.root).exists():
             raise TrainingError(
                 f"there is no data in {self.root}: no such folder; say where it is (--data.root), "
@@ -126,7 +127,7 @@ class TimmData(ImageDataModule):
                 f"can't read split {split!r} of {self.dataset or 'the image folder'} in {self.root}: {reason}"
             ) from error
         dataset.transform = Compose([_Colours(self.input_size[0]), self._transform(training)])
-        return cast(Images, dataset)
+        return cast(Examples, dataset)
 
     def _transform(self, training: bool) -> Any:
         options = self.train_transform if training else self.eval_transform

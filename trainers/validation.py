@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy
 
 import elastic
 from elastic import Arch, SearchSpace, Supernet
 from elastic.errors import TrainingError
+from elastic.inputs import Inputs, classes_of, predict
 from elastic.sizes import Number
+from trainers.metrics import MetricName, answers, make_metric
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class ValidationOptions:
         named: subnets of your choice, by name: what differs from the largest, by kind, name or glob (see
             `SearchSpace.variant`), such as {shallow: {depth: 2}}. They are validated in every phase.
         calibration_batches: training batches that BatchNorm statistics are re-estimated on, for each subnet.
+        metric: what is measured; null: what the data says, which is accuracy for images.
     """
 
     middles: int = 2
     named: Mapping[str, dict[str, Number]] = field(default_factory=dict)
     calibration_batches: int = 8
+    metric: MetricName | None = None
 
     def __post_init__(self) -> None:
         if self.middles < 0 or self.calibration_batches < 1:
@@ -49,14 +53,16 @@ class Result:
         arch: the subnet.
         macs: of one forward pass on one input.
         params: number of parameters.
-        accuracy: top-1, between 0 and 1.
+        metric: what was measured.
+        score: the figure, at most 1.
     """
 
     name: str
     arch: Arch
     macs: int
     params: int
-    accuracy: float
+    metric: str
+    score: float
 
 
 def named_archs(space: SearchSpace, whole: SearchSpace, options: ValidationOptions, seed: int) -> dict[str, Arch]:
@@ -84,30 +90,31 @@ def named_archs(space: SearchSpace, whole: SearchSpace, options: ValidationOptio
 class Candidate:
     """One subnet under validation: `update` with every batch, then read `result`."""
 
-    def __init__(self, name: str, arch: Arch, supernet: Supernet, device: torch.device) -> None:
+    def __init__(self, name: str, arch: Arch, supernet: Supernet, metric: str, device: torch.device) -> None:
         self.name = name
         self.arch = arch
         self.supernet = supernet
         self.subnet: nn.Module = supernet.extract(arch).eval()
-        classes = int(supernet.model.num_classes)  # type: ignore[arg-type]
-        self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro").to(device)
+        self.metric = metric
+        self._scores = make_metric(metric, classes_of(supernet.model), device)
 
-    def recalibrate(self, batches: Iterable[Tensor]) -> None:
-        """Re-estimate BatchNorm statistics on images `(N, C, H, W)` at full resolution."""
+    def recalibrate(self, batches: Iterable[Inputs]) -> None:
+        """Re-estimate BatchNorm statistics on inputs at full resolution."""
         elastic.recalibrate(self.subnet, self._resized(batches))
 
-    def update(self, images: Tensor, labels: Tensor) -> None:
-        """Count the subnet's hits on one batch: images `(N, C, H, W)` at full resolution, labels int64 `(N,)`."""
-        for resized in self._resized([images]):
-            self.accuracy.update(self.subnet(resized), labels)
+    def update(self, inputs: Inputs, labels: Tensor) -> None:
+        """Judge the subnet on one batch: inputs at full resolution, labels `(N,)`."""
+        for resized in self._resized([inputs]):
+            self._scores.update(answers(predict(self.subnet, resized)), labels)
 
     def result(self) -> Result:
         """The figures over all batches of all ranks."""
         macs, params = self.supernet.macs([self.arch]), self.supernet.params([self.arch])
-        return Result(self.name, self.arch, int(macs[0]), int(params[0]), float(self.accuracy.compute()))
+        score = float(self._scores.compute())
+        return Result(self.name, self.arch, int(macs[0]), int(params[0]), self.metric, score)
 
-    def _resized(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        for images in batches:
+    def _resized(self, batches: Iterable[Inputs]) -> Iterator[Any]:
+        for inputs in batches:
             with self.supernet.active(self.arch):
-                resized: Tensor = self.supernet.resize(images)
+                resized = self.supernet.resize(inputs)
             yield resized

@@ -19,14 +19,14 @@ def card(name: str) -> str:
         RecipeError: no supernet of this name.
     """
     entry = find(name)
-    sizes, images = entry.sizes, entry.images
+    sizes = entry.sizes
+    each = "" if entry.images is None else ", each at several resolutions"
     rows = {
         "family": entry.family,
-        "subnets": f"{spell_count(sizes.subnets)}, each at several resolutions (counted)",
+        "subnets": f"{spell_count(sizes.subnets)}{each} (counted)",
         "parameters": f"{short(sizes.params[0])} to {short(sizes.params[1])} (counted)",
         "MACs": f"{short(sizes.macs[0])} to {short(sizes.macs[1])} (counted)",
-        "images": f"resized to side / {images.crop_pct:g} ({images.interpolation}), centre cut out; values between 0 "
-        f"and 1, minus {_spell(images.mean)}, over {_spell(images.std)}",
+        "inputs": _inputs(entry),
         "pretrained": spell_weights(entry.weights),
         "trained by": f"`elastic fit --config {entry.config}`",
         "license": entry.license,
@@ -39,6 +39,16 @@ def card(name: str) -> str:
         lines += ["", *_table(("figure", "", "origin"), figures)]
     lines += ["", *_use(entry)]
     return "\n".join([*lines, "", entry.notes] if entry.notes else lines) + "\n"
+
+
+def _inputs(entry: Entry) -> str:
+    images = entry.images
+    if images is None:
+        return f"text, in the pieces of `{entry.vocabulary}` (a BERT tokenizer's, lower case)"
+    return (
+        f"images resized to side / {images.crop_pct:g} ({images.interpolation}), centre cut out; values between 0 "
+        f"and 1, minus {_spell(images.mean)}, over {_spell(images.std)}"
+    )
 
 
 def spell_weights(weights: Weights | None) -> str:

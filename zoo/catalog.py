@@ -33,6 +33,12 @@ def find(name: str) -> Entry:
     return _BY_NAME[name]
 
 
+def vocabulary_file(name: str) -> Path | None:
+    """The file of the pieces that a named supernet's tokenizer knows; None where the zoo has none of that name."""
+    entry = _BY_NAME.get(name)
+    return None if entry is None else entry.vocabulary_file
+
+
 def source_of(name: str, **options: Any) -> SupernetSource:
     """What `elastic.storage.save_supernet` and `elastic.export` note of a supernet, to make it again.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from zoo.dynabert_sst2 import VOCABULARY, dynabert_sst2
 from zoo.entry import Entry, Figure, Sizes, Weights
 from zoo.ofa_mobilenetv3 import ofa_mobilenetv3
 from zoo.ofa_proxyless import ofa_proxyless
@@ -109,5 +110,18 @@ ENTRIES = (
         config="ofa_cifar10",
         images=CIFAR10_IMAGES,
         notes=_ENCODING,
+    ),
+    Entry(
+        name="dynabert_sst2",
+        builder=dynabert_sst2,
+        family="BERT",
+        sizes=Sizes((637_762, 1_330_562), (6_832_384, 54_542_592), 69_888),
+        license="Apache-2.0",
+        paper="Hou et al., DynaBERT: Dynamic BERT with Adaptive Width and Depth, NeurIPS 2020",
+        source="this project; SST-2 of GLUE (Socher et al., 2013)",
+        config="dynabert_sst2",
+        images=None,
+        vocabulary=VOCABULARY,
+        notes="The 12 pairs of width and depth are among its subnets: `elastic zoo convert`.",
     ),
 )

@@ -14,12 +14,14 @@ from torch import nn
 
 from elastic import Recipe, Supernet
 from elastic.errors import CheckpointError, RecipeError
+from elastic.inputs import classes_of
 from elastic.storage import check_tensors, sha256
 from zoo.download import download
 from zoo.importing import load_reference, read_state_dict
 from zoo.preprocessing import IMAGENET, Preprocessing, describe_images
 
 _CLASSIFIERS = ("classifier", "fc")
+_WEIGHTS = Path(str(files("zoo"))) / "weights"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Weights:
             path = download(self.place, name, self.sha256, self.size)
             load_reference(model, read_state_dict(path), str(path), elastic=True, kept=kept)
             return
-        path = Path(str(files("zoo"))) / "weights" / self.place
+        path = _WEIGHTS / self.place
         if not path.is_file() or self.sha256 not in (None, sha256(path)):
             raise CheckpointError(f"{path} is missing or was altered; install the package again")
         own = model.state_dict()
@@ -104,7 +106,8 @@ class Entry:
         source: where its weights and figures are from.
         config: the shipped configuration that trains it.
         weights: pretrained ones, where there are any.
-        images: how they are prepared.
+        images: how they are prepared; None: the network reads text.
+        vocabulary: of a network that reads text, the file of its BERT tokenizer's pieces in `zoo/weights`.
         figures: what is known of its subnets' accuracy.
         notes: what else one has to know, in Markdown.
     """
@@ -118,7 +121,8 @@ class Entry:
     source: str
     config: str
     weights: Weights | None = None
-    images: Preprocessing = IMAGENET
+    images: Preprocessing | None = IMAGENET
+    vocabulary: str | None = None
     figures: tuple[Figure, ...] = ()
     notes: str = ""
 
@@ -139,9 +143,17 @@ class Entry:
                 f"the supernet {self.name} has no option {unknown[0]!r}; it has drop_rate, {', '.join(known)}"
             )
         model, recipe = self.builder(**options)
-        model.drop_rate = drop_rate  # type: ignore[assignment] # timm's models read it in each forward pass
-        describe_images(model, recipe.input_size, self.name, self.images)
+        if self.images is None:
+            model.dropout = nn.Dropout(drop_rate)  # as transformers' classifiers call it
+        else:
+            model.drop_rate = drop_rate  # type: ignore[assignment] # timm's models read it in each forward pass
+            describe_images(model, recipe.input_size, self.name, self.images)
         return model, recipe
+
+    @property
+    def vocabulary_file(self) -> Path | None:
+        """The pieces that the tokenizer of a network for text knows, a line each."""
+        return None if self.vocabulary is None else _WEIGHTS / self.vocabulary
 
     def load(self, supernet: Supernet) -> None:
         """Fill in the pretrained weights; a classifier for other classes than theirs keeps its fresh ones.
@@ -156,7 +168,7 @@ class Entry:
             )
         model = supernet.model
         theirs = inspect.signature(self.builder).parameters["num_classes"].default
-        kept = [] if model.num_classes == theirs else [*_classifier(model)]
+        kept = [] if classes_of(model) == theirs else [*_classifier(model)]
         self.weights.load(model, self.name, kept)
 
 

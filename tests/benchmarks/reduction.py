@@ -23,13 +23,13 @@ def on_rank(rank, world):
     sampler, moment = SandwichSampler(), Moment(supernet.space, supernet.macs, 0, 0)
     archs = [sampler.sample(moment, k) for k in range(sampler.subnets_per_step)]
     images, labels = torch.randn(16, 3, 128, 128), torch.randint(0, 100, (16,))
-    runner = StepRunner(supernet, SoftTargets(), StepOptions(), torch.Tensor.backward)
+    runner = StepRunner(supernet, [SoftTargets()], StepOptions(), torch.Tensor.backward)
     parameters, seconds = list(supernet.parameters()), {"step": [], "reduction": []}
     with supernet.training_in_place():
         for _ in range(STEPS + 1):
             supernet.zero_grad(set_to_none=False)
             began = time.perf_counter()
-            runner.accumulate(Step(0, archs), images, labels, archs[0], "in place")
+            runner.accumulate(Step(0, archs), images, labels, archs[0], SoftTargets(), "in place")
             fill_missing(parameters)
             if world > 1:
                 distributed.barrier()  # the ranks wait for each other here, not in the reduction

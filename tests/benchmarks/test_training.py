@@ -34,14 +34,14 @@ def sandwich(name, args, batch, side, compile_them=False):
     archs = [sampler.sample(moment, k) for k in range(sampler.subnets_per_step)]
     plain = [supernet.extract(arch).train() for arch in archs]
     optimisers = [OptimizerOptions().build(net, 1e-3) for net in (supernet.model, *plain)]
-    runner = StepRunner(supernet, SoftTargets(), StepOptions(), torch.Tensor.backward)
+    runner = StepRunner(supernet, [SoftTargets()], StepOptions(), torch.Tensor.backward)
     if compile_them:
         for net in plain:
             net.compile()
 
     def ours():
         optimisers[0].zero_grad(set_to_none=False)
-        runner.accumulate(Step(0, archs), images, labels, archs[0], "in place")
+        runner.accumulate(Step(0, archs), images, labels, archs[0], SoftTargets(), "in place")
         optimisers[0].step()
 
     def theirs():

@@ -33,4 +33,5 @@ def test_a_method_trains_on_digits(method, tmp_path, capsys):
 def test_every_shipped_configuration_is_trained_somewhere():
     data = {"digits", "digits_mobilenetv3", "digits_vit", "fashion_mnist", "imagenet_mobilenetv3", "folder", "finetune"}
     data |= {"ofa_cifar10", "ofa_fashion_mnist", "ofa_imagenet"}
+    data |= {"dynabert", "dynabert_sst2"}  # in test_dynabert.py
     assert set(shipped_configurations()) == data | set(METHODS)

@@ -134,9 +134,9 @@ def test_a_data_sets_missing_library_is_named(monkeypatch):
 def test_fewer_images_than_a_batch(monkeypatch):
     data = Digits(batch_size=700)
     monkeypatch.setattr(data, "_ranks", lambda: (2, 0))
-    with pytest.raises(TrainingError, match=r"628 training images of each process don't fill a batch of 700; lower"):
+    with pytest.raises(TrainingError, match=r"628 training examples of each process don't fill a batch of 700; lower"):
         data.setup("fit")
-    with pytest.raises(TrainingError, match=r"1257 training images don't fill a batch of 2000; lower --data"):
+    with pytest.raises(TrainingError, match=r"1257 training examples don't fill a batch of 2000; lower --data"):
         Digits(batch_size=2000).setup("fit")
 
 

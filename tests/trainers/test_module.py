@@ -144,7 +144,7 @@ def test_a_loss_that_is_not_finite_names_step_and_subnet(source):
     [
         (torch.zeros(4, 3, 32, 32), torch.zeros(4).long(), r"\(4, 3, 32, 32\); resnet18 takes \(N, 1, 32, 32\)"),
         (torch.zeros(4, 1, 28, 28), torch.zeros(4).long(), r"\(4, 1, 28, 28\); resnet18 takes \(N, 1, 32, 32\)"),
-        (torch.zeros(4, 1, 32, 32), torch.zeros(4, 2).long(), r"4 images has labels torch.int64 \(4, 2\)"),
+        (torch.zeros(4, 1, 32, 32), torch.zeros(4, 2).long(), r"4 inputs has labels torch.int64 \(4, 2\)"),
         (torch.zeros(4, 1, 32, 32), torch.zeros(4), r"labels torch.float32 \(4,\); wanted int64 \(4,\)"),
         (torch.zeros(4, 1, 32, 32), torch.full((4,), 10), r"label 10; resnet18 has 10 classes.*set num_classes"),
         (torch.zeros(4, 1, 32, 32), torch.full((4,), -1), r"label -1; resnet18 has 10 classes, from 0 to 9"),

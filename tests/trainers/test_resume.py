@@ -19,7 +19,7 @@ from trainers import Digits
 from trainers.checkpoints import KEY, read_checkpoint
 from trainers.cli import main
 from trainers.loading import EpochOrder, ResumableLoader
-from trainers.randomness import SeededImages, random_states, restore_random_states
+from trainers.randomness import SeededExamples, random_states, restore_random_states
 
 STEPS, EPOCHS = 5, 2
 
@@ -174,7 +174,7 @@ class Noise(Dataset):
 def epoch(done, workers=0):
     place = None if done is None else (3, done)
     order = EpochOrder(Noise(), 1, 0, seed=1, place=lambda: place)
-    return list(ResumableLoader(SeededImages(Noise(), 1), 2, sampler=order, num_workers=workers))
+    return list(ResumableLoader(SeededExamples(Noise(), 1), 2, sampler=order, num_workers=workers))
 
 
 def test_a_continued_pass_gives_the_rest_of_the_whole_one():
@@ -185,7 +185,7 @@ def test_a_continued_pass_gives_the_rest_of_the_whole_one():
 
 
 def test_an_images_noise_is_a_function_of_seed_epoch_and_index():
-    images, other = SeededImages(Noise(), 1), SeededImages(Noise(), 2)
+    images, other = SeededExamples(Noise(), 1), SeededExamples(Noise(), 2)
     assert images[3, 4] == images[3, 4]
     drawn = [images[3, 4], images[3, 5], images[2, 4], other[3, 4]]
     for k in range(1, 4):
@@ -198,11 +198,11 @@ def generators():
 
 
 def test_seeding_leaves_the_global_generators_as_they_were():
-    before, images = generators(), SeededImages(Noise(), 1)
+    before, images = generators(), SeededExamples(Noise(), 1)
     assert images.__getitems__([(3, 4), (3, 5)]) == [images[3, 4], images[3, 5]]
     assert generators() == before
     with pytest.raises(IndexError):
-        SeededImages(TensorDataset(torch.zeros(3)), 1)[0, 7]
+        SeededExamples(TensorDataset(torch.zeros(3)), 1)[0, 7]
     assert generators() == before
 
 

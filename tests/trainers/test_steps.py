@@ -192,7 +192,7 @@ def test_a_teacher_of_its_own(vit):
             seen.append(logits_of_teacher)
             return NoDistiller().loss(logits, labels, None)
 
-    module._runner.distiller = Look()
+    module.distiller = Look()
     gradients(module, 24)
     expected = module.teaching.eval()(images(24).tensors[0])
     assert len(seen) == 2

@@ -18,7 +18,7 @@ from zoo.catalog import find, source_of
 from zoo.entry import Weights
 
 SMALL = "ofa_mbv3_fashion_mnist"
-OWN = (SMALL, "ofa_mbv3_cifar10")
+OWN = (SMALL, "ofa_mbv3_cifar10", "dynabert_sst2")
 names = pytest.mark.parametrize("name", zoo.list())
 
 
@@ -50,7 +50,8 @@ def test_the_counted_sizes_of_a_card_are_right(name):
 def test_a_card_says_license_paper_source_and_whose_figures_they_are(name):
     text = zoo.card(name)
     entry = find(name)
-    for part in (name, entry.license, entry.paper, entry.source, entry.config, "over 0."):
+    inputs = entry.vocabulary or "over 0."
+    for part in (name, entry.license, entry.paper, entry.source, entry.config, inputs):
         assert part in text
     assert all(figure.origin.startswith(("published", "measured")) for figure in entry.figures)
 

@@ -1,0 +1,65 @@
+"""Models of transformers by name: `transformers:bert` is a fresh one, `transformers:org/name` a published one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from torch import nn
+
+from elastic.errors import RecipeError
+
+PREFIX = "transformers:"
+"""What such a name begins with."""
+
+_CLASSES = {
+    "classification": "AutoModelForSequenceClassification",
+    "masked_lm": "AutoModelForMaskedLM",
+    "causal_lm": "AutoModelForCausalLM",
+    "none": "AutoModel",
+}
+"""What is on top of the encoder or decoder, and the class that adds it."""
+
+
+def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
+    """A model of transformers, in training mode.
+
+    Args:
+        name: behind the prefix a type such as `bert` or `llama`; or a published model's name or folder, whose
+            configuration it gets.
+        args: fields of its configuration, such as `num_labels` or `hidden_size`; and `pretrained` (load the published
+            weights) and `head`: classification (the default), masked_lm, causal_lm or none.
+
+    Raises:
+        RecipeError: transformers isn't installed, has no such model, or can't make it with `args`.
+    """
+    if find_spec("transformers") is None:
+        raise RecipeError(f"{name} needs transformers; install with: pip install 'elastic-supernets[nlp]'")
+    import transformers
+
+    fields = dict(args)
+    pretrained, head = bool(fields.pop("pretrained", False)), fields.pop("head", "classification")
+    if head not in _CLASSES:
+        raise RecipeError(f"{name}: no head {head!r}; choose one of {', '.join(_CLASSES)}")
+    builder = getattr(transformers, _CLASSES[head])
+    own = name.removeprefix(PREFIX)
+    try:
+        if own in transformers.CONFIG_MAPPING:
+            if pretrained:
+                raise RecipeError(f"{own} is a type of model, which has no weights; name a published {own} instead")
+            return _made(builder.from_config(transformers.AutoConfig.for_model(own, **fields)))
+        if pretrained:
+            return _made(builder.from_pretrained(own, **fields))
+        return _made(builder.from_config(transformers.AutoConfig.from_pretrained(own, **fields)))
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise RecipeError(
+            f"transformers can't make {own!r} with {fields or 'no arguments'}: {reason}; give a type such as bert, a "
+            "published model's name (which needs a network the first time), or its folder"
+        ) from error
+
+
+def _made(model: Any) -> nn.Module:
+    made: nn.Module = model.train()  # as timm's come
+    return made

@@ -1,0 +1,193 @@
+"""DynaBERT's stages, on a tiny BERT and made-up reviews: end to end, and each stage's gradient against the slow way."""
+
+import copy
+import random
+
+import pytest
+import torch
+import yaml
+from torch.nn import functional as F
+from watching import Watch, fit
+
+import elastic
+from elastic.building import SupernetSource
+from trainers.cli import main
+from trainers.curriculum import Curriculum, Phase
+from trainers.distillers import NoDistiller, SoftTargets
+from trainers.glue import Glue
+from trainers.hidden_states import HiddenStates, recorded
+from trainers.lessons import Teaching, full_depth
+from trainers.module import SupernetModule
+from trainers.optimizers import OptimizerOptions
+from trainers.samplers import Moment, RoundRobinSampler, UniformSampler
+from trainers.steps import Step, StepOptions
+from trainers.teachers import SnapshotTeacher
+
+pytest.importorskip("transformers")
+
+GOOD, BAD, REST = ("charming", "great", "fun"), ("bleak", "dull", "bad"), ("a", "film", "the", "plot", "is", "and")
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *REST]
+TINY = {
+    "vocab_size": len(PIECES), "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "intermediate_size": 32, "max_position_embeddings": 16, "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}  # fmt: skip
+SOURCE = SupernetSource("transformers:bert", TINY, recipe="dynabert")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = random.Random(0)
+    path = tmp_path / "SST-2"
+    path.mkdir()
+    for split, n in (("train", 200), ("dev", 40)):
+        rows = ["sentence\tlabel"]
+        for _ in range(n):
+            label = rng.random() < 0.5
+            words = [rng.choice(REST) for _ in range(rng.randint(1, 9))] + [rng.choice(GOOD if label else BAD)]
+            rng.shuffle(words)
+            rows.append(f"{' '.join(words)}\t{int(label)}")
+        (path / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    return tmp_path
+
+
+def texts(folder, **options):
+    return Glue("sst2", str(folder), str(folder / "vocab.txt"), 16, 0.2, batch_size=16, **options)
+
+
+def moment(supernet, step=0):
+    return Moment(supernet.space, supernet.macs, 0, step)
+
+
+def module_of(curriculum, **options):
+    torch.manual_seed(0)
+    given = {"teacher": SnapshotTeacher({"finetune": "full", "width": "student"})}
+    given |= {"optimizer": OptimizerOptions("adamw", clip_value=None), "step": StepOptions(dropout="all")}
+    return SupernetModule(SOURCE, curriculum, distiller=HiddenStates(weight=0.5), **{**given, **options})
+
+
+STAGES = Curriculum(
+    [
+        Phase("finetune", 1, 1e-2, largest={"*": 1}, sampler=UniformSampler(1), distiller=NoDistiller()),
+        Phase("width", 1, 1e-3, largest={"depth": 1}, sort="taylor", sampler=RoundRobinSampler(4), schedule="linear"),
+        Phase("both", 1, 1e-3, sampler=RoundRobinSampler(12)),
+    ]
+)
+
+
+def test_a_space_is_gone_round_from_the_largest_on():
+    supernet = SOURCE.build()
+    assert supernet.space.size == 12
+    drawn = [RoundRobinSampler(12).sample(moment(supernet), k) for k in range(12)]
+    assert drawn[0] == supernet.space.largest
+    assert drawn[-1] == supernet.space.smallest
+    assert len(set(drawn)) == 12
+    turns = [RoundRobinSampler(5).sample(moment(supernet, step), k) for step in range(12) for k in range(5)]
+    assert all(turns.count(arch) == 5 for arch in drawn)
+    free = SupernetSource("transformers:bert", {**TINY, "num_hidden_layers": 12}).build()
+    with pytest.raises(elastic.errors.TrainingError, match="too many to train in turn"):
+        RoundRobinSampler(4).sample(moment(free), 0)
+
+
+def test_the_teacher_of_the_second_stage_is_as_wide_as_its_student(folder):
+    supernet = SOURCE.build().eval()
+    inputs, _ = next(iter(texts(folder).val_dataloader()))
+    teaching = Teaching(supernet, inputs, "bert.encoder.layer", as_wide=True)
+    for arch in supernet.space.sample(0, 6):
+        wide = full_depth(supernet, arch)
+        assert wide == {**arch, "depth": 4}
+        with torch.no_grad(), supernet.active(wide), recorded(supernet.model, "bert.encoder.layer") as states:
+            expected = supernet(**inputs).logits
+        lesson = teaching(arch)
+        torch.testing.assert_close(lesson.logits, expected)
+        assert len(lesson.states) == 5
+        torch.testing.assert_close(lesson.states, states)
+    assert len(teaching._given) == 4
+
+
+def test_each_stage_has_its_teacher_losses_and_subnets(folder):
+    module = module_of(STAGES)
+    seen = []
+
+    def after(module):
+        gradients = {name: p.grad.clone() for name, p in module.supernet.model.named_parameters()}
+        seen.append((gradients, copy.deepcopy(module.teaching.state_dict())))
+
+    before = []
+
+    class Look(Watch):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            """Nothing of what it keeps of images."""
+
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            before.append((copy.deepcopy(module.supernet), list(module.step.archs)))
+
+    watch = Look(after=after)
+    fit(module, watch, texts(folder), max_epochs=3, limit_train_batches=1)
+    (fine, archs_1), (wide, archs_2), (both, archs_3) = before
+    assert [len(archs_1), len(archs_2), len(archs_3)] == [1, 4, 12]
+    # the first teacher is the fine-tuned network, whatever was sorted since; the second the network of stage 2
+    inputs, _ = next(iter(texts(folder).val_dataloader()))
+    assert {arch["depth"] for arch in archs_2} == {4}
+    assert {arch["depth"] for arch in archs_3} == {2, 3, 4}
+    for name, tensor in both.state_dict().items():
+        assert torch.equal(seen[2][1][name], tensor), name
+    assert module.teacher.is_as_wide("width")
+    assert not module.teacher.is_as_wide("finetune")
+    taught = copy.deepcopy(wide)
+    taught.load_state_dict(seen[1][1])
+    torch.testing.assert_close(taught.eval()(**inputs).logits, wide.eval()(**inputs).logits, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(fine.model.classifier.weight, wide.model.classifier.weight)
+
+
+def test_the_gradient_of_the_second_stage_is_that_of_the_papers_loss(folder):
+    module = module_of(STAGES)
+    module.teaching = copy.deepcopy(module.supernet).eval()
+    supernet, stack = module.supernet.train(), "bert.encoder.layer"
+    inputs, labels = next(iter(texts(folder).val_dataloader()))
+    teaching = Teaching(module.teaching, inputs, stack, as_wide=True)
+    module._runner.backward = torch.Tensor.backward
+    step = Step(0, [RoundRobinSampler(12).sample(moment(supernet), k) for k in range(12)])
+    module._runner.accumulate(step, inputs, labels, supernet.space.largest, module.distiller, teaching)
+    ours = {name: p.grad.clone() for name, p in supernet.model.named_parameters() if p.grad is not None}
+    supernet.zero_grad()
+    for arch in step.archs:
+        with torch.no_grad():
+            teacher = module.teaching.extract({**arch, "depth": 4})(**inputs, output_hidden_states=True)
+        with supernet.active(arch):
+            student = supernet(**inputs, output_hidden_states=True)
+            loss = -(teacher.logits.softmax(1) * student.logits.log_softmax(1)).sum(1).mean()
+            m = len(student.hidden_states) - 1
+            for k, state in enumerate(student.hidden_states):
+                loss = loss + 0.5 * F.mse_loss(state, teacher.hidden_states[k * 4 // m])
+            loss.backward()
+    for name, parameter in supernet.model.named_parameters():
+        if name in ours:
+            torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_number_is_learned_from_labels_and_hidden_states_alone():
+    logits, labels = torch.randn(4, 1, requires_grad=True), torch.tensor([0.5, 1.0, 2.0, 4.0])
+    assert SoftTargets().loss(logits, labels, torch.randn(4, 1)).item() == 0
+    torch.testing.assert_close(SoftTargets().loss(logits, labels, None), ((logits[:, 0] - labels) ** 2).mean())
+    torch.testing.assert_close(NoDistiller().loss(logits, labels, None), ((logits[:, 0] - labels) ** 2).mean())
+
+
+@pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2"])
+def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tmp_path, capsys):
+    model = {"model": "transformers:bert", "model_args": TINY, "recipe": "dynabert"}
+    own = {"supernet": model} if config == "dynabert" else {}
+    given = {"model": own, "data": {"init_args": {"root": str(folder), "val_fraction": 0.2}}}
+    if config == "dynabert":
+        given["data"]["init_args"] |= {"tokenizer": str(folder / "vocab.txt"), "max_length": 16}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(given))
+    words = ["fit", "--config", config, "--config", str(tmp_path / "tiny.yaml")]
+    words += ["--runs", str(tmp_path), "--name", "one"]
+    short = ["--model.curriculum.scale", "0.01", "--data.batch_size", "16", "--trainer.limit_train_batches", "2",
+             "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"]  # fmt: skip
+    assert main([*words, *short]) == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert all(phase in shown for phase in ("finetune", "width"))
+    assert main(["extract", str(tmp_path / "one"), "--arch", "smallest", "--out", str(tmp_path / "small")]) == 0
+    assert (tmp_path / "small" / "model.safetensors").exists()

@@ -1,0 +1,144 @@
+"""The nine tasks of GLUE: what each task's columns, labels and metric are.
+
+Source: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from elastic.errors import TrainingError
+
+Example = tuple[str, str | None, float]
+"""A text, the second one of a pair, and the label: a class number, or a number to predict."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a TSV file has what: column numbers from 0.
+
+    Attributes:
+        text: of the text, or of a pair's two.
+        label: of the label.
+        header: whether the first line says what the columns are.
+    """
+
+    text: tuple[int, ...]
+    label: int
+    header: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        folder: its folder's name in the distribution as TSV files.
+        fields: the names of its texts in the library datasets.
+        columns: of its TSV files.
+        labels: the classes' names in these files, by class number; none where the label is a number to predict.
+        metric: what it is judged by.
+        dev: the development split's name in datasets; its files are `dev.tsv`, or `dev_matched.tsv` of MNLI.
+    """
+
+    folder: str
+    fields: tuple[str, ...]
+    columns: Columns
+    labels: tuple[str, ...]
+    metric: str = "accuracy"
+    dev: str = "validation"
+
+    @property
+    def classes(self) -> int:
+        """How many outputs a model for it has; 1 where it predicts a number."""
+        return max(len(self.labels), 1)
+
+
+_ENTAILS = ("entailment", "not_entailment")
+
+TASKS = {
+    "cola": Task("CoLA", ("sentence",), Columns((3,), 1, header=False), ("0", "1"), "matthews"),
+    "sst2": Task("SST-2", ("sentence",), Columns((0,), 1), ("0", "1")),
+    "mrpc": Task("MRPC", ("sentence1", "sentence2"), Columns((3, 4), 0), ("0", "1"), "f1"),
+    "stsb": Task("STS-B", ("sentence1", "sentence2"), Columns((7, 8), 9), (), "spearman"),
+    "qqp": Task("QQP", ("question1", "question2"), Columns((3, 4), 5), ("0", "1"), "f1"),
+    "mnli": Task(
+        "MNLI",
+        ("premise", "hypothesis"),
+        Columns((8, 9), -1),
+        ("entailment", "neutral", "contradiction"),
+        dev="validation_matched",
+    ),
+    "qnli": Task("QNLI", ("question", "sentence"), Columns((1, 2), 3), _ENTAILS),
+    "rte": Task("RTE", ("sentence1", "sentence2"), Columns((1, 2), 3), _ENTAILS),
+    "wnli": Task("WNLI", ("sentence1", "sentence2"), Columns((1, 2), 3), ("0", "1")),
+}
+"""By their names in the library datasets; class numbers are those of datasets, too."""
+
+
+def read_task(name: str, split: str, folder: Path | None) -> list[Example]:
+    """The examples of a task, from a folder of TSV files or from the library datasets.
+
+    Args:
+        name: the task's.
+        split: `train` or `dev`.
+        folder: with a folder per task (`SST-2/train.tsv`), as GLUE distributes them; None: fetched by datasets.
+
+    Raises:
+        TrainingError: no such task or file, a line that can't be understood, or data that can't be fetched.
+    """
+    if name not in TASKS:
+        raise TrainingError(f"GLUE has no task {name!r}; it has {', '.join(TASKS)}")
+    return _from_datasets(name, split) if folder is None else _from_tsv(TASKS[name], split, folder)
+
+
+def _from_tsv(task: Task, split: str, folder: Path) -> list[Example]:
+    path = folder / task.folder / f"{split}.tsv"
+    if split == "dev" and not path.exists():
+        path = path.with_name("dev_matched.tsv")
+    if not path.is_file():
+        raise TrainingError(
+            f"there is no {folder / task.folder / split}.tsv; --data.root is a folder with GLUE's tasks, such as "
+            f"{task.folder}/train.tsv and {task.folder}/dev.tsv; or leave it out, and they are fetched"
+        )
+    lines = path.read_text("utf-8-sig").splitlines()
+    return [_example(task, line.split("\t"), f"{path}, line {at}") for at, line in _numbered(lines, task.columns)]
+
+
+def _numbered(lines: list[str], columns: Columns) -> list[tuple[int, str]]:
+    return [(at, line) for at, line in enumerate(lines, 1) if line.strip() and (at > 1 or not columns.header)]
+
+
+def _example(task: Task, cells: list[str], place: str) -> Example:
+    columns = task.columns
+    if max(*columns.text, columns.label) >= len(cells):
+        raise TrainingError(f"{place} has {len(cells)} columns, {task.folder} more; is it another task's file?")
+    first, *second = (cells[column].strip() for column in columns.text)
+    return first, second[0] if second else None, _label(task, cells[columns.label].strip(), place)
+
+
+def _label(task: Task, text: str, place: str) -> float:
+    try:
+        return float(text) if not task.labels else float(task.labels.index(text))
+    except ValueError as error:
+        wanted = ", ".join(task.labels) or "a number"
+        raise TrainingError(f"{place}: the label is {text!r}, {task.folder} has {wanted}") from error
+
+
+def _from_datasets(name: str, split: str) -> list[Example]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise TrainingError(
+            "fetching GLUE needs datasets: pip install 'elastic-supernets[nlp]'; or give its folder (--data.root)"
+        ) from error
+    task = TASKS[name]
+    try:
+        rows = load_dataset("nyu-mll/glue", name, split=task.dev if split == "dev" else split)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise TrainingError(f"GLUE's {name} can't be fetched: {reason}; give its folder (--data.root)") from error
+    texts = [rows[field] for field in task.fields]
+    seconds = texts[1] if len(texts) > 1 else [None] * len(texts[0])
+    return [(a, b, float(label)) for a, b, label in zip(texts[0], seconds, rows["label"], strict=True)]

@@ -1,0 +1,123 @@
+"""Text as inputs: tokenizers of transformers, batches padded to their longest text, words left out by chance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from elastic.errors import TrainingError
+from elastic.inputs import Inputs
+from trainers.glue_tasks import Example
+from zoo.catalog import vocabulary_file
+
+
+class Texts(Dataset[Any]):
+    """Texts with labels; words may be left out, or replaced, each time anew."""
+
+    def __init__(self, examples: Sequence[Example], numbers: bool, replacer: WordReplacer | None = None) -> None:
+        """Nothing is tokenized before a batch is made.
+
+        Args:
+            examples: texts or pairs, with labels.
+            numbers: whether labels are numbers to predict, rather than classes.
+            replacer: changes the words, drawing from Python's global generator.
+        """
+        self.examples = examples
+        self.numbers = numbers
+        self.replacer = replacer
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[tuple[str, str | None], float | int]:
+        first, second, label = self.examples[index]
+        if self.replacer is not None:
+            first, second = self.replacer(first), None if second is None else self.replacer(second)
+        return (first, second), label if self.numbers else int(label)
+
+
+class WordReplacer:
+    """Leaves words out by chance, or replaces them by what a masked language model would say there.
+
+    Each word is changed with probability `rate`. TinyBERT's augmentation (Jiao et al., 2020, arXiv:1909.10351), which
+    DynaBERT uses, replaces; without a model at hand, leaving out is what remains.
+
+    Args:
+        rate: probability, 0 to 1.
+        model: a masked language model's name or folder, of transformers; None: words are left out.
+        candidates: a replacement is one of this many likeliest.
+    """
+
+    def __init__(self, rate: float, model: str | None = None, candidates: int = 15) -> None:
+        if not 0 <= rate < 1:
+            raise TrainingError(f"--data.replace_words is a probability of 0 or more and below 1, got {rate}")
+        self.rate = rate
+        self.model = model
+        self.candidates = candidates
+        self._fill: Any = None
+
+    def __call__(self, text: str) -> str:
+        """The text with some of its words changed; at least one word stays."""
+        words = text.split()
+        chosen = [at for at in range(len(words)) if random.random() < self.rate]
+        if self.model is None:
+            kept = [word for at, word in enumerate(words) if at not in chosen]
+            return " ".join(kept or words[:1])
+        for at in chosen:
+            words[at] = self._replacement(words, at)
+        return " ".join(words)
+
+    def _replacement(self, words: list[str], at: int) -> str:
+        if self._fill is None:
+            from transformers import pipeline
+
+            self._fill = pipeline("fill-mask", self.model, top_k=self.candidates)
+        mask = self._fill.tokenizer.mask_token
+        found = self._fill(" ".join([*words[:at], mask, *words[at + 1 :]]))
+        whole = [one["token_str"].strip() for one in found if one["token_str"].strip().isalnum()]
+        return random.choice(whole) if whole else words[at]
+
+
+class Collator:
+    """Makes a batch of texts: token ids and what else the tokenizer gives, padded to the longest, and labels."""
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    def __call__(self, items: Sequence[tuple[tuple[str, str | None], float | int]]) -> tuple[Inputs, Tensor]:
+        """Inputs, each int64 `(N, tokens)`, and labels `(N,)`."""
+        texts, labels = zip(*items, strict=True)
+        firsts, seconds = zip(*texts, strict=True)
+        pairs = None if seconds[0] is None else list(seconds)
+        options = {"padding": True, "truncation": True, "max_length": self.max_length, "return_tensors": "pt"}
+        return dict(self.tokenizer(list(firsts), pairs, **options)), torch.tensor(labels)
+
+
+def load_tokenizer(name: str) -> Any:
+    """A tokenizer of transformers, by the name or folder of a model, also of one in the zoo; or BERT's `vocab.txt`.
+
+    Raises:
+        TrainingError: transformers isn't installed, or there is no such tokenizer.
+    """
+    try:
+        from transformers import AutoTokenizer, BertTokenizer
+    except ImportError as error:
+        raise TrainingError("text needs transformers: pip install 'elastic-supernets[nlp]'") from error
+    try:
+        pieces = vocabulary_file(name) or Path(name)
+        if pieces.suffix == ".txt" and pieces.is_file():
+            return BertTokenizer(str(pieces))
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise TrainingError(
+            f"there is no tokenizer {name!r}: {reason}; give a published model's name, a folder with a tokenizer, or a "
+            "vocab.txt (--data.tokenizer)"
+        ) from error
