@@ -57,6 +57,9 @@ def _usage(config: Mapping[str, Any]) -> list[str]:
     lines = [""]
     if "model.safetensors" in config["files"] and config["source"] and config["arch"]:
         lines += ["```python", "import elastic", "", 'model, config = elastic.load_subnet(".")', "```", ""]
+    if config.get("loader"):
+        lines += ["Where elastic isn't installed, in this folder:", "", "```python", "from load import load", ""]
+        lines += ["model = load()", "```", ""]
     if "model.onnx" in config["files"]:
         lines += ["```python", "import onnxruntime", "", 'session = onnxruntime.InferenceSession("model.onnx")']
         lines += ["logits = session.run(None, {session.get_inputs()[0].name: images})[0]  # float32 images", "```", ""]

@@ -1,7 +1,8 @@
 """Export: an extracted subnet as files that other programs run, each checked against PyTorch's output.
 
 The folder holds `config.json` (what the subnet is, and its figures), `README.md` (the same for people), and a
-file per format: `model.safetensors`, `model.onnx`.
+file per format: `model.safetensors`, `model.onnx`. With the weights comes `load.py`, which loads them where this
+project is not installed (see `elastic.standalone`), if the subnet differs from what its library builds in sizes only.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from elastic.arch import Arch
 from elastic.building import SupernetSource
 from elastic.card import Card, write_card
 from elastic.errors import CheckpointError, ExportError
+from elastic.inputs import Inputs, batch_size, example_text, first, moved, predict, repeated
 from elastic.onnx_files import TOLERANCE, compare_onnx, write_onnx
 from elastic.sizes import Number
+from elastic.standalone import LOADER, SIZES, write_loader
 from elastic.storage import load_weights, read_json, save_weights, sha256, staged, write_json
 
 _KIND = "elastic subnet"
 _CONFIG, _WEIGHTS, _ONNX = "config.json", "model.safetensors", "model.onnx"
+_USUAL_LENGTH = 128
 _LATER = {
     "openvino": "export 'onnx', which OpenVINO reads as it is",
     "executorch": "give the extracted model to torch.export, which ExecuTorch's own converter starts from",
@@ -52,7 +56,7 @@ def export(
     subnet: nn.Module,
     folder: str | Path,
     formats: Sequence[str] = ("safetensors",),
-    example: Tensor | None = None,
+    example: Inputs | None = None,
     arch: Mapping[str, Number] | None = None,
     source: SupernetSource | None = None,
     card: Card | None = None,
@@ -67,7 +71,7 @@ def export(
         subnet: what `supernet.extract` gave; it is left as it was.
         folder: made where it is missing.
         formats: of `"safetensors"` and `"onnx"`.
-        example: inputs `(N, C, H, W)`, N ≥ 2; random ones of the model's own input size by default.
+        example: inputs `(N, C, H, W)`, N ≥ 2, or text by name; random ones of the model's own input size by default.
         arch: which subnet it is; with `source`, `load_subnet` can load the folder.
         source: what its supernet is made from.
         card: title, figures and words for `README.md`; its figures go into `config.json` too.
@@ -83,28 +87,30 @@ def export(
     inputs = _example(model, example)
     card = card or Card()
     former = _model_files(Path(folder))
-    figures = {**measure_costs(model, inputs[:1]), **card.figures}
+    figures = {**measure_costs(model, first(inputs, 1)), **card.figures}
     with staged(folder) as stage:
         files = {}
         for name in wanted:
             file, facts = _WRITERS[name](model, inputs, stage)
             files[file] = facts
+        loader = write_loader(model, stage, inputs, _built_with(source)) if _WEIGHTS in files else []
         config = {
             "kind": _KIND,
             "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
             "source": None if source is None else source.untrained().to_dict(),
             "arch": None if arch is None else dict(arch),
             "arch_id": None if arch is None else Arch(arch).id,
-            "input_size": list(inputs.shape[1:]),
+            "input_size": list(_shape(inputs)[1:]),
             "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
             "figures": figures,
             "card": {key: value for key, value in asdict(card).items() if key != "figures"},
             "files": files,
+            "loader": loader,
             "torch": torch.__version__,
         }
         write_json(stage / _CONFIG, config)
         write_card(stage / "README.md", card, config)
-    for file in former - files.keys():
+    for file in former - {*files, *loader}:
         (Path(folder) / file).unlink(missing_ok=True)
     return Exported(Path(folder), files, figures)
 
@@ -142,11 +148,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def measure_costs(model: nn.Module, inputs: Tensor) -> dict[str, int]:
+def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
     """Parameters of `model`, and multiply-accumulates of one forward pass on `inputs`, counted."""
     # the counter knows attention as matrix products, but not the CPU's fused kernel
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(inputs)
+        predict(model, inputs)
     params = sum(parameter.numel() for parameter in model.parameters())
     return {"params": params, "macs": counter.get_total_flops() // 2}
 
@@ -154,9 +160,10 @@ def measure_costs(model: nn.Module, inputs: Tensor) -> dict[str, int]:
 def _model_files(folder: Path) -> set[str]:
     """The files in `folder` that an earlier export wrote; of those it lists, only names that exports have."""
     try:
-        return {_WEIGHTS, _ONNX} & set(read_config(folder)["files"])
+        config = read_config(folder)
     except CheckpointError:
         return set()
+    return {_WEIGHTS, _ONNX, LOADER, SIZES} & {*config["files"], *config.get("loader", ())}
 
 
 def _checked(formats: Sequence[str]) -> list[str]:
@@ -168,35 +175,48 @@ def _checked(formats: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def _example(model: nn.Module, example: Tensor | None) -> Tensor:
-    if example is None:
-        config = getattr(model, "pretrained_cfg", None) or {}
-        if "input_size" not in config:
-            raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
-        shape = (int(getattr(model, "in_chans", config["input_size"][0])), *config["input_size"][1:])
-        return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    example = example.detach().cpu()
-    return example if len(example) > 1 else torch.cat([example, example])
+def _example(model: nn.Module, example: Inputs | None) -> Inputs:
+    if example is not None:
+        example = moved(example, "cpu")
+        return example if batch_size(example) > 1 else repeated(example, 2)
+    text: Any = getattr(model, "config", None)
+    if hasattr(text, "vocab_size"):
+        return example_text(text, min(_USUAL_LENGTH, text.max_position_embeddings // 2))
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if "input_size" not in config:
+        raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
+    shape = (int(getattr(model, "in_chans", config["input_size"][0])), *config["input_size"][1:])
+    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def _preprocessing(subnet: nn.Module, inputs: Tensor) -> dict[str, Any]:
+def _shape(inputs: Inputs) -> torch.Size:
+    return inputs.shape if isinstance(inputs, Tensor) else next(iter(inputs.values())).shape
+
+
+def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
+    """The arguments that timm built the full model with; a supernet of another name has others."""
+    return None if source is None else source.untrained().model_args
+
+
+def _preprocessing(subnet: nn.Module, inputs: Inputs) -> dict[str, Any]:
     config = getattr(subnet, "pretrained_cfg", None) or {}
-    if len(config.get("mean", ())) != inputs.shape[1]:  # says nothing of images with other channels
+    if len(config.get("mean", ())) != _shape(inputs)[1]:  # says nothing of images with other channels
         return {}
     return {key: config[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in config}
 
 
-def _write_safetensors(model: nn.Module, inputs: Tensor, folder: Path) -> tuple[str, dict[str, Any]]:
+def _write_safetensors(model: nn.Module, inputs: Inputs, folder: Path) -> tuple[str, dict[str, Any]]:
     return _WEIGHTS, {"sha256": save_weights(model, folder / _WEIGHTS)}
 
 
-def _write_onnx(model: nn.Module, inputs: Tensor, folder: Path) -> tuple[str, dict[str, Any]]:
+def _write_onnx(model: nn.Module, inputs: Inputs, folder: Path) -> tuple[str, dict[str, Any]]:
     path = folder / _ONNX
-    write_onnx(model, [inputs], path)
-    difference = compare_onnx(model, path, [inputs])
+    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    write_onnx(model, given, path)
+    difference = compare_onnx(model, path, given)
     return _ONNX, {"sha256": sha256(path), "difference": asdict(difference), "tolerance": TOLERANCE}
 
 
-_Writer = Callable[[nn.Module, Tensor, Path], tuple[str, dict[str, Any]]]
+_Writer = Callable[[nn.Module, Inputs, Path], tuple[str, dict[str, Any]]]
 
 _WRITERS: dict[str, _Writer] = {"safetensors": _write_safetensors, "onnx": _write_onnx}

@@ -49,6 +49,20 @@ def batch_size(inputs: Inputs) -> int:
     return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
 
+def first(inputs: Inputs, n: int, tokens: int | None = None) -> Inputs:
+    """The first `n` inputs of a batch; of text, where `tokens` are given, their first tokens only."""
+    if isinstance(inputs, Tensor):
+        return inputs[:n]
+    return {name: tensor[:n, :tokens] for name, tensor in inputs.items()}
+
+
+def repeated(inputs: Inputs, times: int) -> Inputs:
+    """The batch behind itself, as often."""
+    if isinstance(inputs, Tensor):
+        return torch.cat([inputs] * times)
+    return {name: torch.cat([tensor] * times) for name, tensor in inputs.items()}
+
+
 def moved(inputs: Inputs, device: torch.device | str) -> Inputs:
     """The same inputs on a device."""
     if isinstance(inputs, Tensor):
@@ -64,6 +78,23 @@ def classes_of(model: nn.Module) -> int:
     """
     config = getattr(model, "config", None)
     return int(getattr(config, "num_labels", None) or model.num_classes)  # type: ignore[arg-type]
+
+
+def example_text(config: Any, length: int, n: int = 2) -> dict[str, Tensor]:
+    """Made-up text for a model of transformers: its configuration says how many ids there are, and its families.
+
+    Returns:
+        `input_ids` and `attention_mask`, int64 `(n, length)`, the first text padded; `token_type_ids` for BERT.
+    """
+    generator = torch.Generator().manual_seed(0)
+    text = {"input_ids": torch.randint(0, config.vocab_size, (n, length), generator=generator)}
+    if getattr(config, "pad_token_id", None) is not None:  # would be taken for padding
+        text["input_ids"][text["input_ids"] == config.pad_token_id] = (config.pad_token_id + 1) % config.vocab_size
+    text["attention_mask"] = torch.ones_like(text["input_ids"])
+    text["attention_mask"][0, length // 2 + 1 :] = 0
+    if getattr(config, "type_vocab_size", 1) > 1:
+        text["token_type_ids"] = torch.zeros_like(text["input_ids"])
+    return text
 
 
 def example_inputs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,12 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
+from elastic.inputs import predict
 
 TOLERANCE = 1e-4
 """The largest difference allowed, relative to the largest output (both are float32)."""
 
 _BATCH = "batch"
-"""What the free axis is called in the file."""
+_SEQUENCE = "sequence"
+"""What the free axes are called in the file."""
+
+OnnxInputs = Sequence[Tensor] | Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ def require_onnx() -> None:
         raise ExportError(f"ONNX needs {', '.join(missing)}; install with: pip install 'elastic-supernets[onnx]'")
 
 
-def write_onnx(model: nn.Module, inputs: Sequence[Tensor], path: str | Path, any_batch: bool = True) -> None:
+def write_onnx(model: nn.Module, inputs: OnnxInputs, path: str | Path, any_batch: bool = True) -> None:
     """Write `model` as one ONNX file.
 
     Args:
         model: in eval mode.
-        inputs: example inputs, on the model's device; the first axis of each is the batch.
+        inputs: example inputs, on the model's device; the first axis of each is the batch. Text has a name for each
+            of them, and their second axis, the sequence, is free where the batch is.
         path: the file to write.
         any_batch: leave the batch size free, which needs examples of 2 or more; else it is that of `inputs`.
 
@@ -63,17 +68,38 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], path: str | Path, any
         ExportError: onnx isn't installed, or PyTorch's exporter can't express the model.
     """
     require_onnx()
-    if any_batch and any(len(value) < 2 for value in inputs):
+    names, values = _named(inputs)
+    if any_batch and any(len(value) < 2 for value in values):
         raise ExportError("a free batch size needs an example batch of 2 or more: a size of 1 would become a constant")
-    dynamic = tuple({0: torch.export.Dim(_BATCH, min=1)} for _ in inputs) if any_batch else None
+    free = {0: torch.export.Dim(_BATCH, min=1)} | ({1: torch.export.Dim(_SEQUENCE, min=1)} if names else {})
+    axes = tuple(free for _ in values) if any_batch else None
+    called: dict[str, Any] = {"input_names": names, "output_names": ["logits"]} if names else {}
+    shapes = (axes,) if names and axes else axes  # all named inputs are one argument
+    one = _Named(model, names).eval() if names else model
     try:
         with _quiet():
-            program = torch.onnx.export(model, tuple(inputs), dynamo=True, dynamic_shapes=dynamic, verbose=False)
+            program = torch.onnx.export(one, values, dynamo=True, dynamic_shapes=shapes, verbose=False, **called)
             assert program is not None
             program.save(path, external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
+
+
+def _named(inputs: OnnxInputs) -> tuple[list[str], tuple[Tensor, ...]]:
+    return (list(inputs), tuple(inputs.values())) if isinstance(inputs, Mapping) else ([], tuple(inputs))
+
+
+class _Named(nn.Module):
+    """A model that takes its inputs by name, as one that takes them in order and returns logits."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return predict(self.model, dict(zip(self.names, inputs, strict=True)))
 
 
 def write_onnx_files(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], paths: Sequence[str | Path]) -> None:
@@ -161,17 +187,21 @@ def run_onnx(session: Any, inputs: Sequence[Tensor]) -> NDArray[np.float32]:
     return output
 
 
-def compare_onnx(model: nn.Module, path: str | Path, inputs: Sequence[Tensor]) -> Difference:
-    """Compare a file's output with the model's, at the batch size given and at 1.
+def compare_onnx(model: nn.Module, path: str | Path, inputs: OnnxInputs) -> Difference:
+    """Compare a file's output with the model's, at the batch size given and at 1; of text, also at other lengths.
 
     Raises:
         ExportError: they differ by more than `TOLERANCE`.
     """
     session = open_onnx(path)
     largest = scale = 0.0
-    for batch in (list(inputs), [value[:1] for value in inputs]):
+    names, values = _named(inputs)
+    one = _Named(model, names) if names else model
+    parts = [(len(values[0]), None), (1, None)] + ([(1, 1), (2, -(-values[0].shape[1] // 2))] if names else [])
+    for n, length in parts:
+        batch = [value[:n, :length] if names else value[:n] for value in values]
         with torch.inference_mode():
-            wanted = model(*batch).float().numpy()
+            wanted = one(*batch).float().numpy()
         largest = max(largest, float(np.abs(run_onnx(session, batch) - wanted).max()))
         scale = max(scale, float(np.abs(wanted).max()))
     relative = largest / scale if scale else largest

@@ -119,7 +119,8 @@ def test_another_subnets_files_do_not_stay(exported, tmp_path):
         export(nn.Linear(2, 2), tmp_path)
     assert (tmp_path / "model.onnx").exists()
     export(supernet.extract(other), tmp_path, ["safetensors"], images(supernet, other))
-    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "config.json", "mine.onnx", "model.safetensors"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"README.md", "config.json", "load.py", "mine.onnx", "model.safetensors", "sizes.json"}
 
 
 # --- what is refused ----------------------------------------------------------------------------------------

@@ -1,0 +1,75 @@
+"""Exported folders load by their own `load.py`, or by `from_pretrained`, where this project is not installed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from families import CASES, supernet
+from torch import nn
+
+from elastic.export import export
+
+PROGRAM = """
+import sys, torch
+sys.modules["elastic"] = None
+sys.path.insert(0, sys.argv[1])
+torch.set_num_threads(1)
+from load import load
+given = torch.load(sys.argv[2])
+output = load()(**given) if isinstance(given, dict) else load()(given)
+torch.save(getattr(output, "logits", output), sys.argv[3])
+"""
+
+
+def loaded_elsewhere(folder, inputs):
+    """What the folder's own program computes, in a process that can't import this project."""
+    given, made = folder / "given.pt", folder / "made.pt"
+    torch.save(inputs, given)
+    subprocess.run([sys.executable, "-c", PROGRAM, str(folder), str(given), str(made)], check=True)
+    return torch.load(made)
+
+
+@pytest.mark.parametrize("name", ["resnet-d", "mobilenet-v3 with matrices", "convnext-v2", "vit", "regnet-y"])
+@torch.no_grad()
+def test_subnets_of_timm_load_by_their_own_program(name, tmp_path):
+    made = supernet(name)
+    arch = made.space.smallest
+    subnet, images = made.extract(arch), torch.randn(2, *made.input_shape(arch))
+    built_with = {key: value for key, value in CASES[name].build.items() if key != "num_classes"}
+    source = _Source({**built_with, "num_classes": 5})
+    export(subnet, tmp_path, ["safetensors"], images, source=source)
+    assert json.loads((tmp_path / "config.json").read_text())["loader"] == ["load.py", "sizes.json"]
+    assert torch.equal(loaded_elsewhere(tmp_path, images), subnet(images))
+
+
+class _Source:
+    """As much of a source as an export asks for."""
+
+    def __init__(self, model_args):
+        self.model_args = model_args
+
+    def untrained(self):
+        return self
+
+    def to_dict(self):
+        return {"model": "ours", "model_args": {}}
+
+
+def test_what_no_library_builds_has_no_loader(tmp_path):
+    export(nn.Linear(2, 2), tmp_path, example=torch.zeros(2, 2))
+    assert not (tmp_path / "load.py").exists()
+
+
+def test_what_was_changed_by_hand_has_no_loader(tmp_path):
+    model = timm.create_model("test_efficientnet", num_classes=2).eval()
+    model.classifier = nn.Sequential(model.classifier)
+    export(model, tmp_path)
+    assert not (tmp_path / "load.py").exists()
+    model.classifier = model.classifier[0]
+    model.bn2.eps = 1.0
+    export(model, tmp_path)
+    assert (tmp_path / "load.py").exists()
+    assert json.loads((tmp_path / "sizes.json").read_text())["modules"]["bn2"] == {"numbers": {"eps": 1.0}}

@@ -1,0 +1,88 @@
+"""Text models as files: their own loader, transformers' from_pretrained, and ONNX with free batch and sequence."""
+
+import json
+
+import pytest
+
+pytest.importorskip("transformers")
+
+import numpy as np
+import torch
+import transformers
+from test_standalone import loaded_elsewhere
+from text_families import CASES, LENGTH, WORDS, inputs, supernet
+
+from elastic.errors import ExportError
+from elastic.export import export
+from elastic.inputs import example_text, predict
+from elastic.onnx_files import TOLERANCE, open_onnx, write_onnx
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta with tied decoder", "distilbert", "electra", "llama", "qwen3"])
+@torch.no_grad()
+def test_any_subnet_loads_by_its_own_program(name, tmp_path):
+    made = supernet(name, "eager")
+    subnet = made.extract(made.space.sample(3))
+    written = export(subnet, tmp_path, ["safetensors"], inputs())
+    assert written.figures["params"] == made.params([made.space.sample(3)])[0]
+    assert written.figures["macs"] == made.macs([made.space.sample(3)])[0]
+    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("bert", {"depth": 2, "hidden": 16}),
+        ("roberta", {"depth": 3}),
+        ("distilbert", {"depth": 2, "hidden": 32}),
+        ("electra", {"depth": 2}),
+        ("llama", {"depth": 2, "hidden": 16, "groups": 2}),
+        ("mistral", {"depth": 3, "queries": 1}),
+        ("qwen2", {"depth": 2, "hidden": 8, "groups": 2, "queries": 1}),
+        ("qwen3 with tied head", {"depth": 2, "groups": 2, "hidden": 32}),
+    ],
+)
+@torch.no_grad()
+def test_what_a_configuration_can_say_is_saved_and_loaded_by_transformers(name, values, tmp_path):
+    made = supernet(name)
+    subnet = made.extract(made.space.variant(values))
+    subnet.save_pretrained(tmp_path)
+    loaded = getattr(transformers, CASES[name].architecture).from_pretrained(tmp_path).eval()
+    assert list(loaded.state_dict()) == list(subnet.state_dict())
+    assert torch.equal(predict(loaded, inputs()), predict(subnet, inputs()))
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "electra", "llama"])
+@torch.no_grad()
+def test_onnx_computes_the_same_at_any_batch_size_and_length(name, tmp_path):
+    made = supernet(name)
+    subnet = made.extract(made.space.sample(1))
+    written = export(subnet, tmp_path, ["onnx"])
+    assert written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
+    session = open_onnx(tmp_path / "model.onnx", threads=1)
+    names = [one.name for one in session.get_inputs()]
+    assert names[:2] == ["input_ids", "attention_mask"]
+    assert names[2:] == (["token_type_ids"] if name in ("bert", "roberta", "electra") else [])
+    assert [one.name for one in session.get_outputs()] == ["logits"]
+    for n, length in ((1, 1), (1, 20), (4, 7)):
+        text = {key: value for key, value in example_text(subnet.config, length, n).items() if key in names}
+        wanted = predict(subnet, text).numpy()
+        given = session.run(None, {key: value.numpy() for key, value in text.items()})[0]
+        assert np.abs(given - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
+def test_an_example_is_made_up_of_what_the_model_knows(tmp_path):
+    made = supernet("bert")
+    export(made.extract(made.space.smallest), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["input_size"] == [16]
+    text = example_text(made.model.config, LENGTH)
+    assert set(text) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert text["input_ids"].max() < WORDS
+    assert not (text["input_ids"] == made.model.config.pad_token_id).any()
+    assert text["attention_mask"].sum(1).tolist() == [LENGTH // 2 + 1, LENGTH]
+
+
+def test_a_single_text_cannot_free_the_batch_size(tmp_path):
+    with pytest.raises(ExportError, match="an example batch of 2 or more"):
+        write_onnx(CASES["bert"].model(), inputs(1), tmp_path / "a.onnx")
