@@ -15,7 +15,9 @@ from trainers.cli import main
 from trainers.configurations import find_configuration, name_configurations
 
 CONFIGS = sorted((Path(trainers.__file__).parent / "configs").glob("*.yaml"))
-COMPLETE = [path for path in CONFIGS if "data" in yaml.safe_load(path.read_text())]  # methods: test_configs.py
+COMPLETE = [  # methods: test_configs.py; text: test_dynabert.py
+    path for path in CONFIGS if "data" in yaml.safe_load(path.read_text()) and "dynabert" not in path.stem
+]
 SCALED_DOWN = {
     "--trainer.max_epochs": "1",
     "--trainer.check_val_every_n_epoch": "1",
