@@ -114,7 +114,7 @@ def example_inputs(
         seed: of random values; zeros by default.
     """
     shape, vocabulary = (n, *supernet.input_shape(arch)), supernet.recipe.vocabulary
-    dtype = torch.float32 if vocabulary is None else torch.int64
+    dtype = torch.get_default_dtype() if vocabulary is None else torch.int64
     if seed is None or str(device) == "meta":
         return torch.zeros(shape, dtype=dtype, device=device)
     generator = torch.Generator().manual_seed(seed)

@@ -16,7 +16,7 @@ FORBIDDEN = {
 
 # Upstream model libraries are the recipes' business, and the builder's, which makes a model by name.
 MODEL_LIBRARIES = {"timm", "transformers"}
-MAY_NAME_MODELS = ("elastic/recipes/", "elastic/building.py")
+MAY_NAME_MODELS = ("elastic/recipes/", "elastic/building.py", "elastic/transformers_models.py")
 
 # Calls that reseed a generator which others draw from; a torch.Generator of one's own is the cure.
 GLOBAL_SEEDING = {

@@ -21,7 +21,6 @@ from zoo.importing import load_reference, read_state_dict
 from zoo.preprocessing import IMAGENET, Preprocessing, describe_images
 
 _CLASSIFIERS = ("classifier", "fc")
-_WEIGHTS = Path(str(files("zoo"))) / "weights"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Weights:
             path = download(self.place, name, self.sha256, self.size)
             load_reference(model, read_state_dict(path), str(path), elastic=True, kept=kept)
             return
-        path = _WEIGHTS / self.place
+        path = _weights_folder() / self.place
         if not path.is_file() or self.sha256 not in (None, sha256(path)):
             raise CheckpointError(f"{path} is missing or was altered; install the package again")
         own = model.state_dict()
@@ -153,7 +152,7 @@ class Entry:
     @property
     def vocabulary_file(self) -> Path | None:
         """The pieces that the tokenizer of a network for text knows, a line each."""
-        return None if self.vocabulary is None else _WEIGHTS / self.vocabulary
+        return None if self.vocabulary is None else _weights_folder() / self.vocabulary
 
     def load(self, supernet: Supernet) -> None:
         """Fill in the pretrained weights; a classifier for other classes than theirs keeps its fresh ones.
@@ -170,6 +169,10 @@ class Entry:
         theirs = inspect.signature(self.builder).parameters["num_classes"].default
         kept = [] if classes_of(model) == theirs else [*_classifier(model)]
         self.weights.load(model, self.name, kept)
+
+
+def _weights_folder() -> Path:
+    return Path(str(files("zoo"))) / "weights"
 
 
 def _classifier(model: nn.Module) -> list[str]:

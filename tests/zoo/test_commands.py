@@ -79,7 +79,7 @@ def test_a_specialised_network_becomes_a_folder_to_export(capsys, tmp_path, name
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["info", "ofa"], "the zoo has no supernet 'ofa'; it has ofa_mbv3"),
+        (["info", "ofa"], "the zoo has no supernet 'ofa'; it has dynabert_sst2, ofa_mbv3"),
         (["convert", "ofa_resnet50", '{"ks'], "isn't an encoding"),
         (["convert", "ofa_resnet50", "nothing.json"], "nothing.json doesn't exist; wanted an encoding"),
         (["import", "ofa_resnet50", "--path", "nothing"], "nothing doesn't exist; wanted one of Once-for-All's"),
