@@ -53,6 +53,10 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return f": any batch size; differs from PyTorch's output by {largest:.2g} at most ({relative:.2g} of the largest)"
 
 
+_ONNX_IMAGES = "logits = session.run(None, {session.get_inputs()[0].name: images})[0]  # float32 images"
+_ONNX_TEXT = "logits = session.run(None, dict(tokenizer(texts, padding=True, return_tensors='np')))[0]"
+
+
 def _usage(config: Mapping[str, Any]) -> list[str]:
     lines = [""]
     if "model.safetensors" in config["files"] and config["source"] and config["arch"]:
@@ -62,7 +66,7 @@ def _usage(config: Mapping[str, Any]) -> list[str]:
         lines += ["model = load()", "```", ""]
     if "model.onnx" in config["files"]:
         lines += ["```python", "import onnxruntime", "", 'session = onnxruntime.InferenceSession("model.onnx")']
-        lines += ["logits = session.run(None, {session.get_inputs()[0].name: images})[0]  # float32 images", "```", ""]
+        lines += [_ONNX_TEXT if len(config["input_size"]) == 1 else _ONNX_IMAGES, "```", ""]
     if config["preprocessing"]:
-        lines += [f"Images are prepared with `{config['preprocessing']}`.", ""]
+        lines += [f"Inputs are prepared with `{config['preprocessing']}`.", ""]
     return lines[:-1]

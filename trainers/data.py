@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,6 +83,9 @@ class SupernetData(LightningDataModule, ABC):
     def preprocessing(self) -> dict[str, Any]:
         """How examples become inputs where there is no augmentation, named as timm does; {}: not known."""
         return {}
+
+    def save_preprocessing(self, folder: str | Path) -> None:
+        """Write what inputs are prepared with, beside what numbers can say, into a subnet's folder."""
 
     @property
     def splits(self) -> Splits:

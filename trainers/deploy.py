@@ -173,11 +173,15 @@ def extract_to(
 ) -> Exported:
     """Export an extracted subnet so that `elastic.export.load_subnet` can load it."""
     shape = supernet.input_shape(arch)
-    example = example_inputs(supernet, arch, 4, seed=0)
+    text = supernet.recipe.vocabulary is not None  # which export makes up better: with padding
+    example = None if text else example_inputs(supernet, arch, 4, seed=0)
     preprocessing = None if data is None else data.preprocessing
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
     source = load_source(origin)
-    return export(
+    written = export(
         subnet, out, formats, example, arch=arch, source=source, card=card, preprocessing=preprocessing or None
     )
+    if data is not None:
+        data.save_preprocessing(out)
+    return written

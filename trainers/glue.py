@@ -131,5 +131,9 @@ class Glue(SupernetData):
         """Which tokenizer, and how long texts may be."""
         return {"task": f"GLUE {self.task_name}", "tokenizer": self.tokenizer_name, "max_length": self.max_length}
 
+    def save_preprocessing(self, folder: str | Path) -> None:
+        """Write the tokenizer, for `transformers.AutoTokenizer.from_pretrained(folder)`."""
+        self.tokenizer.save_pretrained(folder)
+
     def _texts(self, examples: list[Example], replacer: WordReplacer | None = None) -> Texts:
         return Texts(examples, numbers=not self.task.labels, replacer=replacer)

@@ -11,6 +11,7 @@ from watching import Watch, fit
 
 import elastic
 from elastic.building import SupernetSource
+from elastic.onnx_files import open_onnx, run_onnx
 from trainers.cli import main
 from trainers.curriculum import Curriculum, Phase
 from trainers.distillers import NoDistiller, SoftTargets
@@ -23,7 +24,7 @@ from trainers.samplers import Moment, RoundRobinSampler, UniformSampler
 from trainers.steps import Step, StepOptions
 from trainers.teachers import SnapshotTeacher
 
-pytest.importorskip("transformers")
+AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
 
 GOOD, BAD, REST = ("charming", "great", "fun"), ("bleak", "dull", "bad"), ("a", "film", "the", "plot", "is", "and")
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *REST]
@@ -189,5 +190,11 @@ def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tm
     assert main([*words, *short]) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
     assert all(phase in shown for phase in ("finetune", "width"))
-    assert main(["extract", str(tmp_path / "one"), "--arch", "smallest", "--out", str(tmp_path / "small")]) == 0
-    assert (tmp_path / "small" / "model.safetensors").exists()
+    small = tmp_path / "small"
+    assert main(["extract", str(tmp_path / "one"), "--arch", "smallest", "--out", str(small), "--formats", "onnx"]) == 0
+    # what is in the folder is all that it takes
+    tokens = AutoTokenizer.from_pretrained(small)(["a film", "the plot is dull"], padding=True, return_tensors="pt")
+    model, _ = elastic.load_subnet(small)
+    session = open_onnx(small / "model.onnx")
+    logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])
+    torch.testing.assert_close(torch.from_numpy(logits), model(**tokens).logits, rtol=1e-4, atol=1e-5)
