@@ -7,6 +7,8 @@ forward and backward; N is what each training takes, the supernet's as a whole a
 accuracies are appended to `<out>/<setting>.jsonl`, and what is there isn't trained again, so that the table can be made
 in several sittings. BatchNorm is re-estimated for every subnet; accuracy is on the test split, which chose nothing.
 The learning rates were chosen with `--held_out`: trained on nine tenths of the training images, judged on the last.
+`ofa_cifar10` asks what progressive shrinking is good for, on the zoo's smallest supernet: against the same full network
+followed by the whole space at once (the same losses and teacher), and against the whole space from the first step.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jsonargparse import ActionConfigFile, ArgumentParser
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from timm.layers import SqueezeExcite
 from timm.models import register_model
 from timm.models._efficientnet_builder import decode_arch_def
@@ -34,7 +36,7 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elastic import Arch
+from elastic import Arch, SearchSpace
 from elastic.building import SupernetSource
 from elastic.evaluation import MeasuredAccuracy
 from trainers import SupernetModule
@@ -60,7 +62,22 @@ SETTINGS = {
         "crop": 4, "mean": [0.491, 0.482, 0.447], "std": [0.247, 0.243, 0.262],
         "shrinking": "progressive_shrinking_resnet",
     },
+    "ofa_cifar10": {
+        "source": {"model": "ofa_mbv3_cifar10", "choices": {}, "options": {"resolutions": [32]}},
+        "crop": 4, "mean": [0.491, 0.482, 0.447], "std": [0.247, 0.243, 0.262],
+        "shrinking": "progressive_shrinking",
+        "methods": ["progressive shrinking", "no shrinking", "no shrinking, from the start"],
+    },
 }  # fmt: skip
+FULL = {"name": "full", "epochs": 180, "learning_rate": 2.6, "largest": {"kernel": 1, "depth": 1, "mid": 1}}
+WHOLE = {"name": "whole", "epochs": 1025, "learning_rate": 0.96, "warmup_epochs": 5}
+"""Phases of as many passes as progressive shrinking has: of its full network, and of all that follows."""
+
+ONE_A_STEP = {"sampler": {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 1}}}
+LABELS_ONLY = {
+    "distiller": {"class_path": "trainers.distillers.NoDistiller", "init_args": {"label_smoothing": 0.1}},
+    "teacher": {"class_path": "trainers.teachers.InPlaceTeacher"},
+}
 METHODS = {  # the shipped configuration, and what is different
     "sandwich": ("sandwich", {}),
     "sandwich, labels for all": ("sandwich", {"distiller": {
@@ -70,7 +87,13 @@ METHODS = {  # the shipped configuration, and what is different
     "sandwich, α-divergence": ("alpha_divergence", {}),
     "progressive shrinking": ("shrinking", {}),
     "CompOFA": ("compofa", {}),
+    "no shrinking": ("shrinking", {"curriculum": {"phases": [FULL, WHOLE]}, **ONE_A_STEP}),
+    "no shrinking, from the start": ("shrinking", {
+        "curriculum": {"phases": [{**WHOLE, "epochs": 1205, "learning_rate": 2.6}]}, **ONE_A_STEP, **LABELS_ONLY,
+    }),
 }  # fmt: skip
+SHARED = [name for name in METHODS if not name.startswith("no shrinking")]
+"""The methods of a setting that doesn't name its own."""
 RATES = {"sandwich": 0.2, "shrinking": 6.0, "alone": 0.1}
 """Learning rates of the sandwiches and of lone subnets; a factor on those that progressive shrinking ships with."""
 
@@ -102,7 +125,7 @@ def load_images(setting: str, data: Path, held_out: bool) -> tuple[Tensor, Tenso
     """Images `(N, C, H, W)` with zero mean and unit variance, and labels: for training, and for the test."""
     found = []
     for split in ("train", "val"):
-        if setting == "cifar10":
+        if "cifar10" in setting:
             arrays = np.load(data / "cifar10_20k_5k.npz")  # differences between neighbouring pixels and channels
             pixels = np.cumsum(arrays[f"{split}_delta"].transpose(1, 2, 3, 0), axis=2, dtype=np.uint8)
             pixels[..., 0] += pixels[..., 1]
@@ -151,13 +174,29 @@ class Batches:
             yield torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2), self.labels[chosen]
 
 
+class Data(LightningDataModule):
+    """What a training asks for: its batches, and plain images for the BatchNorm statistics of a teacher."""
+
+    def __init__(self, batches: Batches, calibration: list[Tensor]) -> None:
+        super().__init__()
+        self.batches, self.calibration = batches, calibration
+
+    def train_dataloader(self) -> Batches:
+        return self.batches
+
+    def calibration_batches(self) -> list[Tensor]:
+        return self.calibration
+
+
 # --- subnets ------------------------------------------------------------------------------------------------
 
 
-def subnets(source: dict) -> tuple[dict, dict, dict]:
+def subnets(source: dict, compound: bool) -> tuple[dict, dict, dict]:
     """By name, the subnets that every method trains: as archs of the whole space, of the coupled one; their MACs."""
-    coupled, whole = SupernetSource(**couple(source)).build(), SupernetSource(**source).build()
-    archs = list(dict.fromkeys(coupled.space.sample(0, 200)))
+    whole = SupernetSource(**source).build()
+    coupled = SupernetSource(**couple(source)).build() if compound else whole
+    spaces = [coupled.space] if compound else list(_ends_and_all(coupled.space))
+    archs = list(dict.fromkeys(arch for space in spaces for arch in space.sample(0, 200)))
     macs = dict(zip(archs, map(int, coupled.macs(archs)), strict=True))
     low, high = map(int, coupled.macs([coupled.space.smallest, coupled.space.largest]))
     chosen = {"smallest": coupled.space.smallest}
@@ -173,6 +212,12 @@ def subnets(source: dict) -> tuple[dict, dict, dict]:
     counts = {name: int(coupled.macs([arch])[0]) for name, arch in chosen.items()}
     assert list(counts.values()) == whole.macs(list(free.values())).tolist()
     return free, chosen, counts
+
+
+def _ends_and_all(space: SearchSpace) -> Iterator[SearchSpace]:
+    """In a space of many dims random subnets are all of middling size: those of its small and large choices, too."""
+    for part in (slice(None), slice(2), slice(-2, None)):
+        yield space.narrow({dim.name: dim.choices[part] for dim in space.dims})
 
 
 def couple(source: dict) -> dict:
@@ -195,11 +240,11 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
     if name == "CompOFA":
         model["supernet"] = couple(source)
     if config in ("shrinking", "compofa"):
-        model["curriculum"] = {"scale": 0.1, "batch_size": round(2048 / RATES["shrinking"])}
+        scaled = {"scale": 0.1, "batch_size": round(2048 / RATES["shrinking"])}
+        model["curriculum"] = {**changes.get("curriculum", {}), **scaled}
     if name not in METHODS:
         model["supernet"] = {**source, "arch": dict(archs[name.removeprefix("alone: ")])}
-        model["sampler"] = {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 1}}
-        model["distiller"] = {"class_path": "trainers.distillers.NoDistiller", "init_args": {"label_smoothing": 0.1}}
+        model |= {**ONE_A_STEP, **LABELS_ONLY}
     model |= {"optimizer": {"name": "sgd", "weight_decay": 1e-4}, "step": {"channels_last": True}}
     written = out / f"{setting}.json"
     written.write_text(json.dumps({"model": model}))
@@ -221,9 +266,9 @@ def run(module: SupernetModule, images: tuple, crop: int, archs: dict, passes: i
         max_epochs=module.curriculum.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(module, batches)
-    trained = time.perf_counter() - began
     calibration = list(images[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
+    trainer.fit(module, datamodule=Data(batches, calibration))
+    trained = time.perf_counter() - began
     test = list(zip(images[2].split(500), images[3].split(500), strict=True))
     measure = MeasuredAccuracy(module.supernet, test, calibration)
     found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
@@ -234,12 +279,12 @@ def run(module: SupernetModule, images: tuple, crop: int, archs: dict, passes: i
 # --- the table ----------------------------------------------------------------------------------------------
 
 
-def table(results: list[dict], macs: dict) -> str:
+def table(results: list[dict], macs: dict, methods: list[str]) -> str:
     """Mean accuracy of each subnet over seeds, ± standard error; with one seed, that of the count of test images."""
     header = [f"{name} ({count / 1e6:.2f} M)" for name, count in macs.items()]
     lines = ["| trained | " + " | ".join(header) + " | trainings | passes in all | seeds |"]
     lines.append("|---" * (len(macs) + 4) + "|")
-    rows = {name: [r for r in results if r["method"] == name] for name in METHODS}
+    rows = {name: [r for r in results if r["method"] == name] for name in methods}
     rows["each alone"] = [r for r in results if r["method"].startswith("alone")]
     for name, found in rows.items():
         cells = [_cell([r["accuracy"][c] for r in found if c in r["accuracy"]], found) for c in macs]
@@ -285,10 +330,11 @@ def main() -> None:
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = [r for r in done if r["passes"] == options.passes and r["rates"] == RATES]
     setting = SETTINGS[options.setting]
-    free, coupled, macs = subnets(setting["source"])
+    methods = setting.get("methods", SHARED)
+    free, coupled, macs = subnets(setting["source"], "CompOFA" in methods)
     images = load_images(options.setting, options.data, options.held_out)
     for seed in range(options.seeds):
-        for name in [*METHODS, *(f"alone: {subnet}" for subnet in macs)]:
+        for name in [*methods, *(f"alone: {subnet}" for subnet in macs)]:
             if not fnmatch(name, options.only) or any((r["method"], r["seed"]) == (name, seed) for r in done):
                 continue
             torch.manual_seed(seed)
@@ -300,7 +346,7 @@ def main() -> None:
             done.append({"method": name, "seed": seed, "passes": options.passes, "rates": dict(RATES), **found})
             with log.open("a") as file:
                 file.write(json.dumps(done[-1], ensure_ascii=False) + "\n")
-    sys.stdout.write(table(done, macs) + "\n")
+    sys.stdout.write(table(done, macs, methods) + "\n")
 
 
 if __name__ == "__main__":
