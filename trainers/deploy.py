@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import get_console
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.arch import Arch
@@ -22,6 +22,7 @@ from elastic.named import find_supernet
 from elastic.result import SearchResult
 from elastic.storage import is_name, load_source, load_supernet
 from elastic.supernet import Supernet
+from zoo.calibration import calibration
 
 if TYPE_CHECKING:
     from trainers.data import SupernetData
@@ -39,7 +40,8 @@ def extract(
 ) -> None:
     """Cut a subnet out of a trained supernet: an ordinary model, in a folder of its own.
 
-    BatchNorm statistics are re-estimated on training images where the model has any.
+    BatchNorm statistics are re-estimated on training images where the model has any; on made-up ones where there are no
+    others, and such come with the weights.
 
     Args:
         supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
@@ -53,9 +55,10 @@ def extract(
     trained = load_supernet(supernet)
     chosen = choose_arch(trained, arch, result)
     # without BatchNorm, all that the data adds is what the card says
-    wanted = data is not None or (Path(supernet) / "config.yaml").exists() or has_batchnorm(trained)
+    made_up = calibration(supernet) if data is None and is_name(supernet) else []
+    wanted = data is not None or (Path(supernet) / "config.yaml").exists() or (has_batchnorm(trained) and not made_up)
     images = find_data(trained, supernet, data) if wanted else None
-    subnet = calibrated(trained, chosen, images)
+    subnet = calibrated(trained, chosen, images, made_up)
     figures = {} if result is None else dict(SearchResult.load(result).best.figures)
     write_subnet(trained, subnet, chosen, supernet, out, formats, figures, images)
 
@@ -114,9 +117,11 @@ def load_data(path: str | Path) -> SupernetData:
     return made
 
 
-def calibrated(supernet: Supernet, arch: Arch, data: SupernetData | None) -> nn.Module:
+def calibrated(
+    supernet: Supernet, arch: Arch, data: SupernetData | None, made_up: Sequence[Tensor] = ()
+) -> nn.Module:
     """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
-    return MeasuredAccuracy(supernet, [], calibration_for(supernet, data)).subnet(arch)
+    return MeasuredAccuracy(supernet, [], made_up or calibration_for(supernet, data)).subnet(arch)
 
 
 def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:

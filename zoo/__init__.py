@@ -1,9 +1,11 @@
 """Named supernets: builders, cards, checkpoints, importers of published weights."""
 
+from zoo.calibration import calibration
 from zoo.cards import card
 from zoo.catalog import create, import_checkpoint, load
 from zoo.catalog import list_supernets as list  # noqa: A004 - read as zoo.list()
 from zoo.encodings import from_arch, to_arch
 from zoo.specialised import import_specialised
 
-__all__ = ["card", "create", "from_arch", "import_checkpoint", "import_specialised", "list", "load", "to_arch"]
+__all__ = [
+    "calibration", "card", "create", "from_arch", "import_checkpoint", "import_specialised", "list", "load", "to_arch"]

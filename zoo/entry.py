@@ -107,6 +107,7 @@ class Entry:
         weights: pretrained ones, where there are any.
         images: how they are prepared; None: the network reads text.
         vocabulary: of a network that reads text, the file of its BERT tokenizer's pieces in `zoo/weights`.
+        made_up: a file in `zoo/weights` of made-up images, for BatchNorm statistics where there are no real ones.
         figures: what is known of its subnets' accuracy.
         notes: what else one has to know, in Markdown.
     """
@@ -122,6 +123,7 @@ class Entry:
     weights: Weights | None = None
     images: Preprocessing | None = IMAGENET
     vocabulary: str | None = None
+    made_up: str | None = None
     figures: tuple[Figure, ...] = ()
     notes: str = ""
 
@@ -153,6 +155,11 @@ class Entry:
     def vocabulary_file(self) -> Path | None:
         """The pieces that the tokenizer of a network for text knows, a line each."""
         return None if self.vocabulary is None else _weights_folder() / self.vocabulary
+
+    @property
+    def made_up_file(self) -> Path | None:
+        """Made-up images (see `zoo.calibration`)."""
+        return None if self.made_up is None else _weights_folder() / self.made_up
 
     def load(self, supernet: Supernet) -> None:
         """Fill in the pretrained weights; a classifier for other classes than theirs keeps its fresh ones.

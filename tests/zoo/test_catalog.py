@@ -1,6 +1,7 @@
 """Entries: cards that tell the truth, options that go through, pretrained weights, and every verb by name."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import reference
@@ -146,3 +147,25 @@ def test_an_entry_without_weights_says_how_to_train_them(given):
         CheckpointError, match="no pretrained weights; train them with elastic fit --config ofa_fashion"
     ):
         zoo.load(SMALL)
+
+
+def test_made_up_images_give_a_subnet_its_statistics():
+    supernet, batches = zoo.load(SMALL), zoo.calibration(SMALL)
+    assert sum(map(len, batches)) > 500
+    assert batches[0].shape == (128, 1, 28, 28)
+    assert abs(float(torch.cat(batches).mean())) < 0.1
+    subnet = supernet.extract(supernet.space.largest)
+    before = subnet(batches[0]).argmax(1)
+    elastic.recalibrate(subnet, batches)
+    after = subnet.eval()(batches[0]).softmax(1)
+    assert after.max(1).values.mean() > 0.7  # it is sure of what it sees
+    assert not torch.equal(before, after.argmax(1))
+    assert zoo.calibration("ofa_resnet50") == []
+
+
+def test_weights_that_come_with_the_package_are_small_and_load():
+    for name in zoo.list():
+        weights = find(name).weights
+        if weights is not None and weights.shipped:
+            assert not zoo.load(name).training
+            assert (Path(zoo.__file__).parent / "weights" / weights.place).stat().st_size < 6e6
