@@ -227,6 +227,8 @@ def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
 
 def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
     """How far predicted latencies are from measured ones, for a report."""
+    if not profile.subnets:
+        return "Latencies are sums of a table's blocks; no whole subnet was measured."
     error = profile.prediction_error(supernet)
     return (
         f"Latencies are predicted; cross-validated over {error.n} measured subnets, the prediction is off by "

@@ -29,8 +29,9 @@ def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:
 
     Args:
         supernet: one of Once-for-All's, from `zoo.create`; or a transformer that reads tokens.
-        published: the lists, blocks that depth leaves out included: their entries may be anything. The resolution
-            `r`, a number or a list of one, is the full one where it is missing.
+        published: the lists, blocks that depth leaves out included: their entries may be anything; a number instead
+            of a list is meant for all of its entries. The resolution `r`, a number or a list of one, is the full one
+            where it is missing.
 
     Raises:
         ArchError: a list that is missing, unknown or of another length, or a value that isn't on offer.
@@ -43,7 +44,7 @@ def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:
             raise ArchError(f"{key!r} isn't part of this supernet's encoding; it has {', '.join(lists)} and r")
     values: dict[str, Any] = {}
     for key, entries in lists.items():
-        given: Sequence[Any] = published.get(key, ())
+        given = _per_entry(published.get(key, ()), len(entries), key)
         free = [dim.name for dim, _ in entries if dim is not None]
         if len(given) not in (len(free), len(entries)):
             raise ArchError(f"{key!r} has {len(given)} values; wanted {len(entries)}, one for each of {free[0]}, …")
@@ -99,6 +100,14 @@ def _lists(supernet: Supernet) -> dict[str, list[Entry]]:
 
 def _of_kind(dims: Sequence[Dim], kind: str) -> list[Dim]:
     return [dim for dim in dims if dim.kind == kind]
+
+
+def _per_entry(given: Any, entries: int, key: str) -> Sequence[Any]:
+    if isinstance(given, (int, float)):
+        return [given] * entries
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise ArchError(f"{key!r} is {given!r:.60}; wanted a list of numbers, or one number for all")
+    return given
 
 
 def _index(value: Any, offered: Sequence[Any], place: str) -> int:

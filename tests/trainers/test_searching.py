@@ -16,7 +16,7 @@ from elastic.storage import load_supernet
 from trainers.cli import main
 from trainers.configurations import UsageError
 from trainers.deploy import first_images, load_data
-from trainers.searching import Judge, load_profiles, search
+from trainers.searching import Judge, load_profiles, prediction_note, search
 
 
 def test_search_then_extract(run, tmp_path, capsys):
@@ -165,3 +165,9 @@ def test_a_table_of_once_for_all_is_a_profile(tmp_path, monkeypatch):
     for place in (tmp_path / "tables", tmp_path / "note10.yaml"):
         assert load_profiles(str(place), "supernet") == {"": "profile"}
         assert asked.pop() == (str(place), "supernet", place.stem)
+
+
+def test_a_report_says_what_latencies_are_predicted_from(run, profile):
+    supernet, measured = load_supernet(run), DeviceProfile.load(profile)
+    assert "cross-validated over 8 measured subnets" in prediction_note(measured, supernet)
+    assert "no whole subnet was measured" in prediction_note(replace(measured, subnets=()), supernet)
