@@ -6,12 +6,14 @@ import random
 import pytest
 import torch
 import yaml
+from test_resume import killed
 from torch.nn import functional as F
 from watching import Watch, fit
 
 import elastic
 from elastic.building import SupernetSource
 from elastic.onnx_files import open_onnx, run_onnx
+from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
 from trainers.curriculum import Curriculum, Phase
 from trainers.distillers import NoDistiller, SoftTargets
@@ -175,23 +177,41 @@ def test_a_number_is_learned_from_labels_and_hidden_states_alone():
     torch.testing.assert_close(NoDistiller().loss(logits, labels, None), ((logits[:, 0] - labels) ** 2).mean())
 
 
+def configuration(config, folder, **model):
+    """A YAML file that makes a shipped configuration tiny."""
+    data = {"root": str(folder), "val_fraction": 0.2, "batch_size": 16}
+    given = {"model": model, "data": {"init_args": data}}
+    if config == "dynabert":
+        tiny = {"model": "transformers:bert", "model_args": TINY, "recipe": "dynabert"}
+        given["model"] = {"supernet": tiny, **model}
+        data |= {"tokenizer": str(folder / "vocab.txt"), "max_length": 16}
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(given))
+    short = ["--model.curriculum.scale", "0.01", "--trainer.enable_progress_bar", "false"]
+    short += ["--trainer.log_every_n_steps", "1", "--runs", str(folder)]
+    return ["fit", "--config", config, "--config", str(path), *short]
+
+
+def test_killed_in_any_stage_and_resumed_it_ends_with_the_same_weights(folder):
+    words = [*configuration("dynabert", folder), "--trainer.limit_train_batches", "3", "--data.replace_words", "0.3"]
+    assert main([*words, "--name", "whole"]) == 0
+    run = [*words, "--name", "killed", "--checkpoint_every", "2"]
+    killed(run, "trainers.module.SupernetModule._end", 5)  # in the second stage
+    killed([*run, "--ckpt_path", "last"], "trainers.module.SupernetModule._end", 4)  # in the third
+    assert main([*run, "--ckpt_path", "last"]) == 0
+    one, other = (read_checkpoint(folder / name / "last.ckpt")["state_dict"] for name in ("whole", "killed"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
 @pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2"])
 def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tmp_path, capsys):
-    model = {"model": "transformers:bert", "model_args": TINY, "recipe": "dynabert"}
-    own = {"supernet": model} if config == "dynabert" else {}
-    given = {"model": own, "data": {"init_args": {"root": str(folder), "val_fraction": 0.2}}}
-    if config == "dynabert":
-        given["data"]["init_args"] |= {"tokenizer": str(folder / "vocab.txt"), "max_length": 16}
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(given))
-    words = ["fit", "--config", config, "--config", str(tmp_path / "tiny.yaml")]
-    words += ["--runs", str(tmp_path), "--name", "one"]
-    short = ["--model.curriculum.scale", "0.01", "--data.batch_size", "16", "--trainer.limit_train_batches", "2",
-             "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"]  # fmt: skip
-    assert main([*words, *short]) == 0, capsys.readouterr().err
+    words = [*configuration(config, folder), "--trainer.limit_train_batches", "2", "--name", "one"]
+    assert main(words) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
     assert all(phase in shown for phase in ("finetune", "width"))
     small = tmp_path / "small"
-    assert main(["extract", str(tmp_path / "one"), "--arch", "smallest", "--out", str(small), "--formats", "onnx"]) == 0
+    assert main(["extract", str(folder / "one"), "--arch", "smallest", "--out", str(small), "--formats", "onnx"]) == 0
     # what is in the folder is all that it takes
     tokens = AutoTokenizer.from_pretrained(small)(["a film", "the plot is dull"], padding=True, return_tensors="pt")
     model, _ = elastic.load_subnet(small)

@@ -174,3 +174,20 @@ def test_a_metric_of_another_kind_of_task_is_refused():
         make_metric("f1", 3)
     with pytest.raises(TrainingError, match=r"spearman is for models that predict a number; this one has 2"):
         make_metric("spearman", 2)
+
+
+def test_words_are_replaced_by_what_a_masked_language_model_says(folder):
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+
+    torch.manual_seed(0)
+    small = {"vocab_size": len(PIECES), "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = BertForMaskedLM(BertConfig(**small, intermediate_size=8, max_position_embeddings=32))
+    with torch.no_grad():  # it says "film", then "b", whatever it reads
+        model.cls.predictions.bias[PIECES.index("film")] = 100.0
+        model.cls.predictions.bias[PIECES.index("b")] = 90.0
+    model.save_pretrained(folder / "mlm")
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder / "mlm")
+    replaced = WordReplacer(0.5, str(folder / "mlm"), candidates=2)("a the a the a the a the")
+    assert len(replaced.split()) == 8
+    assert {"film", "b"} & set(replaced.split())
+    assert set(replaced.split()) <= {"a", "the", "film", "b"}
