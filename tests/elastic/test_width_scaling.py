@@ -77,7 +77,7 @@ def test_weights_are_multiplied_and_nothing_else(name, seed):
     plain, scaled = made(name), made(name, width_scaling=True)
     for arch in (plain.space.smallest, plain.space.sample(seed)):
         subnet, found = scaled.extract(arch), factors(plain, arch)
-        assert any(factor > 1 for factor in found.values())
+        assert arch != plain.space.smallest or any(factor > 1 for factor in found.values())
         for (key, own), wanted in zip(
             subnet.state_dict().items(), plain.extract(arch).state_dict().values(), strict=True
         ):
