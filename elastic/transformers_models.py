@@ -44,10 +44,11 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise RecipeError(f"{name}: no head {head!r}; choose one of {', '.join(_CLASSES)}")
     builder = getattr(transformers, _CLASSES[head])
     own = name.removeprefix(PREFIX)
+    is_type = own in transformers.CONFIG_MAPPING
+    if is_type and pretrained:
+        raise RecipeError(f"{own} is a type of model, which has no weights; name a published {own} instead")
     try:
-        if own in transformers.CONFIG_MAPPING:
-            if pretrained:
-                raise RecipeError(f"{own} is a type of model, which has no weights; name a published {own} instead")
+        if is_type:
             return _made(builder.from_config(transformers.AutoConfig.for_model(own, **fields)))
         if pretrained:
             return _made(builder.from_pretrained(own, **fields))

@@ -1,0 +1,59 @@
+"""Models of transformers by name: fresh ones by type, published ones by folder, and what can't be made."""
+
+import pytest
+import torch
+from small import randomise
+
+from elastic.building import SupernetSource
+from elastic.errors import RecipeError
+from elastic.transformers_models import build_transformer
+
+transformers = pytest.importorskip("transformers")
+
+TINY = {
+    "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
+    "max_position_embeddings": 16,
+}  # fmt: skip
+
+
+def test_a_type_gives_a_fresh_model_with_the_head_asked_for():
+    model = build_transformer("transformers:bert", {**TINY, "num_labels": 3})
+    assert type(model) is transformers.BertForSequenceClassification
+    assert model.config.num_labels == 3
+    assert model.training
+    heads = {"masked_lm": "BertForMaskedLM", "none": "BertModel"}
+    for head, expected in heads.items():
+        assert type(build_transformer("transformers:bert", {**TINY, "head": head})).__name__ == expected
+
+
+def test_a_folder_gives_a_published_model_and_its_weights_where_asked(tmp_path):
+    published = randomise(transformers.BertForSequenceClassification(transformers.BertConfig(**TINY))).eval()
+    published.save_pretrained(tmp_path)
+    name, ids = f"transformers:{tmp_path}", torch.randint(0, 20, (2, 7))
+    loaded = SupernetSource(name, {"pretrained": True}, recipe="dynabert").build().eval()
+    assert torch.equal(loaded(ids).logits, published(ids).logits)
+    fresh = SupernetSource(name, {"pretrained": True}).untrained()
+    assert fresh.model_args == {}
+    assert fresh.build().space.size > 12
+    with pytest.raises(RecipeError, match=r"can't make .*: .*mismatch|can't make .*size"):
+        build_transformer(name, {"pretrained": True, "num_labels": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("transformers:bert", {"pretrained": True}, "^bert is a type of model, which has no weights; name a published"),
+        ("transformers:bert", {"head": "tail"}, r"no head 'tail'; choose one of classification, masked_lm"),
+        ("transformers:./nowhere/at/all", {}, r"give a type such as bert, a published model's name .*, or its folder"),
+        ("transformers:bert", {**TINY, "num_attention_heads": 3}, "can't make 'bert' with .*: The hidden size"),
+    ],
+)
+def test_what_cannot_be_made_is_said(name, args, message, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(RecipeError, match=message):
+        build_transformer(name, args)
+
+
+def test_images_have_sizes_and_text_has_none():
+    with pytest.raises(RecipeError, match="reads tokens; input_size is for images, leave it out"):
+        SupernetSource("transformers:bert", TINY, input_size=[3, 32, 32]).build()
