@@ -203,8 +203,7 @@ def _largest(found: Iterable[Iterable[_Moment]]) -> list[_Moment]:
 def _explain(found: Traces, at: int, kernels: Sequence[str]) -> tuple[Tag, int]:
     """The first product of sizes that accounts for a buffer's bytes under every probe, and its constant."""
     versions = [trace.buffers[at].nbytes for trace in found.traces]
-    known = found.traces[0].buffers[at].tags
-    tags = [tuple(name for name in tag if name not in found.ones) for tag in known]  # 1 explains nothing
+    tags = found.traces[0].buffers[at].tags
     for tag in tags:
         count = versions[0] // _product(found.probes[0], tag)
         if versions == [count * _product(probe, tag) for probe in found.probes]:

@@ -30,6 +30,7 @@ class Probes:
     """
 
     def __init__(self, supernet: Supernet) -> None:
+        self._supernet = supernet
         self._twin = weightless_twin(supernet)
         self._twin.layout.uncouple()
         self.layout = self._twin.layout
@@ -119,7 +120,7 @@ class Probes:
         values = {**values, **at}
         key = frozenset(values.items())
         if key not in self._traces:
-            self._traces[key] = trace(self._twin, values)
+            self._traces[key] = trace(self._supernet, self._twin, values)
         return self._traces[key]
 
 

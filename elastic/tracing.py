@@ -1,12 +1,13 @@
 """One traced forward pass: what each operator costs and which tensors are alive while it runs.
 
-The pass runs on tensors without data, so it takes milliseconds for any model, on any machine.
+The pass runs on tensors without data, so it takes milliseconds for any model, on any machine; but on those of the model
+where its code asks for data.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -71,23 +73,45 @@ class Trace:
 
 def weightless_twin(supernet: Supernet) -> Supernet:
     """A copy of the supernet, in evaluation mode, whose tensors have shapes but no data."""
+    return _twin(supernet, lambda tensor: tensor.to("meta"))
+
+
+def trace(supernet: Supernet, twin: Supernet, values: Mapping[str, Number]) -> Trace:
+    """Trace a forward pass, batch 1, with the dims set to `values`.
+
+    Args:
+        supernet: whose weights are looked at only where the model asks for data (transformers 4 reads its inputs).
+        twin: its weightless twin.
+        values: of the twin's dims.
+    """
+    if not twin.input_shape(values):
+        raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
+    try:
+        return _traced(twin, values, torch.device("meta"))
+    except RuntimeError:  # no data, or a device that isn't one
+        twin = _twin(supernet, lambda tensor: tensor)
+        twin.layout.uncouple()
+        return _traced(twin, values, next(twin.parameters()).device)
+
+
+def _twin(supernet: Supernet, place: Callable[[Tensor], Tensor]) -> Supernet:
     memo: dict[int, Any] = {id(supernet._costs): None}
     for parameter in supernet.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+        memo[id(parameter)] = nn.Parameter(place(parameter.detach()), requires_grad=False)
     for buffer in supernet.buffers():
-        memo[id(buffer)] = buffer.to("meta")
+        memo[id(buffer)] = place(buffer)
     return copy.deepcopy(supernet, memo).eval()
 
 
-def trace(twin: Supernet, values: Mapping[str, Number]) -> Trace:
-    """Trace a forward pass of a weightless twin, batch 1, with its dims set to `values`."""
+def _traced(twin: Supernet, values: Mapping[str, Number], device: torch.device) -> Trace:
     twin.layout.set(values)
     recorder = _Recorder(twin.model, twin.layout.gates)
-    if not twin.input_shape(values):
-        raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
-    # in inference mode operators made of others are not seen as those
-    with torch.inference_mode(False), torch.no_grad(), recorder.watching_modules(), recorder:
-        recorder.adopt(inputs := example_inputs(twin, values, device="meta"))
+    # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
+    with (
+        torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH),
+        recorder.watching_modules(), recorder,
+    ):
+        recorder.adopt(inputs := example_inputs(twin, values, device=device))
         twin.model(inputs)
     return Trace(recorder.steps, recorder.buffers)
 
@@ -114,6 +138,7 @@ class _Recorder(TorchDispatchMode):
         self._storages: list[StorageWeakRef] = []
         self._index: dict[int, int] = {}
         self._weights = dict(_weight_tags(model))
+        self._elastic = {path for path, module in model.named_modules() if isinstance(module, Elastic)}
         self._numbers = {path: _number_tag(module) for path, module in model.named_modules()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -121,13 +146,14 @@ class _Recorder(TorchDispatchMode):
         out = func(*args, **kwargs)
         inputs = [storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         live_input = any(key in self._index for key in inputs)
-        if live_input:  # what is made of weights alone is no activation, and done before in an extracted model
+        if live_input:  # what is made of weights alone is no activation
             tags = self._inherited(inputs)
             for tensor in tree_leaves(out[0] if func._overloadpacket in _BATCH_NORMS else out):
                 if isinstance(tensor, Tensor):
                     self.adopt(tensor, tags)
         count = flop_registry.get(func._overloadpacket)
-        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None and live_input else 0
+        runs = live_input or self._stack[-1] not in self._elastic  # extraction has done what makes elastic weights
+        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None and runs else 0
         live = tuple(at for at, storage in enumerate(self._storages) if not storage.expired())
         self.steps.append(Step(self._stack[-1], macs, live))
         return out

@@ -31,6 +31,7 @@ class Case:
     def model(self, attention: str = "sdpa") -> nn.Module:
         """The plain model; the same one every time."""
         builder = getattr(transformers, self.architecture)
+        attention = attention if builder._supports_sdpa else "eager"  # ELECTRA before transformers 5
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return randomise(builder(builder.config_class(**self.config, attn_implementation=attention)))
