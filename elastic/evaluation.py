@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ Batch = tuple[Any, Tensor]
 """Inputs, such as images `(N, C, H, W)` or what a tokenizer gives, and labels `(N,)`."""
 
 
+Measure = Callable[[nn.Module, Iterable[Batch]], float]
+"""A figure of a model on labelled batches."""
+
+
 class MeasuredAccuracy:
     """Measures subnets for `elastic.search`; each arch once.
 
@@ -25,19 +29,30 @@ class MeasuredAccuracy:
         supernet: whose subnets; it is left as it was.
         validation: labelled batches to count on; never those that the supernet was trained on.
         calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
+        metric: what the figure is called.
+        measure: gives the figure of a model on labelled batches; the more the better.
     """
 
-    def __init__(self, supernet: Supernet, validation: Iterable[Batch], calibration: Iterable[Inputs] = ()) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        validation: Iterable[Batch],
+        calibration: Iterable[Inputs] = (),
+        metric: str = "accuracy",
+        measure: Measure | None = None,
+    ) -> None:
         self.supernet = supernet
         self.validation = list(validation)
         self.calibration = list(calibration)
+        self.metric = metric
+        self.measure = measure or accuracy
         self._known: dict[Arch, dict[str, float]] = {}
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
-        """`{"accuracy": …}`: top-1, in percent."""
+        """`{"accuracy": …}`: top-1, in percent; or another metric's figure."""
         if arch not in self._known:
             subnet = self.subnet(arch)
-            self._known[arch] = {"accuracy": accuracy(subnet, self._sized(arch))}
+            self._known[arch] = {self.metric: self.measure(subnet, self._sized(arch))}
         return self._known[arch]
 
     def subnet(self, arch: Mapping[str, Number]) -> nn.Module:

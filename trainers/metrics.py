@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassMatthewsCorrCoef
 from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 
 from elastic.errors import TrainingError
+from elastic.inputs import classes_of, predict
+from trainers.batches import Batch
 
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 """Top-1 accuracy; F1 of class 1 of two; Matthews' correlation; and, of numbers, Pearson's and Spearman's."""
@@ -49,6 +52,19 @@ def make_metric(name: str, classes: int, device: torch.device | str = "cpu") -> 
             warnings.filterwarnings("ignore", ".*will save all targets and predictions")  # a few thousand numbers
             made = SpearmanCorrCoef()
     return made.to(device)
+
+
+def measure(name: str, model: nn.Module, batches: Iterable[Batch]) -> float:
+    """A metric of a model on labelled batches, times 100.
+
+    Raises:
+        TrainingError: as for `make_metric`.
+    """
+    metric = make_metric(name, classes_of(model))
+    with torch.inference_mode():
+        for inputs, labels in batches:
+            metric.update(answers(predict(model, inputs)), labels)
+    return 100 * float(metric.compute())
 
 
 def answers(logits: Tensor) -> Tensor:

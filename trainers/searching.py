@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from elastic.verification import is_here, verify
 from elastic.words import spell_count, spell_figure, spell_name
 from trainers.configurations import UsageError
 from trainers.deploy import calibration_for, find_data, first_images, write_subnet
+from trainers.metrics import measure
 
 if TYPE_CHECKING:
     from trainers.data import SupernetData
@@ -37,7 +39,7 @@ def search(
     supernet: str,
     budget: str = "",
     profile: str | None = None,
-    maximize: str = "accuracy",
+    maximize: str | None = None,
     minimize: str | None = None,
     algorithm: str | None = None,
     population: int = 16,
@@ -64,7 +66,7 @@ def search(
         budget: the largest values allowed, as latency_ms=8 or macs=2e6,params=1e5; also memory_bytes.
         profile: a device profile, or a latency table of Once-for-All's (a YAML file, or a folder of them); needed for
             latency_ms. Several as phone=a.json,cpu=b.json, which makes latency_ms.phone and latency_ms.cpu.
-        maximize: figures to maximise, separated by commas.
+        maximize: figures to maximise, separated by commas; what the data is judged by, by default: accuracy, of images.
         minimize: figures to minimise; latency_ms where there is a profile, else macs.
         algorithm: linas, nsga2, nsga3, evolution, random or dynamic; chosen by what is asked for by default.
         population: subnets per generation.
@@ -93,7 +95,7 @@ def search(
     with torch_threads(threads):
         result = run_search(
             trained,
-            maximize=names_in(maximize),
+            maximize=names_in(maximize or shown.metric),
             minimize=names_in(minimize or ",".join(latencies or ["macs"])),
             subject_to=parse_budget(budget),
             evaluate=judge.validation,
@@ -152,11 +154,12 @@ class Judge:
         calibration = calibration_for(supernet, data)
         validation = data.val_dataloader()
         chosen = first_images(validation, images)
-        self.validation = MeasuredAccuracy(supernet, chosen, calibration)
+        by = None if data.metric == "accuracy" else partial(measure, data.metric)
+        self.validation = MeasuredAccuracy(supernet, chosen, calibration, data.metric, by)
         shared = data.splits.test is data.splits.val
         left = islice(validation, len(chosen), None) if shared else data.test_dataloader()
         fresh = first_images(left, images)
-        self.fresh = MeasuredAccuracy(supernet, fresh, calibration) if fresh else None
+        self.fresh = MeasuredAccuracy(supernet, fresh, calibration, data.metric, by) if fresh else None
 
 
 def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfile]:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import elastic
 from elastic.errors import TrainingError
@@ -12,6 +13,7 @@ from trainers.glue import Glue
 from trainers.glue_tasks import TASKS, read_task
 from trainers.loading import EpochOrder
 from trainers.metrics import answers, make_metric
+from trainers.searching import Judge
 from trainers.text import Collator, Texts, WordReplacer, load_tokenizer
 
 pytest.importorskip("transformers")
@@ -191,3 +193,17 @@ def test_words_are_replaced_by_what_a_masked_language_model_says(folder):
     assert len(replaced.split()) == 8
     assert {"film", "b"} & set(replaced.split())
     assert set(replaced.split()) <= {"a", "the", "film", "b"}
+
+
+def test_a_search_judges_by_the_task_s_metric(folder):
+    rows = ["index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"]
+    rows += [f"{at}\tg\tf\ty\t1\ts\ts\ta film {'the ' * (at % 5)}\tb\t{at % 5}.0" for at in range(60)]
+    (folder / "STS-B" / "train.tsv").write_text("\n".join(rows))
+    args = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "num_labels": 1}
+    args |= {"intermediate_size": 8, "max_position_embeddings": 16}
+    supernet = elastic.building.SupernetSource("transformers:bert", args).build().eval()
+    judge = Judge(supernet, Glue("stsb", str(folder), str(folder / "vocab.txt"), 16, 0.5, batch_size=8))
+    figures = judge.validation(supernet.space.largest)
+    said = torch.cat([supernet(**inputs).logits[:, 0] for inputs, _ in judge.validation.validation]).detach()
+    labels = torch.cat([labels for _, labels in judge.validation.validation])
+    assert figures == {"spearman": pytest.approx(100 * spearmanr(said, labels).statistic, abs=1e-3)}
