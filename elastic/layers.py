@@ -60,7 +60,7 @@ class TensorRule:
     @property
     def can_alias(self) -> bool:
         """Whether the active part, unscaled, is a plain view of the stored tensor."""
-        return self.transform is None and self.axes.split is None
+        return self.transform is None and self.axes.plain
 
 
 class NumberRule:

@@ -58,10 +58,12 @@ class Axes:
     Attributes:
         axes: one `Axis` per tensor axis.
         sizes: the named sizes of the tensor, one entry per occurrence.
-        split: the tensor's shape with every factor an axis of its own, full size.
+        split: the tensor's shape with every factor an axis of its own, full size; None where each axis has one.
+        plain: whether one slice of each tensor axis is the active part: all factors behind the first are fixed, as in
+            `(heads 64)`.
     """
 
-    __slots__ = ("axes", "factors", "sizes", "split")
+    __slots__ = ("axes", "factors", "plain", "sizes", "split")
 
     def __init__(self, axes: Sequence[Axis]) -> None:
         self.axes = tuple(axes)
@@ -69,19 +71,28 @@ class Axes:
         self.sizes = [factor for factor in self.factors if isinstance(factor, Size)]
         full = tuple(factor if isinstance(factor, int) else factor.full for factor in self.factors)
         self.split = None if len(full) == len(self.axes) else full
+        self.plain = all(isinstance(factor, int) for axis in self.axes for factor in axis.factors[1:])
 
     def windows(self) -> tuple[slice, ...]:
-        """The active part of each factor."""
-        windows = [_window(factor) for factor in self.factors]
-        return tuple([slice(start, start + length) for _, start, length in windows])
+        """The active part of each tensor axis, where it is plain; else of each factor."""
+        if not self.plain:
+            windows = [_window(factor) for factor in self.factors]
+            return tuple([slice(start, start + length) for _, start, length in windows])
+        slices = []
+        for axis in self.axes:
+            full, start, length = _window(axis.factors[0])
+            each = axis.full // full
+            slices.append(slice(start * each, (start + length) * each))
+        return tuple(slices)
 
     def take(self, tensor: Tensor) -> Tensor:
         """The active part of the full-size `tensor`: a differentiable view, or a copy where factors need one."""
         if torch.compiler.is_compiling():
             return self._take_compiled(tensor)
         windows = self.windows()
-        if self.split is None:
+        if self.plain:
             return tensor[windows]
+        assert self.split is not None  # an axis that isn't plain has several factors
         part = tensor.reshape(self.split)[windows]
         shape, at = [], 0
         for axis in self.axes:  # "transform" factors are still full here, so lengths come from the tensor
