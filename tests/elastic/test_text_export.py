@@ -9,11 +9,13 @@ pytest.importorskip("transformers")
 import numpy as np
 import torch
 import transformers
+from small import randomise
 from test_standalone import loaded_elsewhere
 from text_families import CASES, LENGTH, WORDS, inputs, supernet
 
+from elastic import SupernetSource, commands
 from elastic.errors import ExportError
-from elastic.export import export
+from elastic.export import export, load_subnet
 from elastic.inputs import example_text, predict
 from elastic.onnx_files import TOLERANCE, open_onnx, write_onnx
 
@@ -81,6 +83,18 @@ def test_an_example_is_made_up_of_what_the_model_knows(tmp_path):
     assert text["input_ids"].max() < WORDS
     assert not (text["input_ids"] == made.model.config.pad_token_id).any()
     assert text["attention_mask"].sum(1).tolist() == [LENGTH // 2 + 1, LENGTH]
+
+
+@torch.no_grad()
+def test_a_folder_is_loaded_and_exported_again(tmp_path):
+    source = SupernetSource("transformers:bert", {**CASES["bert"].config, "num_labels": 3}, "dynabert")
+    made = source.build()
+    randomise(made.model)
+    subnet = made.extract(made.space.smallest)
+    export(subnet, tmp_path, arch=made.space.smallest, source=source)
+    commands.export(str(tmp_path), "safetensors")
+    assert torch.equal(predict(load_subnet(tmp_path)[0], inputs()), predict(subnet, inputs()))
+    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
 
 
 def test_a_single_text_cannot_free_the_batch_size(tmp_path):
