@@ -109,8 +109,13 @@ def parts(supernet: Supernet, space: SearchSpace | None = None, name: Name | Non
         name: gives the signatures; by default `signature`, which tells apart whatever computes something else.
 
     Raises:
-        ProfileError: a part depends on so many dims that its forms can't be tabulated.
+        ProfileError: a part depends on so many dims that its forms can't be tabulated, or it reads text: its layers are given more than tensors.
     """
+    if supernet.recipe.vocabulary is not None:
+        raise ProfileError(
+            f"the layers of a {type(supernet.model).__name__} are called with more than tensors, and can't be measured "
+            "alone; measure whole subnets (--subnets)"
+        )
     survey = _Survey(supernet, space or supernet.space, name or signature)
     dims = survey.dims_of_parts()
     for path, names in dims.items():

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from watching import Watch, fit
 
 import elastic
+from elastic.blocks import parts
 from elastic.building import SupernetSource
 from elastic.onnx_files import open_onnx, run_onnx
 from trainers.checkpoints import read_checkpoint
@@ -218,3 +219,13 @@ def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tm
     session = open_onnx(small / "model.onnx")
     logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])
     torch.testing.assert_close(torch.from_numpy(logits), model(**tokens).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_text_model_is_profiled_by_whole_subnets():
+    supernet = SOURCE.build().eval()
+    profile = elastic.measure_profile(supernet, subnets=8, time_limit=0.1)
+    assert len(profile.subnets) == 8
+    assert profile.blocks == ()
+    assert (profile.latency_ms(supernet, supernet.space.sample(0, 3)) > 0).all()
+    with pytest.raises(elastic.errors.ProfileError, match=r"called with more than tensors, .*; measure whole subnets"):
+        parts(supernet)
