@@ -109,7 +109,8 @@ def parts(supernet: Supernet, space: SearchSpace | None = None, name: Name | Non
         name: gives the signatures; by default `signature`, which tells apart whatever computes something else.
 
     Raises:
-        ProfileError: a part depends on so many dims that its forms can't be tabulated, or it reads text: its layers are given more than tensors.
+        ProfileError: a part depends on so many dims that its forms can't be tabulated; or a model that reads text,
+            whose layers are given more than tensors.
     """
     if supernet.recipe.vocabulary is not None:
         raise ProfileError(
