@@ -24,6 +24,7 @@ from elastic.costs import Sizes
 from elastic.dims import Gate
 from elastic.errors import ProfileError
 from elastic.extraction import cut_out
+from elastic.inputs import example_inputs
 from elastic.layout import sizes_of
 from elastic.sizes import Number
 from elastic.space import SearchSpace
@@ -260,7 +261,7 @@ class _Survey:
         with ExitStack() as hooks, torch.inference_mode(False), torch.no_grad():
             for path, module in self.modules.items():
                 hooks.callback(module.register_forward_hook(_recorder(path, given), with_kwargs=True).remove)
-            self.twin.model(torch.empty(1, *self.twin.input_shape(chosen), device="meta"))
+            self.twin.model(example_inputs(self.twin, chosen, device="meta"))
         return {path: self._form(path, seen, chosen) for path, seen in given.items()}
 
     def _form(self, path: str, seen: Seen, chosen: Mapping[str, Number]) -> Form:

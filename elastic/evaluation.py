@@ -17,7 +17,6 @@ from elastic.supernet import Supernet
 Batch = tuple[Any, Tensor]
 """Inputs, such as images `(N, C, H, W)` or what a tokenizer gives, and labels `(N,)`."""
 
-
 Measure = Callable[[nn.Module, Iterable[Batch]], float]
 """A figure of a model on labelled batches."""
 

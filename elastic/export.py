@@ -22,7 +22,7 @@ from elastic.arch import Arch
 from elastic.building import SupernetSource
 from elastic.card import Card, write_card
 from elastic.errors import CheckpointError, ExportError
-from elastic.inputs import Inputs, batch_size, example_text, first, moved, predict, repeated
+from elastic.inputs import USUAL_LENGTH, Inputs, batch_size, example_text, first, moved, predict, repeated
 from elastic.onnx_files import TOLERANCE, compare_onnx, write_onnx
 from elastic.sizes import Number
 from elastic.standalone import LOADER, SIZES, write_loader
@@ -30,7 +30,6 @@ from elastic.storage import load_weights, read_json, save_weights, sha256, stage
 
 _KIND = "elastic subnet"
 _CONFIG, _WEIGHTS, _ONNX = "config.json", "model.safetensors", "model.onnx"
-_USUAL_LENGTH = 128
 _LATER = {
     "openvino": "export 'onnx', which OpenVINO reads as it is",
     "executorch": "give the extracted model to torch.export, which ExecuTorch's own converter starts from",
@@ -181,7 +180,7 @@ def _example(model: nn.Module, example: Inputs | None) -> Inputs:
         return example if batch_size(example) > 1 else repeated(example, 2)
     text: Any = getattr(model, "config", None)
     if hasattr(text, "vocab_size"):
-        return example_text(text, min(_USUAL_LENGTH, text.max_position_embeddings // 2))
+        return example_text(text, min(USUAL_LENGTH, text.max_position_embeddings // 2))
     config = getattr(model, "pretrained_cfg", None) or {}
     if "input_size" not in config:
         raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")

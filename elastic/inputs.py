@@ -13,6 +13,9 @@ from elastic.sizes import Number
 if TYPE_CHECKING:
     from elastic.supernet import Supernet
 
+USUAL_LENGTH = 128
+"""Tokens of a made-up text, and of one that costs are counted on, where the model takes so many."""
+
 Inputs = Tensor | Mapping[str, Tensor]
 """One tensor, its first axis the batch; or several, by the names that the model's `forward` has for them."""
 
@@ -49,11 +52,11 @@ def batch_size(inputs: Inputs) -> int:
     return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
 
-def first(inputs: Inputs, n: int, tokens: int | None = None) -> Inputs:
-    """The first `n` inputs of a batch; of text, where `tokens` are given, their first tokens only."""
+def first(inputs: Inputs, n: int) -> Inputs:
+    """The first `n` inputs of a batch."""
     if isinstance(inputs, Tensor):
         return inputs[:n]
-    return {name: tensor[:n, :tokens] for name, tensor in inputs.items()}
+    return {name: tensor[:n] for name, tensor in inputs.items()}
 
 
 def repeated(inputs: Inputs, times: int) -> Inputs:

@@ -88,8 +88,7 @@ class Conditions:
     @property
     def drift(self) -> float:
         """How far the reference's medians lie apart, relative to their median; 0 where there are none."""
-        medians = [timing.median_ms for timing in self.references]
-        return float(np.ptp(medians) / np.median(medians)) if medians else 0.0
+        return float(np.ptp(self._medians) / np.median(self._medians)) if self.references else 0.0
 
     @property
     def others(self) -> float:
@@ -112,8 +111,7 @@ class Conditions:
         return found
 
     def _range(self) -> str:
-        medians = [timing.median_ms for timing in self.references]
-        return f"{min(medians):.3g} to {max(medians):.3g}"
+        return f"{min(self._medians):.3g} to {max(self._medians):.3g}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -135,8 +133,12 @@ class Conditions:
     @property
     def paces(self) -> tuple[float, ...]:
         """Of each group: what the reference took in it, over its median of the session."""
-        medians = [timing.median_ms for timing in self.references]
-        return tuple(round(float(median / np.median(medians)), 4) for median in medians)
+        usual = np.median(self._medians) if self.references else 1.0
+        return tuple(round(float(median / usual), 4) for median in self._medians)
+
+    @property
+    def _medians(self) -> list[float]:
+        return [timing.median_ms for timing in self.references]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 
 from elastic.errors import TrainingError
 from elastic.inputs import classes_of
+from elastic.recipes.configurations import longest_text
 from elastic.supernet import Supernet
 from trainers.data import Splits, SupernetData
 from trainers.glue_tasks import TASKS, Example, Task, read_task
@@ -111,7 +112,7 @@ class Glue(SupernetData):
                 f"the tokenizer {self.tokenizer_name} has {len(self.tokenizer)} pieces, the model reads "
                 f"{recipe.vocabulary}; give the model's own (--data.tokenizer), or a model with that vocab_size"
             )
-        longest = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        longest = longest_text(model)
         if self.max_length > longest:
             raise TrainingError(f"--data.max_length {self.max_length}: the model reads {longest} tokens at most")
         if classes_of(model) != self.task.classes:

@@ -10,6 +10,7 @@ from timm.data import resolve_data_config
 
 from elastic import Supernet
 from elastic.errors import TrainingError
+from elastic.inputs import classes_of
 from trainers.data import Splits, count
 from trainers.timm_data import TimmData
 
@@ -35,7 +36,7 @@ class ImageFolder(TimmData):
             batch_size=batch_size,
             workers=min(os.cpu_count() or 1, 4),
         )
-        self.classes = cast(int, supernet.model.num_classes)
+        self.classes = classes_of(supernet.model)
 
     def load(self) -> Splits:
         """Open both splits.

@@ -105,6 +105,7 @@ class SupernetModule(LightningModule):
         self.spaces = [phase.narrow(self.supernet.space) for phase in curriculum.phases]
         named_archs(self.spaces[0], self.supernet.space, validation, seed)
         self._teaches_from = teacher.begins(curriculum)
+        self._snapshots = teacher.snapshots(curriculum)
         self.teaching = teacher.build(self.supernet)
         if self.teaching is not None:
             self.teaching.requires_grad_(False)
@@ -281,7 +282,7 @@ class SupernetModule(LightningModule):
     def _enter_phase(self, optimizer: Optimizer) -> None:
         """The teacher's snapshot, sorted units, and an optimiser that knows nothing of the former phase."""
         index, _ = self._place()
-        if self.teaching is not None and index in self.teacher.snapshots(self.curriculum):
+        if self.teaching is not None and index in self._snapshots:
             self._take_over(self.teaching)
         kind = self.curriculum.phases[index].sort
         if kind is not None:
@@ -318,7 +319,7 @@ class SupernetModule(LightningModule):
             return None
         if self.teaching is None:
             return "in place"
-        before = [at - 1 for at in self.teacher.snapshots(self.curriculum) if at <= index]
+        before = [at - 1 for at in self._snapshots if at <= index]
         as_wide = bool(before) and self.teacher.is_as_wide(self.curriculum.phases[before[-1]].name)
         return Teaching(self.teaching, inputs, self._runner.stack(distiller), as_wide)
 

@@ -93,7 +93,22 @@ class SandwichSampler:
 
 
 @dataclass(frozen=True)
-class UniformSampler:
+class _OfEqualRank:
+    """`n` subnets a step, all drawn by one rule."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        check_count(self, "n", at_least=1)
+
+    @property
+    def subnets_per_step(self) -> int:
+        """All `n`."""
+        return self.n
+
+
+@dataclass(frozen=True)
+class UniformSampler(_OfEqualRank):
     """`n` random subnets, each dim uniform over its choices.
 
     As Once-for-All trains (Cai et al., 2020, arXiv:1908.09791).
@@ -104,21 +119,13 @@ class UniformSampler:
 
     n: int = 1
 
-    def __post_init__(self) -> None:
-        check_count(self, "n", at_least=1)
-
-    @property
-    def subnets_per_step(self) -> int:
-        """The random ones."""
-        return self.n
-
     def sample(self, at: Moment, k: int) -> Arch | Contest:
         """A random subnet."""
         return at.space.sample((at.seed, at.step, k))
 
 
 @dataclass(frozen=True)
-class StrictlyFairSampler:
+class StrictlyFairSampler(_OfEqualRank):
     """Every choice of every dim is drawn equally often.
 
     The strict fairness of FairNAS (Chu et al., 2021, arXiv:1907.01845): each dim's choices are dealt to the
@@ -131,14 +138,6 @@ class StrictlyFairSampler:
     """
 
     n: int = 3
-
-    def __post_init__(self) -> None:
-        check_count(self, "n", at_least=1)
-
-    @property
-    def subnets_per_step(self) -> int:
-        """One for each choice of the dim with the most choices."""
-        return self.n
 
     def sample(self, at: Moment, k: int) -> Arch | Contest:
         """The `k`-th card that each dim deals.
@@ -160,7 +159,7 @@ class StrictlyFairSampler:
 
 
 @dataclass(frozen=True)
-class NestedSampler:
+class NestedSampler(_OfEqualRank):
     """The same `n` nested subnets in each step: the `k`-th takes the `k`-th largest choice of every dim.
 
     As MatFormer trains its feed-forward widths (Devvrit et al., 2023, arXiv:2310.07707), all with equal weight.
@@ -173,14 +172,6 @@ class NestedSampler:
 
     n: int = 4
 
-    def __post_init__(self) -> None:
-        check_count(self, "n", at_least=1)
-
-    @property
-    def subnets_per_step(self) -> int:
-        """All of them."""
-        return self.n
-
     def sample(self, at: Moment, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it."""
         share = 1 - k / max(self.n - 1, 1)
@@ -189,7 +180,7 @@ class NestedSampler:
 
 
 @dataclass(frozen=True)
-class RoundRobinSampler:
+class RoundRobinSampler(_OfEqualRank):
     """Every subnet of the phase in turn, `n` a step; with `n` as many as there are, all of them in each step.
 
     As DynaBERT trains its four widths, and then its twelve pairs of width and depth (Hou et al., 2020,
@@ -200,14 +191,6 @@ class RoundRobinSampler:
     """
 
     n: int = 4
-
-    def __post_init__(self) -> None:
-        check_count(self, "n", at_least=1)
-
-    @property
-    def subnets_per_step(self) -> int:
-        """Those whose turn it is."""
-        return self.n
 
     def sample(self, at: Moment, k: int) -> Arch | Contest:
         """The largest of all is the first.

@@ -52,6 +52,9 @@ class WordReplacer:
         rate: probability, 0 to 1.
         model: a masked language model's name or folder, of transformers; None: words are left out.
         candidates: a replacement is one of this many likeliest.
+
+    Raises:
+        TrainingError: a rate that is no probability, or 1.
     """
 
     def __init__(self, rate: float, model: str | None = None, candidates: int = 15) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.recipe import Recipe, register
-from elastic.recipes.configurations import checked_length, prefix_of, set_depth, shared_value
+from elastic.recipes.configurations import checked_length, longest_text, prefix_of, set_depth, shared_value
 from elastic.sizes import DimRule
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def bert(model: PreTrainedModel, length: int | None = None) -> Recipe:
             "hidden": DimRule(WIDTHS, multiple=8),
             "depth": DimRule(DEPTHS, keep="spread"),
         },
-        input_size=(checked_length(length, _longest(model), type(model).__name__),),
+        input_size=(checked_length(length, longest_text(model), type(model).__name__),),
         vocabulary=config.vocab_size,
         settle=settle,
         notes={"head width": f"{head} per head", "hidden size": f"{config.hidden_size}: every layer adds to it"},
@@ -120,13 +120,6 @@ def _layers_path(model: Any) -> str:
     """Where the layers are, in the bare model or behind a head's prefix."""
     stack = "transformer" if model.config.model_type == "distilbert" else "encoder"
     return f"{prefix_of(model)}{stack}.layer"
-
-
-def _longest(model: Any) -> int:
-    """How many tokens the model has positions for; RoBERTa's begin behind the padding's."""
-    config = model.config
-    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
-    return int(config.max_position_embeddings - reserved)
 
 
 def _check(model: Any) -> None:

@@ -8,14 +8,20 @@ from typing import Any
 from torch import nn
 
 from elastic.errors import LayoutError
-
-_USUAL_LENGTH = 128
+from elastic.inputs import USUAL_LENGTH
 
 
 def prefix_of(model: Any) -> str:
     """The path of the bare model inside one with a head, with its dot; nothing where the model is bare."""
     prefix = model.base_model_prefix
     return f"{prefix}." if hasattr(model, prefix) else ""
+
+
+def longest_text(model: Any) -> int:
+    """How many tokens a model has positions for; RoBERTa's begin behind the padding's."""
+    config = model.config
+    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    return int(config.max_position_embeddings - reserved)
 
 
 def checked_length(length: int | None, longest: int, name: str) -> int:
@@ -25,7 +31,7 @@ def checked_length(length: int | None, longest: int, name: str) -> int:
         LayoutError: more than the model takes, or none.
     """
     if length is None:
-        return min(_USUAL_LENGTH, longest)
+        return min(USUAL_LENGTH, longest)
     if not 0 < length <= longest:
         raise LayoutError(f"length={length}: this {name} takes 1 to {longest} tokens; choose a length among them")
     return length

@@ -12,7 +12,7 @@ from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.recipe import Recipe, register
-from elastic.recipes.configurations import checked_length, prefix_of, set_depth, shared_value
+from elastic.recipes.configurations import checked_length, longest_text, prefix_of, set_depth, shared_value
 from elastic.sizes import DimRule
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
             "depth": DimRule((0.5, 0.75, 1.0), keep="spread"),
         },
         lengths={f"{layers}.{at}.self_attn": f"groups.{at}" for at in range(config.num_hidden_layers)},
-        input_size=(checked_length(length, config.max_position_embeddings, name),),
+        input_size=(checked_length(length, longest_text(model), name),),
         vocabulary=config.vocab_size,
         settle=settle,
         notes={
