@@ -16,6 +16,7 @@ from torch import nn
 from elastic.elasticize import elasticize
 from elastic.errors import CheckpointError, RecipeError
 from elastic.named import NamedSupernet, find_supernet
+from elastic.normalization import normalize_inputs
 from elastic.recipe import Recipe
 from elastic.sizes import Number
 from elastic.supernet import Supernet
@@ -37,6 +38,8 @@ class SupernetSource:
         couple: dims that follow another's choice, such as `{"mid": "depth"}` (see `elastic.elasticize`).
         width_scaling: multiply weights by √(full inputs / active inputs) (see `elastic.elasticize`).
         arch: one subnet alone, cut out of it, to be trained further; it has nothing elastic left.
+        normalize: {mean, std} of images with values between 0 and 1, a number per channel each: the model normalises
+            its inputs itself (see `elastic.normalization`), as training under attack wants it.
         subnet: a folder that `elastic extract` wrote: the subnet `arch` begins with its weights.
     """
 
@@ -50,12 +53,13 @@ class SupernetSource:
     width_scaling: bool = False
     arch: dict[str, Number] | None = None
     subnet: str | None = None
+    normalize: dict[str, list[float]] | None = None
 
     def build(self) -> Supernet:
         """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
 
         Raises:
-            RecipeError: as for `build_model`, or there is no recipe for the model.
+            RecipeError: as for `build_model`, or there is no recipe for the model, or it can't normalise its inputs.
             LayoutError: the recipe doesn't fit the model, or dims that can't be coupled.
             ArchError: `arch` isn't in the search space.
             CheckpointError: the folder `subnet` holds no such subnet, or a supernet's weights can't be had.
@@ -77,6 +81,7 @@ class SupernetSource:
         if self.input_size is not None:
             options["input_size"] = tuple(self.input_size)
         model, recipe = named.build(**options)
+        self._normalize(model)
         supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling)
         if pretrained:
             named.load(supernet)
@@ -101,9 +106,15 @@ class SupernetSource:
         supernet = self.build()
         return supernet.extract(supernet.space.largest)
 
+    def _normalize(self, model: nn.Module) -> None:
+        if self.normalize is not None:
+            normalize_inputs(model, self.normalize)
+
     def _plain_model(self) -> nn.Module:
         if not self.model.startswith(PREFIX):
-            return self._timm_model()
+            model = self._timm_model()
+            self._normalize(model)
+            return model
         if self.input_size is not None:
             raise RecipeError(f"{self.model} reads tokens; input_size is for images, leave it out")
         return build_transformer(self.model, self.model_args)

@@ -18,6 +18,7 @@ from torch import nn
 
 from elastic.errors import ExportError
 from elastic.inputs import Inputs, predict
+from elastic.normalization import normalization_of
 from elastic.storage import write_json, write_text
 from elastic.templates import load as template
 
@@ -71,7 +72,9 @@ def _build(model: nn.Module, built_with: Mapping[str, Any] | None) -> dict[str, 
     if library != "timm" or "architecture" not in config:
         return None
     arguments = {name: getattr(model, name) for name in ("num_classes", "in_chans") if hasattr(model, name)}
-    return {"library": library, "name": config["architecture"], "arguments": {**arguments, **(built_with or {})}}
+    built = {"library": library, "name": config["architecture"], "arguments": {**arguments, **(built_with or {})}}
+    normalization = normalization_of(model)
+    return built if normalization is None else {**built, "normalize": normalization}
 
 
 def _differences(full: nn.Module, model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from elastic import SearchSpace
 from elastic.errors import TrainingError
 from elastic.sizes import Number
 from trainers.distillers import Distiller
+from trainers.robust_losses import RobustLoss
 from trainers.samplers import Sampler
 
 
@@ -32,7 +33,7 @@ class Phase:
             the loss on held-out training data (taylor; see `elastic.importance`); they stay within the widths that
             earlier phases have trained.
         sampler: which subnets its steps train; null: the training's.
-        distiller: what they are pulled to; null: the training's.
+        distiller: what they are pulled to, or a robust loss; null: the training's.
     """
 
     name: str = "everything"
@@ -45,7 +46,7 @@ class Phase:
     largest: Mapping[str, int] = field(default_factory=dict)
     sort: Literal["l1", "l2", "taylor"] | None = None
     sampler: Sampler | None = None
-    distiller: Distiller | None = None
+    distiller: Distiller | RobustLoss | None = None
 
     def narrow(self, space: SearchSpace) -> SearchSpace:
         """The part of `space` that this phase trains.

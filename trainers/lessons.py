@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,13 @@ from torch import Tensor, nn
 from elastic import Arch, Supernet
 from elastic.inputs import Inputs, predict
 from trainers.hidden_states import recorded
+
+Answer = Callable[[Tensor], Tensor]
+"""Logits `(N, classes)` of images `(N, C, H, W)`."""
+
+
+def _nothing(images: Tensor) -> Tensor:
+    raise NotImplementedError("this lesson is about one batch only")
 
 
 @dataclass(frozen=True)
@@ -20,10 +29,12 @@ class Lesson:
     Attributes:
         logits: detached, `(N, classes)`.
         states: detached; none where nobody asks for them.
+        answer: its logits for other images, such as attacked ones, differentiable in these.
     """
 
     logits: Tensor
     states: list[Tensor] = field(default_factory=list)
+    answer: Answer = field(default=_nothing)
 
 
 Lessons = Callable[[Arch], Lesson]
@@ -54,19 +65,19 @@ class Teaching:
         if isinstance(self.teacher, Supernet):
             own = full_depth(self.teacher, arch) if self.as_wide else self.teacher.space.largest
         if own not in self._given:
-            if isinstance(self.teacher, Supernet) and own is not None:
-                with self.teacher.active(own):
-                    self._given[own] = self._ask(self.teacher.model)
-            else:
-                self._given[own] = self._ask(self.teacher)
+            with torch.no_grad(), self._recorded() as states:
+                self._given[own] = Lesson(self._predict(own, self.inputs), states, partial(self._predict, own))
         return self._given[own]
 
-    def _ask(self, model: nn.Module) -> Lesson:
-        with torch.no_grad():
-            if self.stack is None:
-                return Lesson(predict(model, self.inputs))
-            with recorded(model, self.stack) as states:
-                return Lesson(predict(model, self.inputs), states)
+    def _predict(self, own: Arch | None, inputs: Inputs) -> Tensor:
+        if not isinstance(self.teacher, Supernet) or own is None:
+            return predict(self.teacher, inputs)
+        with self.teacher.active(own):
+            return predict(self.teacher.model, inputs)
+
+    def _recorded(self) -> AbstractContextManager[list[Tensor]]:
+        model = self.teacher.model if isinstance(self.teacher, Supernet) else self.teacher
+        return nullcontext([]) if self.stack is None else recorded(model, self.stack)
 
 
 def full_depth(supernet: Supernet, arch: Arch) -> Arch:

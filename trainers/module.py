@@ -26,6 +26,7 @@ from elastic.errors import CheckpointError, TrainingError
 from elastic.inputs import Inputs, batch_size, classes_of, moved
 from elastic.space import Rows
 from elastic.storage import digest_supernet
+from trainers.adversary import Adversary, check_pixels
 from trainers.batches import Batch, check_batch, check_classes
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.curriculum import Curriculum, Phase
@@ -35,6 +36,7 @@ from trainers.gradients import average_over_ranks, clip, fill_missing
 from trainers.lessons import Lessons, Teaching
 from trainers.optimizers import OptimizerOptions
 from trainers.randomness import random_states, restore_random_states
+from trainers.robust_losses import RobustLoss
 from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
 from trainers.steps import Step, StepOptions, StepRunner
 from trainers.strategies import check_strategy
@@ -44,6 +46,7 @@ from trainers.validation import Candidate, Result, ValidationOptions, named_arch
 # defaults, all of them immutable
 _CURRICULUM, _OPTIMIZER, _VALIDATION, _STEP = Curriculum(), OptimizerOptions(), ValidationOptions(), StepOptions()
 _SAMPLER, _DISTILLER, _TEACHER = SandwichSampler(), SoftTargets(), InPlaceTeacher()
+_ADVERSARY = Adversary()
 
 
 class SupernetModule(LightningModule):
@@ -63,8 +66,9 @@ class SupernetModule(LightningModule):
         supernet: SupernetSource,
         curriculum: Curriculum = _CURRICULUM,
         sampler: Sampler = _SAMPLER,
-        distiller: Distiller = _DISTILLER,
+        distiller: Distiller | RobustLoss = _DISTILLER,
         teacher: Teacher = _TEACHER,
+        adversary: Adversary = _ADVERSARY,
         optimizer: OptimizerOptions = _OPTIMIZER,
         step: StepOptions = _STEP,
         validation: ValidationOptions = _VALIDATION,
@@ -76,8 +80,9 @@ class SupernetModule(LightningModule):
             supernet: the model's name and what is elastic of it.
             curriculum: what is trained when, and at which learning rate.
             sampler: which subnets each step trains.
-            distiller: what they are pulled to.
+            distiller: what they are pulled to; or a robust loss, for training under attack.
             teacher: whose logits the distiller gets.
+            adversary: attacks the images where a robust loss is trained.
             optimizer: how gradients become updates.
             step: how a step is computed.
             validation: which subnets are validated, and how.
@@ -96,6 +101,7 @@ class SupernetModule(LightningModule):
         self.sampler = sampler
         self.distiller = distiller
         self.teacher = teacher
+        self.adversary = adversary
         self.options = optimizer
         self.step_options = step
         self.validation = validation
@@ -112,7 +118,8 @@ class SupernetModule(LightningModule):
         average = get_ema_multi_avg_fn(step.average) if step.average is not None else None
         self.average = AveragedModel(self.supernet, multi_avg_fn=average) if average is not None else None
         distillers = [phase.distiller or distiller for phase in curriculum.phases]
-        self._runner = StepRunner(self.supernet, distillers, step, self.manual_backward)
+        self._runner = StepRunner(self.supernet, distillers, step, self.manual_backward, adversary)
+        self._attacks = any(isinstance(one, RobustLoss) for one in distillers)
         self.register_buffer("updates", torch.zeros(RUNGS, dtype=torch.int64))
         self._ladder = Ladder(self.supernet)
         self._candidates: list[Candidate] = []
@@ -256,7 +263,14 @@ class SupernetModule(LightningModule):
         if first or self.step is None:
             self.step = self._begin(inputs, labels)
         losses = self._runner.accumulate(
-            self.step, inputs, labels, self.space.largest, self._distiller, self._lessons(inputs), 1 / share
+            self.step,
+            inputs,
+            labels,
+            self.space.largest,
+            self._distiller,
+            self._lessons(inputs),
+            1 / share,
+            batch_idx - group,
         )
         self.step.losses = losses if self.step.losses is None else self.step.losses + losses
         if batch_idx == group + share - 1:
@@ -264,7 +278,7 @@ class SupernetModule(LightningModule):
             self.step = None
 
     @property
-    def _distiller(self) -> Distiller:
+    def _distiller(self) -> Distiller | RobustLoss:
         return self.phase.distiller or self.distiller
 
     def _begin(self, inputs: Inputs, labels: Tensor) -> Step:
@@ -273,7 +287,7 @@ class SupernetModule(LightningModule):
         if self._place()[1] == 0:
             self._enter_phase(optimizer)
         optimizer.zero_grad(set_to_none=False)
-        step = Step(self.global_step)
+        step = Step(self.global_step, self.global_step / self.steps_per_epoch, (self.seed, self.global_rank))
         step.archs = [self._runner.choose(drawn, inputs, labels) for drawn in self.step_archs()]
         every = self.step_options.cosines_every
         step.cosines = GradientCosines() if every is not None and self.global_step % every == 0 else None
@@ -380,6 +394,8 @@ class SupernetModule(LightningModule):
         check_batch(inputs, labels, wanted, self.classes, self.source.model)
         if self.global_step == 0:  # once: it waits for the device
             check_classes(labels, self.classes, self.source.model)
+            if self._attacks:
+                check_pixels(inputs)
 
     # --- validation and test --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,14 +13,19 @@ from torch import Tensor, distributed, nn
 from elastic import Arch, Supernet
 from elastic.errors import TrainingError
 from elastic.inputs import Inputs, predict
+from trainers.adversary import Adversary
 from trainers.conflicts import GradientProjection, take_gradients
 from trainers.diagnosis import GradientCosines
 from trainers.distillers import Distiller, label_loss
 from trainers.hidden_states import HiddenStates, recorded, stack_of_blocks
 from trainers.lessons import Lesson, Lessons
 from trainers.regularization import without_dropout
+from trainers.robust_losses import RobustLoss
+from trainers.robust_steps import AttackedTrial
 from trainers.samplers import Contest
 from trainers.sync_batchnorm import synced_batchnorm
+
+_ADVERSARY = Adversary()
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Step:
 
     Attributes:
         number: the optimiser step.
+        epoch: where in the training it is, counted from 0 with fractions.
+        seed: of what it draws, other on each rank.
         archs: the subnets trained, in order; filled by the first batch.
         losses: of each subnet, summed over the batches: `(len(archs),)`.
         largest: with a projection, the largest subnet's gradients, apart from the others'.
@@ -79,6 +86,8 @@ class Step:
     """
 
     number: int
+    epoch: float = 0.0
+    seed: tuple[int, ...] = (0,)
     archs: list[Arch] = field(default_factory=list)
     losses: Tensor | None = None
     largest: list[Tensor] = field(default_factory=list)
@@ -91,9 +100,10 @@ class StepRunner:
     def __init__(
         self,
         supernet: Supernet,
-        distillers: Sequence[Distiller],
+        distillers: Sequence[Distiller | RobustLoss],
         options: StepOptions,
         backward: Callable[[Tensor], None],
+        adversary: Adversary = _ADVERSARY,
     ) -> None:
         """Nothing is computed yet.
 
@@ -102,6 +112,7 @@ class StepRunner:
             distillers: all that steps will use.
             options: how.
             backward: runs the backward pass of a loss.
+            adversary: attacks the images where a robust loss is trained.
 
         Raises:
             TrainingError: a distiller that the supernet has no hidden states for.
@@ -109,10 +120,11 @@ class StepRunner:
         self.supernet = supernet
         self.options = options
         self.backward = backward
+        self.adversary = adversary
         recording = any(isinstance(distiller, HiddenStates) for distiller in distillers)
         self._stack = stack_of_blocks(supernet) if recording else None
 
-    def stack(self, distiller: Distiller) -> str | None:
+    def stack(self, distiller: Distiller | RobustLoss) -> str | None:
         """The path of the blocks whose outputs a distiller asks for, if it does."""
         return self._stack if isinstance(distiller, HiddenStates) else None
 
@@ -140,9 +152,10 @@ class StepRunner:
         inputs: Inputs,
         labels: Tensor,
         largest: Arch,
-        distiller: Distiller,
+        distiller: Distiller | RobustLoss,
         teacher: Lessons | Literal["in place"] | None,
         share: float = 1.0,
+        batch: int = 0,
     ) -> Tensor:
         """Add the gradients of the step's subnets on one batch.
 
@@ -155,6 +168,7 @@ class StepRunner:
             teacher: what it says of the batch to each subnet; "in place": the largest subnet teaches those trained
                 after it.
             share: of the step's gradient that this batch makes.
+            batch: its number within the step.
 
         Returns:
             The losses, detached, `(len(archs),)`.
@@ -163,18 +177,18 @@ class StepRunner:
             TrainingError: a loss isn't finite.
         """
         parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
+        trial = self._trial(distiller, inputs, labels, step, batch)
         in_place: Lesson | None = None
         losses = []
-        for arch in step.archs:
+        for k, arch in enumerate(step.archs):
             with self.supernet.active(arch):
                 lesson = teacher(arch) if callable(teacher) else in_place
-                with self._forward(largest=arch == largest), self._recorded(distiller) as states:
-                    logits = predict(self.supernet, inputs)
-                    loss = _loss(distiller, logits, states, labels, lesson)
+                with self._forward(largest=arch == largest):
+                    loss = trial.loss(k, lesson)
                 self.backward(loss * share if share != 1.0 else loss)
+                if arch == largest and teacher == "in place":
+                    in_place = trial.lesson(arch)
             losses.append(loss.detach())
-            if arch == largest and teacher == "in place":
-                in_place = Lesson(logits.detach(), [state.detach() for state in states])
             if step.cosines is not None and step.losses is None:
                 step.cosines.observe(parameters)
             if self.options.projection is not None and arch == largest:
@@ -188,9 +202,14 @@ class StepRunner:
             _refuse(stacked, step, finite.index(False))
         return stacked
 
-    def _recorded(self, distiller: Distiller) -> AbstractContextManager[list[Tensor]]:
-        stack = self.stack(distiller)
-        return nullcontext([]) if stack is None else recorded(self.supernet.model, stack)
+    def _trial(
+        self, distiller: Distiller | RobustLoss, inputs: Inputs, labels: Tensor, step: Step, batch: int
+    ) -> Trial | AttackedTrial:
+        if not isinstance(distiller, RobustLoss):
+            return Trial(self.supernet, distiller, inputs, labels, self.stack(distiller))
+        assert isinstance(inputs, Tensor)
+        seed = (*step.seed, step.number, batch)
+        return AttackedTrial(self.supernet, distiller, inputs, labels, self.adversary, step.epoch, seed)
 
     def _forward(self, largest: bool) -> ExitStack:
         stack = ExitStack()
@@ -200,13 +219,35 @@ class StepRunner:
         return stack
 
 
-def _loss(
-    distiller: Distiller, logits: Tensor, states: list[Tensor], labels: Tensor, lesson: Lesson | None
-) -> Tensor:
-    loss = distiller.loss(logits, labels, None if lesson is None else lesson.logits)
-    if isinstance(distiller, HiddenStates) and lesson is not None:
-        loss = loss + distiller.distance(states, lesson.states)
-    return loss
+class Trial:
+    """The losses of a step's subnets on one batch."""
+
+    def __init__(
+        self, supernet: Supernet, distiller: Distiller, inputs: Inputs, labels: Tensor, stack: str | None
+    ) -> None:
+        self.supernet = supernet
+        self.distiller = distiller
+        self.inputs = inputs
+        self.labels = labels
+        self.stack = stack
+        self._last = Lesson(torch.empty(0))
+
+    def loss(self, k: int, lesson: Lesson | None) -> Tensor:
+        """Of the active subnet, the step's k-th."""
+        states: list[Tensor] = []
+        with ExitStack() as recording:
+            if self.stack is not None:
+                states = recording.enter_context(recorded(self.supernet.model, self.stack))
+            logits = predict(self.supernet, self.inputs)
+        loss = self.distiller.loss(logits, self.labels, None if lesson is None else lesson.logits)
+        if isinstance(self.distiller, HiddenStates) and lesson is not None:
+            loss = loss + self.distiller.distance(states, lesson.states)
+        self._last = Lesson(logits.detach(), [state.detach() for state in states])
+        return loss
+
+    def lesson(self, arch: Arch) -> Lesson:
+        """What the active subnet, which has just been tried, teaches those tried after it."""
+        return self._last
 
 
 @contextmanager

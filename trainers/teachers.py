@@ -113,10 +113,12 @@ class ModelTeacher:
     Attributes:
         model: its name, as for `elastic.building.SupernetSource`.
         model_args: its arguments, such as `pretrained` or timm's `checkpoint_path`.
+        normalize: {mean, std} where it normalises images itself (see `elastic.building.SupernetSource`).
     """
 
     model: str
     model_args: dict[str, Any] = field(default_factory=lambda: {"pretrained": True})
+    normalize: dict[str, list[float]] | None = None
 
     def build(self, supernet: Supernet) -> nn.Module | None:
         """The model with its weights.
@@ -129,7 +131,7 @@ class ModelTeacher:
         shape = supernet.input_shape(supernet.space.largest)
         reads = supernet.recipe.vocabulary is not None
         args = {"num_labels" if reads else "num_classes": classes, **self.model_args}
-        source = SupernetSource(self.model, args, input_size=None if reads else list(shape))
+        source = SupernetSource(self.model, args, input_size=None if reads else list(shape), normalize=self.normalize)
         try:
             model = source.build_model()
             with torch.no_grad():

@@ -30,11 +30,31 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
     return model.eval()
 
 
-def build(library: str, name: str, arguments: dict[str, Any]) -> nn.Module:
-    """The model at its library's sizes."""
+def build(library: str, name: str, arguments: dict[str, Any], normalize: dict[str, Any] | None = None) -> nn.Module:
+    """The model at its library's sizes; with `normalize`, the convolution at its path normalises the images."""
     module = importlib.import_module(library)
     if library == "timm":
         made: nn.Module = module.create_model(name, **arguments)
     else:
         made = getattr(module, name)(module.AutoConfig.for_model(**arguments))
+    if normalize is not None:
+        normalized(made.get_submodule(normalize["path"]), normalize["mean"], normalize["std"])
     return made
+
+
+class NormalizedConv2d(nn.Conv2d):
+    """A convolution of (x - mean) / std; its `state_dict` is that of the plain one."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - as in torch
+        """Images (N, C, H, W), with values between 0 and 1, to features."""
+        mean, std = (input.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return super().forward((input - mean) / std)
+
+
+def normalized(conv: Any, mean: list[float], std: list[float]) -> None:
+    """Let a plain convolution normalise what it gets, in place; a number per channel each."""
+    conv.__class__ = NormalizedConv2d
+    conv.mean, conv.std = tuple(mean), tuple(std)
