@@ -34,6 +34,7 @@ class Digits(ImageDataModule):
         workers: int = 0,
         seed: int = 0,
         mixup: dict[str, Any] | None = None,
+        raw: bool = False,
     ) -> None:
         """Nothing is read before `setup`.
 
@@ -46,19 +47,22 @@ class Digits(ImageDataModule):
             workers: processes that prepare images; 0 does it in the training process.
             seed: of the split and of the order.
             mixup: arguments of `timm.data.Mixup`, such as {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: no mixing.
+            raw: pixels between 0 and 1 as they are, for models that normalise themselves.
         """
         super().__init__(batch_size, workers, seed, mixup)
         self.size = size
         self.channels = channels
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
+        self.raw = raw
 
     def load(self) -> Splits:
-        """All images as one tensor, with zero mean and unit variance, cut in three."""
+        """All images as one tensor, with zero mean and unit variance unless they are raw, cut in three."""
         from sklearn.model_selection import train_test_split
 
         images, digits = self._enlarged()
-        images = ((images - images.mean()) / images.std()).repeat(1, self.channels, 1, 1)
+        mean, std = self._normalization(images)
+        images = ((images - mean) / std).repeat(1, self.channels, 1, 1)
         everything = TensorDataset(images, torch.from_numpy(digits).long())
         rest, test = train_test_split(
             np.arange(len(images)), test_size=self.test_fraction, random_state=self.seed, stratify=digits
@@ -71,14 +75,18 @@ class Digits(ImageDataModule):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """8 × 8 pixels of 0 to 16: divided by 16, enlarged, then the mean subtracted and divided by std."""
-        images, _ = self._enlarged()
+        mean, std = self._normalization(self._enlarged()[0])
         return {
             "divisor": _WHITE,
             "input_size": [self.channels, self.size, self.size],
             "interpolation": "bilinear",
-            "mean": [float(images.mean())] * self.channels,
-            "std": [float(images.std())] * self.channels,
+            "mean": [mean] * self.channels,
+            "std": [std] * self.channels,
         }
+
+    def _normalization(self, images: Tensor) -> tuple[float, float]:
+        """Mean and standard deviation of all pixels; where they are raw, 0 and 1."""
+        return (0.0, 1.0) if self.raw else (float(images.mean()), float(images.std()))
 
     def _enlarged(self) -> tuple[Tensor, NDArray[np.int64]]:
         """Images `(1797, 1, size, size)` between 0 and 1, and their digits."""

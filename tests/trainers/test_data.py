@@ -38,6 +38,17 @@ def test_preprocessing_of_digits_says_how_a_pixel_becomes_a_number():
     torch.testing.assert_close(data.splits.val[5][0][2].double(), wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_raw_digits_are_pixels_between_0_and_1():
+    data, plain = Digits(size=8, raw=True), Digits(size=8)
+    says, raw = data.preprocessing, load_digits().images
+    assert (says["mean"], says["std"]) == ([0.0], [1.0])
+    index = data.splits.val.indices[5]
+    image = data.splits.val[5][0]
+    assert torch.equal(image[0].double(), torch.from_numpy(raw[index]) / 16)
+    mean, std = plain.preprocessing["mean"][0], plain.preprocessing["std"][0]
+    torch.testing.assert_close((image - mean) / std, plain.splits.val[5][0])
+
+
 @pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")  # timm leaves closing to Python
 @pytest.mark.parametrize("eval_transform", [{}, {"crop_pct": 0.5, "interpolation": "bicubic"}])
 def test_preprocessing_of_timm_data_is_what_timm_needs_to_do_the_same(eval_transform, image_folder):
