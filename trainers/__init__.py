@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.adversary import Adversary
     from trainers.checkpoints import load_supernet
     from trainers.conflicts import GradientProjection
     from trainers.curriculum import Curriculum, Phase
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from trainers.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler
     from trainers.module import SupernetModule
     from trainers.optimizers import OptimizerOptions
+    from trainers.robust_distillers import ARD, RSLAD, AdaAD
+    from trainers.robust_losses import HAT, MART, PGDAT, TRADES, RobustLoss
     from trainers.samplers import (
         NestedSampler,
         RoundRobinSampler,
@@ -35,6 +38,14 @@ if TYPE_CHECKING:
     from trainers.validation import ValidationOptions
 
 __all__ = [
+    "ARD",
+    "HAT",
+    "MART",
+    "PGDAT",
+    "RSLAD",
+    "TRADES",
+    "AdaAD",
+    "Adversary",
     "AlphaDivergence",
     "BalancedSampler",
     "ComplexityWalkSampler",
@@ -52,6 +63,7 @@ __all__ = [
     "OptimizerOptions",
     "ParetoSampler",
     "Phase",
+    "RobustLoss",
     "RoundRobinSampler",
     "Sampler",
     "SandwichSampler",
@@ -69,6 +81,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "adversary": ("Adversary",),
     "checkpoints": ("load_supernet",),
     "conflicts": ("GradientProjection",),
     "curriculum": ("Curriculum", "Phase"),
@@ -81,6 +94,8 @@ _HOMES = {
     "macs_samplers": ("BalancedSampler", "ComplexityWalkSampler", "ParetoSampler"),
     "module": ("SupernetModule",),
     "optimizers": ("OptimizerOptions",),
+    "robust_distillers": ("ARD", "RSLAD", "AdaAD"),
+    "robust_losses": ("HAT", "MART", "PGDAT", "TRADES", "RobustLoss"),
     "samplers": (
         "NestedSampler",
         "RoundRobinSampler",

@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.errors import TrainingError
+from elastic.inputs import predict
 from trainers.regularization import without_dropout
 
 Objective = Callable[[Tensor], Tensor]
@@ -98,6 +100,27 @@ class Adversary:
                 attacked = images + project(moved - images, radius, self.norm)
         return attacked.clamp(0, 1).detach()
 
+    def deceive(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images for which the cross-entropy of a finished model is large; it stays as it is.
+
+        Args:
+            model: in evaluation mode.
+            images: as for `perturb`; may be made in inference mode.
+            labels: int64 `(N,)`.
+            generator: as for `perturb`.
+
+        Raises:
+            TrainingError: the model is in training mode.
+        """
+        check_attackable(model)
+        with torch.inference_mode(False):
+            pixels, classes = images.clone(), labels.clone()  # what was made in inference mode has no gradients
+            return self.perturb(
+                pixels, lambda attacked: F.cross_entropy(predict(model, attacked), classes, reduction="sum"), generator
+            )
+
     def _start(self, images: Tensor, radius: float, generator: torch.Generator | None) -> Tensor:
         if self.start == "image":
             return torch.zeros_like(images)
@@ -118,13 +141,13 @@ def project(perturbation: Tensor, radius: float, norm: Norm) -> Tensor:
     """The nearest perturbations `(N, C, H, W)` in the ball."""
     if norm == "linf":
         return perturbation.clamp(-radius, radius)
-    shrink: Tensor = (radius / _lengths(perturbation)).clamp(max=1)
-    return perturbation * shrink
+    return perturbation * (radius / _lengths(perturbation)).clamp(max=1)
 
 
 def _lengths(tensors: Tensor) -> Tensor:
     """Euclidean lengths, by image, `(N, 1, 1, 1)`; never 0."""
-    return tensors.flatten(1).norm(dim=1).clamp(min=1e-12).view(_per_image(tensors))
+    lengths: Tensor = tensors.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return lengths.view(_per_image(tensors))
 
 
 def _per_image(tensors: Tensor) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from rich import get_console
 from rich.table import Table
 
+from elastic.errors import TrainingError
 from elastic.storage import save_supernet
 from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
 from trainers.module import SupernetModule
@@ -70,11 +72,14 @@ class SubnetReport(Callback):
             return
         table = Table(title=f"{stage} after step {module.global_step}" if module.global_step else stage)
         table.add_column("subnet")
-        for heading in ("arch", "MACs", "parameters", module.metric):
+        attacked = module.validation.attack is not None
+        for heading in ("arch", "MACs", "parameters", module.metric, *(["under attack"] if attacked else [])):
             table.add_column(heading, justify="right")
         for result in module.results:
-            score = f"{100 * result.score:.2f}{' %' if result.metric == 'accuracy' else ''}"
-            table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), score)
+            scores = [f"{100 * result.score:.2f}{' %' if result.metric == 'accuracy' else ''}"]
+            if result.robust is not None:
+                scores.append(f"{100 * result.robust:.2f} %")
+            table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), *scores)
         get_console().print(table)
 
 
@@ -136,15 +141,28 @@ class RunFolder(Checkpoint):
     Each file is replaced whole or not at all.
     """
 
-    def __init__(self, folder: str | Path, checkpoint_every: int | None = None) -> None:
+    def __init__(self, folder: str | Path, checkpoint_every: int | None = None, keep_best: str | None = None) -> None:
         """Nothing is written before a step has been trained.
 
         Args:
             folder: the run's folder.
             checkpoint_every: optimiser steps between two checkpoints; None: one at the end of each epoch only.
+            keep_best: a logged figure, such as `val/largest/robust`: the supernet to ship is that of the phase's
+                validation where it was highest; None: the last one.
         """
         self.folder = Path(folder)
         self.checkpoint_every = checkpoint_every
+        self.keep_best = keep_best
+        self._phase = ""
+        self._best = -math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the best so far is, for a run that is resumed."""
+        return {"phase": self._phase, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._phase, self._best = state_dict["phase"], state_dict["best"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remove what a killed process was writing."""
@@ -161,11 +179,36 @@ class RunFolder(Checkpoint):
             trainer.save_checkpoint(self.folder / LAST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint, then the supernet."""
-        trainer.save_checkpoint(self.folder / LAST)
-        if trainer.is_global_zero:
-            module = cast(SupernetModule, pl_module)
+        """Write the supernet, if it is to be kept, and the checkpoint."""
+        module = cast(SupernetModule, pl_module)
+        if self._is_best(trainer, module) and trainer.is_global_zero:
             save_supernet(module.trained, module.source, self.folder)
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def _is_best(self, trainer: Trainer, module: SupernetModule) -> bool:
+        """Whether the phase's best figure so far has just been reached; before a phase's first one, yes."""
+        if self.keep_best is None:
+            return True
+        phase = module.trained_phase.name
+        if phase != self._phase:
+            self._phase, self._best = phase, -math.inf
+        value = self._value(trainer, self.keep_best)
+        if value is None:
+            return self._best == -math.inf
+        better = value > self._best
+        self._best = max(self._best, value)
+        return better
+
+    @staticmethod
+    def _value(trainer: Trainer, name: str) -> float | None:
+        """The figure that the epoch's validation found; None where there was no validation."""
+        every = trainer.check_val_every_n_epoch
+        if every is None or (trainer.current_epoch + 1) % every:
+            return None
+        if name not in trainer.callback_metrics:
+            known = ", ".join(sorted(key for key in trainer.callback_metrics if key.startswith("val/")))
+            raise TrainingError(f"--keep_best {name}: no such figure was logged; there are {known or 'none'}")
+        return float(trainer.callback_metrics[name])
 
 
 def _short(number: float) -> str:

@@ -66,6 +66,13 @@ class SupernetCLI(LightningCLI):
             help="Optimiser steps between two checkpoints; null: one at the end of each epoch only.",
         )
         parser.add_argument(
+            "--keep_best",
+            type=str | None,
+            default=None,
+            help="A logged figure such as val/largest/robust: ship the supernet that the last phase's validation found "
+            "highest; null: the last one.",
+        )
+        parser.add_argument(
             "--subnet",
             type=str | None,
             default=None,
@@ -134,7 +141,8 @@ class SupernetCLI(LightningCLI):
         if config.enable_progress_bar is not False:
             callbacks.append(PhaseProgressBar())
         if saves:
-            callbacks.append(RunFolder(self.folder, self._get(self.config, "checkpoint_every")))
+            options = (self._get(self.config, name) for name in ("checkpoint_every", "keep_best"))
+            callbacks.append(RunFolder(self.folder, *options))
         kwargs["callbacks"] = [*_listed(config.callbacks), *callbacks]
         kwargs["plugins"] = [*_listed(config.plugins), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = config.default_root_dir or str(self.folder)

@@ -172,6 +172,14 @@ class SupernetModule(LightningModule):
         """What the current phase trains."""
         return self.spaces[self._place()[0]]
 
+    @property
+    def trained_phase(self) -> Phase:
+        """The phase that the last step belonged to."""
+        return self.curriculum.scaled[self._trained_place()]
+
+    def _trained_place(self) -> int:
+        return self.curriculum.at(max(self.global_step - 1, 0), self.steps_per_epoch)[0]
+
     def _place(self) -> tuple[int, int]:
         return self.curriculum.at(self.global_step, self.steps_per_epoch)
 
@@ -404,8 +412,7 @@ class SupernetModule(LightningModule):
         supernet = self.trained
         space = supernet.space
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
-            last = max(self.global_step - 1, 0)  # the phase that has just been trained
-            space = self.spaces[self.curriculum.at(last, self.steps_per_epoch)[0]]
+            space = self.spaces[self._trained_place()]
         named = named_archs(space, supernet.space, self.validation, self.seed)
         self._candidates = [Candidate(name, arch, supernet, self.metric, self.device) for name, arch in named.items()]
         for candidate in self._candidates:
@@ -418,9 +425,15 @@ class SupernetModule(LightningModule):
         self._check(inputs, labels)
         for candidate in self._candidates:
             candidate.update(inputs, labels)
+        attack = self.validation.attack
+        if attack is not None and batch_idx < self.validation.attacked_batches:
+            check_pixels(inputs)
+            assert isinstance(inputs, Tensor)
+            for candidate in self._candidates:
+                candidate.attack(inputs, labels, attack, (self.seed, batch_idx, self.global_rank))
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/<name>/<metric>` of each named subnet."""
+        """Log `val/<name>/<metric>` of each named subnet, and `val/<name>/robust` where it was attacked."""
         self._finish("val")
 
     def on_test_start(self) -> None:
@@ -440,6 +453,8 @@ class SupernetModule(LightningModule):
         self._candidates = []
         for result in self.results:
             self.log(f"{stage}/{result.name}/{result.metric}", result.score, sync_dist=True)  # the same on all ranks
+            if result.robust is not None:
+                self.log(f"{stage}/{result.name}/robust", result.robust, sync_dist=True)
 
     def _calibration_batches(self) -> Iterator[Tensor]:
         """Training inputs; they are asked for only where there is a BatchNorm to re-estimate."""

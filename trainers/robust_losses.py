@@ -36,7 +36,7 @@ class RobustLoss(ABC):
 
 def divergence(logits: Tensor, target: Tensor, reduction: Literal["batchmean", "sum", "none"] = "batchmean") -> Tensor:
     """KL(p‖q), p the softmax of `target` and q that of `logits`, both `(N, classes)`; "none": by image, `(N,)`."""
-    log_p, log_q = target.float().log_softmax(1), logits.float().log_softmax(1)
+    log_p, log_q = (one.to(torch.promote_types(one.dtype, torch.float32)).log_softmax(1) for one in (target, logits))
     if reduction == "none":
         return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
     return F.kl_div(log_q, log_p, reduction=reduction, log_target=True)
@@ -130,7 +130,7 @@ class MART(RobustLoss):
             TrainingError: mixed images, which have no one class.
         """
         _refuse_mixed(labels, "MART")
-        clean, answered = student(images).float(), student(attacked).float()
+        clean, answered = student(images), student(attacked)
         probabilities = answered.softmax(1)
         true = F.one_hot(labels, answered.shape[1]).bool()
         runner_up = probabilities.masked_fill(true, 0).amax(1)

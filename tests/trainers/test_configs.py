@@ -14,6 +14,9 @@ METHODS = {
     "compofa": "digits_mobilenetv3",
     "matformer": "digits_vit",
     "hidden_states": "digits_vit",
+    "proard": "digits_robust",
+    "proard_at_once": "digits_robust",
+    "robust_sandwich": "digits_robust",
 }
 SHORT = [
     "--model.curriculum.scale", "0.001", "--data.batch_size", "32", "--trainer.limit_train_batches", "2",
@@ -21,17 +24,23 @@ SHORT = [
     "--trainer.log_every_n_steps", "1", "--trainer.check_val_every_n_epoch", "100",
     "--trainer.enable_progress_bar", "false",
 ]  # fmt: skip
+MILD = [
+    "--model.adversary.steps", "1", "--model.validation.attack.steps", "1", "--model.validation.attacked_batches", "1",
+    "--model.validation.middles", "0",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_on_digits(method, tmp_path, capsys):
     words = ["fit", "--config", METHODS[method], "--config", method, "--runs", str(tmp_path), "--name", method]
-    assert main([*words, *SHORT]) == 0, capsys.readouterr().err
+    mild = MILD if METHODS[method] == "digits_robust" else []
+    assert main([*words, *SHORT, *mild]) == 0, capsys.readouterr().err
     assert (tmp_path / method / "supernet.safetensors").exists()
 
 
 def test_every_shipped_configuration_is_trained_somewhere():
     data = {"digits", "digits_mobilenetv3", "digits_vit", "fashion_mnist", "imagenet_mobilenetv3", "folder", "finetune"}
+    data |= {"digits_robust", "proard_cifar10", "proard_resnet"}  # the last one's in test_proard_resnet
     data |= {"ofa_cifar10", "ofa_fashion_mnist", "ofa_imagenet"}
     data |= {"dynabert", "dynabert_sst2"}  # in test_dynabert.py
     assert set(shipped_configurations()) == data | set(METHODS)
