@@ -148,6 +148,7 @@ def test_gradients_reach_the_kernel_matrices():
     ("architecture", "message"),
     [
         ("resnet50_gn", r"resnet recipe can't narrow the GroupNorm at 'bn1': it normalises 32 fixed groups"),
+        ("resnetv2_50x1_bit", r"resnetv2 recipe can't narrow the GroupNormAct at 'stages.0.blocks.0.norm1'"),
         ("res2net50_14w_8s", r"blocks of type BasicBlock, Bottleneck; 'layer1.0' is a Bottle2neck"),
         ("mobilenetv4_conv_small_035", r"'blocks.2.0' is a UniversalInvertedResidual"),
         ("efficientnet_x_b3", r"doesn't know the Conv2dSame at 'blocks.0.0.conv_s2d'"),
