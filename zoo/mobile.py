@@ -57,6 +57,13 @@ def proxyless(
     return EfficientNet(act_layer=nn.ReLU6, **_shared(stages, stem, features, eps, width, classes, channels))
 
 
+def keep_side(model: EfficientNet | MobileNetV3) -> None:
+    """Let the first convolution keep the image's side instead of halving it, for images of few pixels."""
+    model.conv_stem.stride = (1, 1)
+    for feature in model.feature_info:
+        feature["reduction"] //= 2
+
+
 def _shared(
     stages: Stages, stem: int, features: int, eps: float, width: float, classes: int, channels: int
 ) -> dict[str, Any]:

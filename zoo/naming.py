@@ -49,9 +49,9 @@ _STEM_MIDDLE = {"conv1.3.0.conv": "input_stem.1.conv.conv", "conv1.3.0.bn1": "in
 _BOTTLENECK = {
     **{f"conv{at}": f"conv{at}.conv" for at in (1, 2, 3)},
     **{f"bn{at}": f"conv{at}.bn" for at in (1, 2, 3)},
-    "downsample.1": "downsample.conv",
-    "downsample.2": "downsample.bn",
 }
+_SHORTCUT = ("downsample.conv", "downsample.bn")
+"""Behind a pooling or not."""
 
 
 def reference_keys(model: nn.Module, elastic: bool) -> dict[str, str]:
@@ -97,8 +97,10 @@ def _resnet_layers(paths: list[str]) -> Iterator[Layer]:
     for path in outside:
         yield path, stem[path], True
     for number, (place, inside) in enumerate(blocks.items()):
+        shortcut = [path for path in inside if path.startswith("downsample.")]
+        table = _BOTTLENECK | dict(zip(shortcut, _SHORTCUT, strict=False))
         for path in inside:
-            yield f"{place}.{path}", f"blocks.{number}.{_BOTTLENECK[path]}", True
+            yield f"{place}.{path}", f"blocks.{number}.{table[path]}", True
 
 
 def _blocks(paths: Iterable[str], prefix: str) -> tuple[list[str], dict[str, list[str]]]:

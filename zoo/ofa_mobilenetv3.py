@@ -18,7 +18,7 @@ from zoo.preprocessing import Shape, offered
 EXPANSIONS = (3, 4, 6)
 """A block's mid width, relative to its input's."""
 
-_STAGES = (
+STAGES = (
     ("ds_r1_k3_s1_e1_c16_nre",),
     ("ir_r4_k7_s2_e6_c24_nre",),
     ("ir_r4_k7_s2_e6_c40_se0.25_nre",),
@@ -29,7 +29,7 @@ _STAGES = (
 )
 """In timm's notation: repeats, kernel, stride, expansion, channels, squeeze-and-excitation, ReLU."""
 
-_STEM, _FEATURES = 16, 1280
+STEM, FEATURES = 16, 1280
 
 
 def ofa_mobilenetv3(
@@ -48,7 +48,7 @@ def ofa_mobilenetv3(
         resolutions: sides of the square input on offer, in pixels; the full side always is.
         input_size: (channels, height, width) of the full-size input.
     """
-    model = mobilenetv3(_STAGES, _STEM, _FEATURES, width=width, classes=num_classes, channels=input_size[0])
+    model = mobilenetv3(STAGES, STEM, FEATURES, width=width, classes=num_classes, channels=input_size[0])
     return model, elastic_blocks(model, resolutions, input_size)
 
 

@@ -14,7 +14,7 @@ from zoo.mobile import proxyless
 from zoo.ofa_mobilenetv3 import elastic_blocks
 from zoo.preprocessing import Shape
 
-_STAGES = (
+STAGES = (
     ("ds_r1_k3_s1_e1_c16",),
     ("ir_r4_k7_s2_e6_c24",),
     ("ir_r4_k7_s2_e6_c40",),
@@ -23,7 +23,7 @@ _STAGES = (
     ("ir_r4_k7_s2_e6_c192",),
     ("ir_r1_k7_s1_e6_c320",),
 )
-_STEM, _FEATURES = 32, 1280
+STEM, FEATURES = 32, 1280
 
 
 def ofa_proxyless(
@@ -42,5 +42,5 @@ def ofa_proxyless(
         resolutions: sides of the square input on offer, in pixels; the full side always is.
         input_size: (channels, height, width) of the full-size input.
     """
-    model = proxyless(_STAGES, _STEM, _FEATURES, width=width, classes=num_classes, channels=input_size[0])
+    model = proxyless(STAGES, STEM, FEATURES, width=width, classes=num_classes, channels=input_size[0])
     return model, elastic_blocks(model, resolutions, input_size)

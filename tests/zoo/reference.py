@@ -1,4 +1,5 @@
 """Once-for-All's networks written out slowly, from the paper and its files' format: nothing of ours, nothing of timm.
+ProARD's are the same for small images: with fewer strides, no pooling behind the stem, and ten classes.
 
 A supernet's subnet is made in two obvious steps: slice the supernet's tensors (`specialise`), then run what its
 `net.config` describes, layer by layer (`run`). Weights are drawn from the names of their keys, so that no test needs
@@ -15,8 +16,9 @@ from torch.nn import functional as F
 MOBILE = ("ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2", "ofa_proxyless_d234_e346_k357_w1.3")
 RESNET = "ofa_resnet50"
 NAMES = (*MOBILE, RESNET)
-KEYS = dict(zip(NAMES, (475, 475, 446, 368), strict=True))
-"""How many entries the published files have."""
+PROARD = ("proard_mbv3_cifar", "proard_mbv2_cifar", "proard_resnet50_cifar")
+KEYS = dict(zip((*NAMES, *PROARD), (475, 475, 446, 368, 475, 446, 368), strict=True))
+"""How many entries the published files have, and those that ProARD's code writes."""
 
 STEM_RATIOS = (0.65, 0.8, 1.0)
 EXPAND_RATIOS = (0.2, 0.25, 0.35)
@@ -33,7 +35,7 @@ def divisible(value: float) -> int:
 
 def config_of(name: str, arch: dict) -> dict:
     """The `net.config` of a subnet, as the reference writes it for `{"ks", "e", "d"}` or `{"d", "e", "w"}`."""
-    return resnet_config(arch) if name == RESNET else mobile_config(name, arch)
+    return resnet_config(name, arch) if "resnet" in name else mobile_config(name, arch)
 
 
 def conv_config(before: int, after: int, kernel: int, stride: int, act: str, norm: bool = True) -> dict:
@@ -42,8 +44,9 @@ def conv_config(before: int, after: int, kernel: int, stride: int, act: str, nor
     return layer | {"dropout_rate": 0, "ops_order": "weight_bn_act"}
 
 
-def linear_config(before: int) -> dict:
-    return {"name": "LinearLayer", "in_features": before, "out_features": 1000, "bias": True, "dropout_rate": 0}
+def linear_config(name: str, before: int) -> dict:
+    classes = 10 if name in PROARD else 1000
+    return {"name": "LinearLayer", "in_features": before, "out_features": classes, "bias": True, "dropout_rate": 0}
 
 
 def residual_config(conv: dict, skips: bool) -> dict:
@@ -52,17 +55,18 @@ def residual_config(conv: dict, skips: bool) -> dict:
 
 def mobile_stages(name: str) -> list[tuple[int, int, int, bool, str]]:
     """Width, stride, number of blocks, squeeze-and-excitation and activation of each elastic stage."""
+    first = 1 if name in PROARD else 2
     if "mbv3" in name:
-        widths, strides, blocks = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), (4, 4, 4, 4, 4)
+        widths, strides, blocks = (24, 40, 80, 112, 160), (first, 2, 2, 1, 2), (4, 4, 4, 4, 4)
         squeezes, acts = (False, True, False, True, True), ("relu", "relu", "h_swish", "h_swish", "h_swish")
     else:
-        widths, strides, blocks = (24, 40, 80, 96, 192, 320), (2, 2, 2, 1, 2, 1), (4, 4, 4, 4, 4, 1)
+        widths, strides, blocks = (24, 40, 80, 96, 192, 320), (first, 2, 2, 1, 2, 1), (4, 4, 4, 4, 4, 1)
         squeezes, acts = (False,) * 6, ("relu6",) * 6
     return list(zip(widths, strides, blocks, squeezes, acts, strict=True))
 
 
 def mobile_config(name: str, arch: dict) -> dict:
-    scale, v3 = float(name.rpartition("w")[2]), "mbv3" in name
+    scale, v3 = 1.0 if name in PROARD else float(name.rpartition("w")[2]), "mbv3" in name
     stem, first, act = (16, 16, "h_swish") if v3 else (32, 16, "relu6")
     width, after = divisible(stem * scale), divisible(first * scale)
     conv = mobile_block(width, after, 3, 1, 1, False, "relu" if v3 else "relu6")
@@ -79,8 +83,8 @@ def mobile_config(name: str, arch: dict) -> dict:
             number += 1
     config = {
         "name": "MobileNetV3" if v3 else "ProxylessNASNets",
-        "bn": {"momentum": 0.1, "eps": 1e-5 if v3 else 1e-3},
-        "first_conv": conv_config(3, stem, 3, 2, act),
+        "bn": {"momentum": 0.1, "eps": 1e-5 if v3 or name in PROARD else 1e-3},
+        "first_conv": conv_config(3, stem, 3, 1 if name in PROARD else 2, act),
         "blocks": blocks,
     }
     if v3:
@@ -89,7 +93,7 @@ def mobile_config(name: str, arch: dict) -> dict:
         width = last
     mix = divisible(1280 * scale)
     config["feature_mix_layer"] = conv_config(width, mix, 1, 1, act, norm=not v3)
-    return config | {"classifier": linear_config(mix)}
+    return config | {"classifier": linear_config(name, mix)}
 
 
 def mobile_block(before: int, after: int, kernel: int, stride: int, expand: int, squeeze: bool, act: str) -> dict:
@@ -106,10 +110,10 @@ def mobile_block(before: int, after: int, kernel: int, stride: int, expand: int,
     }
 
 
-def resnet_config(arch: dict) -> dict:
+def resnet_config(name: str, arch: dict) -> dict:
     width = divisible(64 * STEM_RATIOS[arch["w"][1]])
     inside = divisible(divisible(64 * STEM_RATIOS[arch["w"][0]]) // 2)
-    stem = [conv_config(3, inside, 3, 2, "relu"), conv_config(inside, width, 3, 1, "relu")]
+    stem = [conv_config(3, inside, 3, 1 if name in PROARD else 2, "relu"), conv_config(inside, width, 3, 1, "relu")]
     if arch["d"][0] == 2:
         stem.insert(1, residual_config(conv_config(inside, inside, 3, 1, "relu"), True))
     blocks, number = [], 0
@@ -118,14 +122,15 @@ def resnet_config(arch: dict) -> dict:
         for index in range(base + 2):
             if index < base + arch["d"][stage + 1]:
                 stride = 2 if index == 0 and stage > 0 else 1
-                blocks.append(bottleneck_config(width, after, stride, arch["e"][number]))
+                blocks.append(bottleneck_config(name, width, after, stride, arch["e"][number]))
                 width = after
             number += 1
     bn = {"momentum": 0.1, "eps": 1e-5}
-    return {"name": "ResNets", "bn": bn, "input_stem": stem, "blocks": blocks, "classifier": linear_config(width)}
+    classifier = linear_config(name, width)
+    return {"name": "ResNets", "bn": bn, "input_stem": stem, "blocks": blocks, "classifier": classifier}
 
 
-def bottleneck_config(before: int, after: int, stride: int, expand: float) -> dict:
+def bottleneck_config(name: str, before: int, after: int, stride: int, expand: float) -> dict:
     return {
         "name": "ResNetBottleneckBlock",
         "in_channels": before,
@@ -136,13 +141,13 @@ def bottleneck_config(before: int, after: int, stride: int, expand: float) -> di
         "mid_channels": divisible(round(after * expand)),
         "act_func": "relu",
         "groups": 1,
-        "downsample_mode": "avgpool_conv",
+        "downsample_mode": "conv" if name in PROARD else "avgpool_conv",
     }
 
 
 def largest(name: str) -> dict:
     """The published encoding of the whole supernet."""
-    if name == RESNET:
+    if "resnet" in name:
         return {"d": [2] * 5, "e": [0.35] * 18, "w": [2] * 6}
     count = 20 if "mbv3" in name else 21
     return {"ks": [7] * count, "e": [6] * count, "d": [stage[2] for stage in mobile_stages(name)]}
@@ -168,8 +173,8 @@ def shapes_of(config: dict, elastic: bool = False) -> dict[str, tuple[int, ...]]
             found |= {f"{name}.se.fc.reduce.weight": (squeezed, mid, 1, 1), f"{name}.se.fc.reduce.bias": (squeezed,)}
             found |= {f"{name}.se.fc.expand.weight": (mid, squeezed, 1, 1), f"{name}.se.fc.expand.bias": (mid,)}
     linear = "classifier.linear.linear" if elastic and config["name"] == "ResNets" else "classifier.linear"
-    features = config["classifier"]["in_features"]
-    return found | {f"{linear}.weight": (1000, features), f"{linear}.bias": (1000,)}
+    classes, features = config["classifier"]["out_features"], config["classifier"]["in_features"]
+    return found | {f"{linear}.weight": (classes, features), f"{linear}.bias": (classes,)}
 
 
 def convolutions(config: dict) -> Iterator[tuple[str, tuple[int, ...], bool, bool]]:
@@ -259,7 +264,7 @@ def specialise(name: str, supernet: dict[str, Tensor], arch: dict) -> dict[str, 
 
 def kept_blocks(name: str, arch: dict) -> list[int]:
     """The numbers, among the supernet's blocks, of those that the depths keep."""
-    if name == RESNET:
+    if "resnet" in name:
         kept, number = [], 0
         stages = [(base + 2, base + added) for base, added in zip((2, 2, 4, 2), arch["d"][1:], strict=True)]
     else:
@@ -302,7 +307,7 @@ class Network:
         self.macs = 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits `(N, 1000)` of images `(N, 3, H, W)`."""
+        """Logits `(N, classes)` of images `(N, 3, H, W)`."""
         self.macs = 0
         x = self.stem(images) if self.config["name"] == "ResNets" else self.layer(images, "first_conv")
         for number, block in enumerate(self.config["blocks"]):
@@ -325,7 +330,7 @@ class Network:
                 x = x + self.conv(x, f"input_stem.{at}.conv", 1, "relu")
             else:
                 x = self.conv(x, f"input_stem.{at}", layer["stride"], "relu")
-        return F.max_pool2d(x, 3, 2, 1)
+        return F.max_pool2d(x, 3, 2, 1) if self.config["input_stem"][0]["stride"] == 2 else x
 
     def layer(self, x: Tensor, name: str) -> Tensor:
         layer = self.config[name]
@@ -348,8 +353,9 @@ class Network:
         y = self.conv(y, f"{name}.conv2", block["stride"], "relu")
         y = self.conv(y, f"{name}.conv3", 1, None)
         if block["in_channels"] != block["out_channels"]:
-            x = F.avg_pool2d(x, block["stride"], block["stride"], ceil_mode=True)
-            x = self.conv(x, f"{name}.downsample", 1, None)
+            pools = block["downsample_mode"] == "avgpool_conv"
+            x = F.avg_pool2d(x, block["stride"], block["stride"], ceil_mode=True) if pools else x
+            x = self.conv(x, f"{name}.downsample", 1 if pools else block["stride"], None)
         return (x + y).clamp(min=0)
 
     def conv(self, x: Tensor, name: str, stride: int, act: str | None, groups: int = 1) -> Tensor:
