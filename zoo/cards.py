@@ -20,7 +20,7 @@ def card(name: str) -> str:
     """
     entry = find(name)
     sizes = entry.sizes
-    each = "" if entry.images is None else ", each at several resolutions"
+    each = ", each at several resolutions" if len(entry.resolutions) > 1 else ""
     rows = {
         "family": entry.family,
         "subnets": f"{spell_count(sizes.subnets)}{each} (counted)",
@@ -45,9 +45,11 @@ def _inputs(entry: Entry) -> str:
     images = entry.images
     if images is None:
         return f"text, in the pieces of `{entry.vocabulary}` (a BERT tokenizer's, lower case)"
+    plain = not any(images.mean) and set(images.std) == {1}
+    scaled = ", as they are" if plain else f", minus {_spell(images.mean)}, over {_spell(images.std)}"
     return (
         f"images resized to side / {images.crop_pct:g} ({images.interpolation}), centre cut out; values between 0 "
-        f"and 1, minus {_spell(images.mean)}, over {_spell(images.std)}"
+        f"and 1{scaled}"
     )
 
 

@@ -88,14 +88,14 @@ def load(name: str, pretrained: bool = True, **options: Any) -> Supernet:
 
 
 def import_checkpoint(name: str, path: str | Path, **options: Any) -> Supernet:
-    """A published supernet, in evaluation mode: every subnet computes what Once-for-All's own code computes.
+    """A supernet of Once-for-All's or ProARD's code, in evaluation mode: every subnet computes what it did there.
 
         zoo.import_checkpoint("ofa_mbv3_d234_e346_k357_w1.0", "~/.torch/ofa_nets/ofa_mbv3_d234_e346_k357_w1.0")
 
     Args:
         name: one of `zoo.list()`.
-        path: the file of that supernet, `{"state_dict": ...}`; names of before 2020 (`.mobile_inverted_conv.`)
-            are fine. Nothing in it is executed.
+        path: the file of that supernet, `{"state_dict": ...}`, published or written by that code; names of before
+            2020 (`.mobile_inverted_conv.`) are fine. Nothing in it is executed.
         options: as for `create`.
 
     Raises:

@@ -28,13 +28,14 @@ def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:
     """The arch of a published encoding.
 
     Args:
-        supernet: one of Once-for-All's, from `zoo.create`; or a transformer that reads tokens.
+        supernet: one of Once-for-All's or ProARD's, from `zoo.create`; or a transformer that reads tokens.
         published: the lists, blocks that depth leaves out included: their entries may be anything; a number instead
             of a list is meant for all of its entries. The resolution `r`, a number or a list of one, is the full one
             where it is missing.
 
     Raises:
-        ArchError: a list that is missing, unknown or of another length, or a value that isn't on offer.
+        ArchError: a list that is missing, unknown or of another length, a value that isn't on offer, or a supernet
+            that has no published encoding.
     """
     if dynabert.has_encoding(supernet):
         return dynabert.to_arch(supernet, published)
@@ -88,6 +89,9 @@ def _lists(supernet: Supernet) -> dict[str, list[Entry]]:
             "w": [(space[name], range(len(WIDTHS))) for name in widths],
         }
     kernels = _of_kind(space.dims, "kernel")
+    if not kernels:
+        dims = ", ".join(space.names[:3])
+        raise ArchError(f"this supernet has no published encoding; an arch says it all, by its dims: {dims}, …")
     stages_of_blocks = dict.fromkeys(dim.name.split(".")[1] for dim in kernels)
     depths = {dim.name: dim for dim in _of_kind(space.dims, "depth")}
     found = [depths.get(f"depth.{stage}") for stage in stages_of_blocks]

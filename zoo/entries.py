@@ -10,6 +10,9 @@ from zoo.ofa_mobilenetv3 import ofa_mobilenetv3
 from zoo.ofa_proxyless import ofa_proxyless
 from zoo.ofa_resnet import ofa_resnet
 from zoo.ofa_small import CIFAR10, CIFAR10_IMAGES, FASHION_MNIST, FASHION_MNIST_IMAGES, ofa_small
+from zoo.preprocessing import UNCHANGED
+from zoo.proard import proard_mobilenetv2, proard_mobilenetv3, proard_resnet50
+from zoo.robust_wrn import robust_wrn
 
 _PAPER = "Cai et al., Once-for-All: Train One Network and Specialize it for Efficient Deployment, ICLR 2020"
 _SOURCE = "https://github.com/mit-han-lab/once-for-all"
@@ -23,6 +26,23 @@ _SST2 = "measured, n = 872, one seed: tests/benchmarks/dynabert_table.py"
 
 _published = partial(
     Entry, license="MIT (Once-for-All's code and weights)", paper=_PAPER, source=_SOURCE, config="ofa_imagenet"
+)
+_proard = partial(
+    Entry,
+    license="Apache-2.0",
+    paper="Mousavi et al., ProARD: Progressive Adversarial Robustness Distillation, IJCNN 2025",
+    source="this project; https://github.com/hamidmousavi0/ProARD has the networks, no weights are published",
+    images=UNCHANGED,
+)
+_robust_wrn = partial(
+    Entry,
+    family="WideResNet",
+    license="Apache-2.0",
+    paper="Huang et al., Exploring Architectural Ingredients of Adversarially Robust Deep Neural Networks, "
+    "NeurIPS 2021",
+    source="this project; https://github.com/HanxunH/RobustWRN has fixed networks, no supernet's weights are published",
+    config="robust_sandwich",
+    images=UNCHANGED,
 )
 
 
@@ -146,5 +166,42 @@ ENTRIES = (
             Figure("width 1, depth 1 (54.5 M MACs)", "81.0 ± 1.3 %", _SST2),
         ),
         notes="The 12 pairs of width and depth are among its subnets: `elastic zoo convert`.",
+    ),
+    _proard(
+        name="proard_resnet50_cifar",
+        builder=proard_resnet50,
+        family="ResNet50",
+        sizes=Sizes((5_223_570, 46_077_482), (285_232_096, 2_358_013_952), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
+        config="proard_resnet",
+        notes="Encodings `{d, e, w}` go both ways: `elastic zoo convert`.",
+    ),
+    _proard(
+        name="proard_mbv3_cifar",
+        builder=proard_mobilenetv3,
+        family="MobileNetV3",
+        sizes=Sizes((2_142_602, 6_396_570), (35_293_824, 179_706_624), 7371**5),
+        config="proard",
+        notes=_ENCODING,
+    ),
+    _proard(
+        name="proard_mbv2_cifar",
+        builder=proard_mobilenetv2,
+        family="MobileNetV2",
+        sizes=Sizes((1_232_442, 3_835_146), (42_461_696, 187_834_880), 9 * 7371**5),
+        config="proard",
+        notes="Stage widths are ProxylessNAS's, as ProARD's code builds it: MobileNetV2's are asked for by a name that "
+        f"its networks for CIFAR don't know. {_ENCODING}",
+    ),
+    _robust_wrn(
+        name="robust_wrn34",
+        builder=robust_wrn,
+        sizes=Sizes((1_957_274, 80_883_674), (460_834_368, 19_949_607_168), 4**3 * 4**3),
+        notes="Among its subnets are WRN-34-10 (160, 320, 640 channels) and the paper's WRN-34-R (320, 640, 512).",
+    ),
+    _robust_wrn(
+        name="robust_wrn16",
+        builder=partial(robust_wrn, widths=(16, 32, 32), depth=2, stem=8),
+        sizes=Sizes((4_066, 80_050), (1_855_568, 19_423_552), 2 * 4 * 4 * 2**3),
+        notes="The same kind at a size that two CPU cores train.",
     ),
 )

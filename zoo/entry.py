@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from timm.layers import ClassifierHead
 from torch import nn
 
 from elastic import Recipe, Supernet
@@ -18,9 +19,9 @@ from elastic.inputs import classes_of
 from elastic.storage import check_tensors, sha256
 from zoo.download import download
 from zoo.importing import load_reference, read_state_dict
-from zoo.preprocessing import IMAGENET, Preprocessing, describe_images
+from zoo.preprocessing import IMAGENET, Preprocessing, describe_images, offered
 
-_CLASSIFIERS = ("classifier", "fc")
+_CLASSIFIERS = ("classifier", "fc", "head.fc")
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,18 @@ class Entry:
                 f"the supernet {self.name} has no option {unknown[0]!r}; it has drop_rate, {', '.join(known)}"
             )
         model, recipe = self.builder(**options)
-        if self.images is None:
-            model.dropout = nn.Dropout(drop_rate)  # as transformers' classifiers call it
-        else:
-            model.drop_rate = drop_rate  # type: ignore[assignment] # timm's models read it in each forward pass
+        _set_dropout(model, drop_rate)
+        if self.images is not None:
             describe_images(model, recipe.input_size, self.name, self.images)
         return model, recipe
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Sides of the square input, in pixels, that are on offer by default; none where the network reads text."""
+        if self.images is None:
+            return []
+        options = inspect.signature(self.builder).parameters
+        return offered(options["resolutions"].default, options["input_size"].default)
 
     @property
     def vocabulary_file(self) -> Path | None:
@@ -180,6 +187,17 @@ class Entry:
 
 def _weights_folder() -> Path:
     return Path(str(files("zoo"))) / "weights"
+
+
+def _set_dropout(model: nn.Module, rate: float) -> None:
+    """In front of the classifier: in timm's heads, read by timm's models, or as transformers' classifiers call it."""
+    head = getattr(model, "head", None)
+    if isinstance(head, ClassifierHead):
+        head.drop.p = rate
+    elif hasattr(model, "drop_rate"):
+        model.drop_rate = rate  # type: ignore[assignment] # read in each forward pass
+    else:
+        model.dropout = nn.Dropout(rate)
 
 
 def _classifier(model: nn.Module) -> list[str]:

@@ -35,6 +35,9 @@ class Preprocessing:
 IMAGENET = Preprocessing()
 """As Once-for-All evaluates."""
 
+UNCHANGED = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, crop_pct=1.0)
+"""Values between 0 and 1, as they are: an adversary's step has the same size in the image and in the input."""
+
 
 def offered(resolutions: Sequence[int] | None, input_size: Shape) -> list[int]:
     """The resolutions asked for; by default the published ones up to the full side, or else the full side alone."""
