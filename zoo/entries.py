@@ -10,7 +10,7 @@ from zoo.ofa_mobilenetv3 import ofa_mobilenetv3
 from zoo.ofa_proxyless import ofa_proxyless
 from zoo.ofa_resnet import ofa_resnet
 from zoo.ofa_small import CIFAR10, CIFAR10_IMAGES, FASHION_MNIST, FASHION_MNIST_IMAGES, ofa_small
-from zoo.preprocessing import UNCHANGED
+from zoo.preprocessing import UNCHANGED, Preprocessing
 from zoo.proard import proard_mobilenetv2, proard_mobilenetv3, proard_resnet50
 from zoo.robust_wrn import robust_wrn
 
@@ -41,7 +41,7 @@ _robust_wrn = partial(
     paper="Huang et al., Exploring Architectural Ingredients of Adversarially Robust Deep Neural Networks, "
     "NeurIPS 2021",
     source="this project; https://github.com/HanxunH/RobustWRN has fixed networks, no supernet's weights are published",
-    config="robust_sandwich",
+    config="proard_cifar10 --config robust_sandwich",
     images=UNCHANGED,
 )
 
@@ -172,7 +172,7 @@ ENTRIES = (
         builder=proard_resnet50,
         family="ResNet50",
         sizes=Sizes((5_223_570, 46_077_482), (285_232_096, 2_358_013_952), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
-        config="proard_resnet",
+        config="proard_cifar10 --config proard_resnet",
         notes="Encodings `{d, e, w}` go both ways: `elastic zoo convert`.",
     ),
     _proard(
@@ -180,7 +180,7 @@ ENTRIES = (
         builder=proard_mobilenetv3,
         family="MobileNetV3",
         sizes=Sizes((2_142_602, 6_396_570), (35_293_824, 179_706_624), 7371**5),
-        config="proard",
+        config="proard_cifar10 --config proard",
         notes=_ENCODING,
     ),
     _proard(
@@ -188,7 +188,7 @@ ENTRIES = (
         builder=proard_mobilenetv2,
         family="MobileNetV2",
         sizes=Sizes((1_232_442, 3_835_146), (42_461_696, 187_834_880), 9 * 7371**5),
-        config="proard",
+        config="proard_cifar10 --config proard",
         notes="Stage widths are ProxylessNAS's, as ProARD's code builds it: MobileNetV2's are asked for by a name that "
         f"its networks for CIFAR don't know. {_ENCODING}",
     ),
@@ -199,9 +199,10 @@ ENTRIES = (
         notes="Among its subnets are WRN-34-10 (160, 320, 640 channels) and the paper's WRN-34-R (320, 640, 512).",
     ),
     _robust_wrn(
-        name="robust_wrn16",
-        builder=partial(robust_wrn, widths=(16, 32, 32), depth=2, stem=8),
-        sizes=Sizes((4_066, 80_050), (1_855_568, 19_423_552), 2 * 4 * 4 * 2**3),
-        notes="The same kind at a size that two CPU cores train.",
+        name="robust_wrn_fashion_mnist",
+        builder=partial(robust_wrn, widths=(16, 32, 64), depth=2, stem=24, stride=4, input_size=(1, 28, 28)),
+        sizes=Sizes((8_242, 176_786), (232_096, 1_775_744), 256),
+        config="robust_fashion_mnist",
+        images=Preprocessing(mean=(0.0,), std=(1.0,), crop_pct=1.0),
     ),
 )

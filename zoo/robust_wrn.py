@@ -32,6 +32,7 @@ def robust_wrn(
     widths: Sequence[int] = (320, 640, 640),
     depth: int = 5,
     stem: int = 16,
+    stride: int = 1,
     num_classes: int = 10,
     resolutions: Sequence[int] | None = None,
     input_size: Shape = (3, 32, 32),
@@ -42,6 +43,7 @@ def robust_wrn(
         widths: full channels of each stage; all but the first one halve the image.
         depth: blocks of each stage; 5 of them, of two convolutions each, make a WRN-34.
         stem: channels of the first convolution, others than the first stage has.
+        stride: of the first convolution, whose kernel is larger by 1: 2 and 4 make networks for small computers.
         num_classes: how many logits.
         resolutions: sides of the square input on offer, in pixels; the full side always is, and alone by default.
         input_size: (channels, height, width) of the full-size input.
@@ -51,7 +53,7 @@ def robust_wrn(
     """
     if stem == widths[0]:
         raise RecipeError(f"stem and first stage both have {stem} channels and would be one width; choose another stem")
-    model = wide_resnet(widths, depth, stem, num_classes, input_size[0])
+    model = wide_resnet(widths, depth, stem, stride, num_classes, input_size[0])
     size = (input_size[0], input_size[1], input_size[2])
     recipe = resnetv2(model, resolutions=offered(resolutions, size), input_size=size)
     places = [(stage, block) for stage in range(len(widths)) for block in range(depth)]
@@ -61,8 +63,10 @@ def robust_wrn(
     return model, replace(recipe, derived=inside)
 
 
-def wide_resnet(widths: Sequence[int], depth: int, stem: int, classes: int, channels: int) -> ResNetV2:
-    """A timm `ResNetV2` of pre-activation basic blocks whose stem keeps the image's side; arguments as above."""
+def wide_resnet(
+    widths: Sequence[int], depth: int, stem: int, stride: int, classes: int, channels: int
+) -> ResNetV2:
+    """A timm `ResNetV2` of pre-activation basic blocks with a stem of one convolution; arguments as above."""
     model = ResNetV2(
         [depth] * len(widths),
         tuple(widths),
@@ -74,8 +78,8 @@ def wide_resnet(widths: Sequence[int], depth: int, stem: int, classes: int, chan
         norm_layer=BatchNormAct2d,
         conv_layer=create_conv2d,
     )
-    model.stem = nn.Sequential(OrderedDict(conv=create_conv2d(channels, stem, 3)))
+    model.stem = nn.Sequential(OrderedDict(conv=create_conv2d(channels, stem, max(3, stride + 1), stride=stride)))
     for index, feature in enumerate(model.feature_info):
-        feature["reduction"] = 2 ** max(0, index - 1)
+        feature["reduction"] = stride * 2 ** max(0, index - 1)
     model.init_weights(zero_init_last=False)
     return model

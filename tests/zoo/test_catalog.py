@@ -17,10 +17,9 @@ from elastic.named import register_supernets
 from elastic.storage import load_supernet, save_supernet, save_weights
 from zoo.catalog import find, source_of
 from zoo.entry import Weights
-from zoo.preprocessing import UNCHANGED
 
 SMALL = "ofa_mbv3_fashion_mnist"
-OWN = (SMALL, "ofa_mbv3_cifar10", "dynabert_sst2", *reference.PROARD, "robust_wrn34", "robust_wrn16")
+OWN = (SMALL, "ofa_mbv3_cifar10", "dynabert_sst2", *reference.PROARD, "robust_wrn34", "robust_wrn_fashion_mnist")
 names = pytest.mark.parametrize("name", zoo.list())
 
 
@@ -53,7 +52,7 @@ def test_the_counted_sizes_of_a_card_are_right(name):
 def test_a_card_says_license_paper_source_and_whose_figures_they_are(name):
     text = zoo.card(name)
     entry = find(name)
-    inputs = entry.vocabulary or ("as they are" if entry.images == UNCHANGED else "over 0.")
+    inputs = entry.vocabulary or ("over 0." if entry.images is None or any(entry.images.mean) else "as they are")
     for part in (name, entry.license, entry.paper, entry.source, entry.config, inputs):
         assert part in text
     assert all(figure.origin.startswith(("published", "measured")) for figure in entry.figures)
@@ -64,7 +63,7 @@ def test_options_go_through():
     assert supernet.space["resolution"].choices == (32, 48)
     assert supernet(torch.zeros(1, 1, 48, 48)).shape == (1, 7)
     assert supernet.model.pretrained_cfg["input_size"] == (1, 48, 48)
-    for name in (SMALL, "ofa_proxyless_d234_e346_k357_w1.3", "ofa_resnet50", "robust_wrn16"):
+    for name in (SMALL, "ofa_proxyless_d234_e346_k357_w1.3", "ofa_resnet50", "robust_wrn_fashion_mnist"):
         model = zoo.create(name, drop_rate=1.0, resolutions=[]).model
         assert torch.equal(
             model.forward_head(torch.rand(2, model.num_features, 2, 2)), model.get_classifier().bias.expand(2, -1)

@@ -19,7 +19,7 @@ NETWORKS = {  # channels of three stages, and millions of parameters
 
 @pytest.fixture(scope="module")
 def small():
-    supernet = zoo.create("robust_wrn16")
+    supernet = zoo.create("robust_wrn_fashion_mnist")
     randomise(supernet.model)
     return supernet.eval()
 
@@ -57,7 +57,7 @@ def norm(x, layer):
 
 def forward(full, x, widths, depths):
     """Logits of a subnet, its tensors cut out of the full model's one by one, as the papers describe it."""
-    x = F.conv2d(x, full.stem.conv.weight, padding=1)
+    x = F.conv2d(x, full.stem.conv.weight, stride=4, padding=3)
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         for index, block in enumerate(full.stages[stage].blocks[:depth]):
             before, stride = x.shape[1], 2 if stage > 0 and index == 0 else 1
@@ -73,7 +73,7 @@ def forward(full, x, widths, depths):
 
 @torch.no_grad()
 def test_subnets_compute_what_the_papers_describe(small):
-    full, x = small.extract(small.space.largest), images(32, 2)
+    full, x = small.extract(small.space.largest), images(28, 2)[:, :1]
     space = small.space
     for arch in (space.smallest, space.largest, *space.sample(0, 10)):
         widths, depths = ([arch[f"{kind}.{stage}"] for stage in range(3)] for kind in ("width", "depth"))
@@ -95,15 +95,16 @@ def test_only_widths_and_depths_of_stages_are_elastic(small):
 
 
 def test_other_widths_depths_and_images():
-    supernet = zoo.create("robust_wrn16", widths=[24, 48], depth=3, input_size=(1, 16, 16), num_classes=3)
+    supernet = zoo.create("robust_wrn34", widths=[24, 48], depth=3, input_size=(1, 16, 16), num_classes=3)
     assert supernet.space["depth.1"].choices == (1, 2, 3)
     assert supernet(torch.zeros(2, 1, 16, 16)).shape == (2, 3)
     with pytest.raises(RecipeError, match="stem and first stage both have 16 channels and would be one width"):
-        zoo.create("robust_wrn16", stem=16)
+        zoo.create("robust_wrn34", widths=[16, 32], stem=16)
 
 
-def test_features_say_how_much_smaller_they_are(small):
-    subnet = small.extract(small.space.smallest)
+def test_features_say_how_much_smaller_they_are():
+    supernet = zoo.create("robust_wrn34", widths=[8, 24, 32], depth=1)
+    subnet = supernet.extract(supernet.space.smallest)
     _, features = subnet.forward_intermediates(images(32))
     assert [32 // feature.shape[-1] for feature in features] == [info["reduction"] for info in subnet.feature_info]
 
