@@ -14,6 +14,9 @@ from elastic.words import spell_figure, spell_name
 Curves = dict[str, tuple[list[float], list[float]]]
 """By name: steps and values."""
 
+Interval = tuple[float, float, float]
+"""A figure, and the ends of its confidence interval."""
+
 Pairs = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """By name: what was predicted, and what was then measured."""
 
@@ -27,7 +30,7 @@ _THIN = {
     "showlegend": False,
 }
 _UNITS = {"latency_ms": "latency (ms)", "memory_bytes": "peak activations (bytes)", "accuracy": "accuracy (%)"}
-_UNITS |= {"macs": "MACs", "params": "parameters"}
+_UNITS |= {"macs": "MACs", "params": "parameters", "robust": "robust accuracy (%)"}
 
 
 def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = None) -> Any:
@@ -105,6 +108,52 @@ def draw_agreement(pairs: Pairs, name: str) -> Any:
             )
         )
     _style(figure, f"predicted {_unit(name)}", f"measured {_unit(name)}", 380)
+    return figure
+
+
+def draw_intervals(
+    points: Mapping[str, Mapping[str, tuple[Interval, Interval]]], horizontal: str, vertical: str
+) -> Any:
+    """A plotly figure of pairs of figures, each with its interval.
+
+    Args:
+        points: by a set's title and a point's name: the horizontal figure and the vertical one.
+        horizontal: what the axis says.
+        vertical: likewise.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for at, (title, named) in enumerate(points.items()):
+        axes = zip(*named.values(), strict=True)
+        x, y = ({"value": [one[0] for one in axis], "error": _whiskers(axis)} for axis in axes)
+        hover = [f"<b>{escape(name)}</b><br>{escape(title)} {one[0]:.1f} %" for name, (_, one) in named.items()]
+        figure.add_trace(
+            go.Scatter(
+                x=x["value"],
+                y=y["value"],
+                error_x=x["error"],
+                error_y=y["error"],
+                name=title,
+                mode="markers",
+                marker=_dot(10, _PALETTE[at % len(_PALETTE)]),
+                text=hover,
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    _style(figure, horizontal, vertical, 440)
+    return figure
+
+
+def _whiskers(intervals: Sequence[Interval]) -> dict[str, Any]:
+    ends = {"array": [high - at for at, _, high in intervals], "arrayminus": [at - low for at, low, _ in intervals]}
+    return {"type": "data", "symmetric": False, "thickness": 1, "width": 3, **ends}
+
+
+def draw_lines(curves: Curves, horizontal: str, vertical: str) -> Any:
+    """A plotly figure of curves by name."""
+    figure = _lines(curves, vertical)
+    figure.update_layout(xaxis={"title": {"text": horizontal}})
     return figure
 
 

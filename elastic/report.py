@@ -21,6 +21,9 @@ from elastic.words import spell_figure, spell_name
 _DRAWN = 8
 """So many subnets are drawn, at most."""
 
+_PIECES = ("title", "notes", "summary", "front_notes", "front", "table", "trust", "curves", "subnets", "steps")
+"""What the template has places for, beside plotly."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -53,13 +56,10 @@ class Report:
 
 def write_report(report: Report, path: str | Path) -> Path:
     """Write the page, whole or not at all; it needs no other file and no network."""
-    from plotly.offline import get_plotlyjs
-
-    template = Template(files("elastic").joinpath("templates/report.html").read_text("utf-8"))
-    page = template.substitute(
+    return write_page(
+        path,
         title=escape(report.title),
-        plotly=get_plotlyjs(),
-        summary="".join(_tile(name, text) for name, text in report.summary.items()),
+        summary="".join(tile(name, text) for name, text in report.summary.items()),
         notes=escape(report.notes),
         front_notes=f"<p>{escape(report.front_notes)}</p>" if report.front_notes else "",
         front=to_html(draw_front(report.result, report.marks)),
@@ -67,9 +67,32 @@ def write_report(report: Report, path: str | Path) -> Path:
         trust=_trust(report),
         curves=_section("Training", [to_html(figure) for figure in draw_curves(report.curves)]),
         subnets="".join(_drawn(report, one) for one in _chosen(report.result)),
-        steps="".join(f"<li><span>{escape(what)}</span><code>{escape(how)}</code></li>" for what, how in report.steps),
+        steps=list_steps(report.steps),
     )
-    return write_text(path, page)
+
+
+def write_page(path: str | Path, **pieces: str) -> Path:
+    """Fill the report's template, and write it, whole or not at all.
+
+    Args:
+        path: the HTML file.
+        pieces: HTML by the template's names, those in `_PIECES`; what is left out stays empty.
+    """
+    from plotly.offline import get_plotlyjs
+
+    template = Template(files("elastic").joinpath("templates/report.html").read_text("utf-8"))
+    empty = dict.fromkeys(_PIECES, "")
+    return write_text(path, template.substitute({**empty, "plotly": get_plotlyjs(), **pieces}))
+
+
+def tile(name: str, text: str) -> str:
+    """A figure for the top of a page."""
+    return f'<div class="tile"><span>{escape(name)}</span><b>{escape(text)}</b></div>'
+
+
+def list_steps(steps: Sequence[tuple[str, str]]) -> str:
+    """What was done, in order: (what, its command or file)."""
+    return "".join(f"<li><span>{escape(what)}</span><code>{escape(how)}</code></li>" for what, how in steps)
 
 
 def write_csv(result: SearchResult, path: str | Path) -> Path:
@@ -117,10 +140,6 @@ def _trust(report: Report) -> str:
     titles = (["Predicted against measured"] if report.agreement else []) + ["how the search went on"]
     title = ", and ".join(titles)
     return _section(title[:1].upper() + title[1:], figures)
-
-
-def _tile(name: str, text: str) -> str:
-    return f'<div class="tile"><span>{escape(name)}</span><b>{escape(text)}</b></div>'
 
 
 def _chosen(result: SearchResult) -> list[Candidate]:

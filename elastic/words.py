@@ -38,7 +38,7 @@ def spell_figure(name: str, value: Any) -> str:
         return f"{value:.3g} ms"
     if name.endswith("_bytes"):
         return spell_bytes(value)
-    if "accuracy" in name:
+    if "accuracy" in name or name == "robust":
         return f"{value:.2f} %"
     if name in ("params", "macs"):
         return short(value)
@@ -49,5 +49,5 @@ def spell_name(name: str) -> str:
     """A figure's name without its unit: `memory_bytes` → `memory`, `latency_ms.phone` → `latency, phone`."""
     name, _, device = name.partition(".")
     plain = name.removesuffix("_ms").removesuffix("_bytes").replace("_", " ")
-    plain = {"macs": "MACs", "params": "parameters"}.get(plain, plain)
+    plain = {"macs": "MACs", "params": "parameters", "robust": "robust accuracy"}.get(plain, plain)
     return f"{plain}, {device}" if device else plain
