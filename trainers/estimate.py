@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from elastic import Arch, Supernet
 from elastic.inputs import example_inputs, predict
+from trainers.robust_losses import RobustLoss
 from trainers.samplers import Contest
 
 Context = Callable[[], AbstractContextManager[None]]
 
 _FIRST_IMAGES, _LONG, _SAMPLED_STEPS = 8, 0.5, 8
+
+_LOSS_PASSES = 2  # of most robust losses: the image as it is, and attacked
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,13 @@ def step_seconds(module: Any, phase: int, pace: Pace, images: int) -> float:
     """What the passes of one step of a phase take on `images` images, averaged over the sampler's first few."""
     drawn = [each for step in range(_SAMPLED_STEPS) for each in module.draw(phase, step)]
     archs: list[Arch] = [each.archs[0] if isinstance(each, Contest) else each for each in drawn]
-    costs = module.supernet.macs(archs)
-    total: float = np.sum([pace.seconds(float(macs)) for macs in costs])
-    return total * images / _SAMPLED_STEPS
+    each = [pace.seconds(float(macs)) for macs in module.supernet.macs(archs)]
+    passes: float = np.sum(each) / _SAMPLED_STEPS
+    curriculum = module.curriculum.phases[phase]
+    if isinstance(curriculum.distiller or module.distiller, RobustLoss):
+        attacked = each[0] if module.adversary.shared else passes  # the first subnet's are all others', or each its own
+        passes = _LOSS_PASSES * passes + module.adversary.steps * attacked
+    return passes * images
 
 
 def training_memory(supernet: Supernet, batch_size: int) -> int:

@@ -13,7 +13,7 @@ from rich import get_console
 from elastic.budget import latency_name
 from elastic.commands import names_in, parse_budget, result_table
 from elastic.errors import ProfileError
-from elastic.evaluation import MeasuredAccuracy
+from elastic.evaluation import Batch, MeasuredAccuracy
 from elastic.figures import Pairs
 from elastic.measure import torch_threads
 from elastic.ofa_tables import load_ofa_table
@@ -25,9 +25,12 @@ from elastic.storage import load_supernet
 from elastic.supernet import Supernet
 from elastic.verification import is_here, verify
 from elastic.words import spell_count, spell_figure, spell_name
+from trainers.adversary import Norm
+from trainers.attacks import Threat
 from trainers.configurations import UsageError
 from trainers.deploy import calibration_for, find_data, first_images, write_subnet
 from trainers.metrics import measure
+from trainers.robustness import RobustAccuracy
 
 if TYPE_CHECKING:
     from trainers.data import SupernetData
@@ -55,6 +58,9 @@ def search(
     seed: int = 0,
     extract: str | None = None,
     formats: str = "safetensors",
+    robust: str | None = None,
+    norm: Norm = "linf",
+    robust_again: str = "apgd-ce",
 ) -> None:
     """Find the best subnets within a budget, by measured accuracy, and measure the best again.
 
@@ -83,6 +89,10 @@ def search(
         seed: draws the subnets.
         extract: a folder to write the best subnet into, BatchNorm re-estimated, as elastic extract does.
         formats: of safetensors and onnx, separated by commas, for --extract.
+        robust: measure the accuracy under attack (pgd-20), too, within this ε, such as 8/255: the figure robust, which
+            is maximised beside the accuracy by default.
+        norm: of the attack, linf or l2.
+        robust_again: the attack of the front's second measurement, as elastic attack takes it.
     """
     trained = load_supernet(supernet)
     profiles = load_profiles(profile, trained)
@@ -90,12 +100,14 @@ def search(
         if number < 1:
             raise UsageError(f"--{name} {number}: wanted 1 or more")
     shown = find_data(trained, supernet, data)
-    judge = Judge(trained, shown, images)
+    threat = None if robust is None else Threat(norm, robust)
+    judge = Judge(trained, shown, images, threat, robust_again)
+    wanted = shown.metric if threat is None else "accuracy,robust"
     latencies = [latency_name(name) for name in profiles]
     with torch_threads(threads):
         result = run_search(
             trained,
-            maximize=names_in(maximize or shown.metric),
+            maximize=names_in(maximize or wanted),
             minimize=names_in(minimize or ",".join(latencies or ["macs"])),
             subject_to=parse_budget(budget),
             evaluate=judge.validation,
@@ -103,7 +115,7 @@ def search(
             algorithm=algorithm,
             population=population,
             generations=generations,
-            cache=cache or Path(out).with_suffix(f".{images}-images.jsonl"),
+            cache=cache or Path(out).with_suffix(_kept(images, threat)),
             seed=seed,
             progress=True,
         )
@@ -148,18 +160,38 @@ class Judge:
         data: the images; those for afterwards are the test images, or validation images that are left over where
             a data set has no others.
         images: how many to judge on, at most.
+        threat: measures the accuracy under attack, too, within this.
+        again: the attack on the fresh images.
     """
 
-    def __init__(self, supernet: Supernet, data: SupernetData, images: int = 2048) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        data: SupernetData,
+        images: int = 2048,
+        threat: Threat | None = None,
+        again: str = "apgd-ce",
+    ) -> None:
         calibration = calibration_for(supernet, data)
         validation = data.val_dataloader()
         chosen = first_images(validation, images)
         by = None if data.metric == "accuracy" else partial(measure, data.metric)
-        self.validation = MeasuredAccuracy(supernet, chosen, calibration, data.metric, by)
+
+        def judging(batches: list[Batch], attack: str) -> MeasuredAccuracy:
+            if threat is not None:
+                return RobustAccuracy(supernet, batches, calibration, attack, threat)
+            return MeasuredAccuracy(supernet, batches, calibration, data.metric, by)
+
+        self.validation = judging(chosen, "pgd-20")
         shared = data.splits.test is data.splits.val
         left = islice(validation, len(chosen), None) if shared else data.test_dataloader()
         fresh = first_images(left, images)
-        self.fresh = MeasuredAccuracy(supernet, fresh, calibration, data.metric, by) if fresh else None
+        self.fresh = judging(fresh, again) if fresh else None
+
+
+def _kept(images: int, threat: Threat | None) -> str:
+    """How a cache is called: it belongs to one way of measuring."""
+    return f".{images}-images{'' if threat is None else f'-{threat.norm}-{threat.radius:.4f}'}.jsonl"
 
 
 def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfile]:

@@ -237,8 +237,8 @@ def test_validation_attacks_each_subnet():
 FIT = partial(
     "fit --config digits_robust --config robust_sandwich --runs {runs} --name run --trainer.limit_train_batches 2 "
     "--trainer.limit_val_batches 1 --trainer.enable_progress_bar false --trainer.log_every_n_steps 1 "
-    "--model.curriculum.scale 0.03 --trainer.check_val_every_n_epoch 1 --data.batch_size 16 --model.validation.calibration_batches 1 "
-    "--model.adversary.steps 1 --model.validation.attack.steps 1 --model.validation.middles 0".format
+    "--model.curriculum.scale 0.03 --trainer.check_val_every_n_epoch 1 --data.batch_size 16 "
+    "--model.validation.calibration_batches 1 --model.adversary.steps 1 --model.validation.attack.steps 1 --model.validation.middles 0".format
 )
 
 

@@ -1,0 +1,53 @@
+"""A search for accuracy, robust accuracy and costs at once, and its front under a stronger attack."""
+
+import pytest
+import yaml
+
+from elastic.building import SupernetSource
+from elastic.evaluation import resized
+from elastic.result import SearchResult
+from elastic.storage import load_supernet, save_supernet
+from trainers.attacks import Threat
+from trainers.cli import main
+from trainers.deploy import calibration_for, first_images, load_data
+from trainers.robustness import RobustAccuracy, measure_robustness
+
+
+@pytest.fixture
+def run(source, tmp_path):
+    """A run's folder as training leaves it; the network normalises images itself."""
+    source = SupernetSource.from_dict({**source.to_dict(), "normalize": {"mean": [0.3], "std": [0.4]}})
+    folder = save_supernet(source.build(), source, tmp_path / "run")
+    data = {"class_path": "Digits", "init_args": {"batch_size": 16, "raw": True}}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    return folder
+
+
+def test_clean_robust_and_costs_are_searched_together(run, tmp_path, capsys):
+    out, page = tmp_path / "s.json", tmp_path / "r.html"
+    words = ["search", str(run), "--robust", "4/255", "--robust_again", "pgd-3", "--population", "3", "--again", "2"]
+    words += ["--generations", "2", "--images", "32", "--out", str(out), "--report", str(page)]
+    assert main(words) == 0, capsys.readouterr().err
+    result = SearchResult.load(out)
+    assert result.maximize == ("accuracy", "robust")
+    assert result.minimize == ("macs",)
+    assert all(one.figures["robust"] <= one.figures["accuracy"] for one in result.candidates)
+    assert "robust accuracy" in page.read_text("utf-8")
+    assert (tmp_path / "s.32-images-linf-0.0157.jsonl").exists()
+
+    again = [one for one in result.candidates if one.measured]
+    assert again
+    supernet, data = load_supernet(run), load_data(run / "config.yaml")
+    fresh = first_images(data.test_dataloader(), 32)
+    judge = RobustAccuracy(supernet, fresh, calibration_for(supernet, data), "pgd-3", Threat("linf", "4/255"))
+    for one in again:
+        images = resized(supernet, one.arch, [images for images, _ in fresh])
+        batches = [(sized, labels) for sized, (_, labels) in zip(images, fresh, strict=True)]
+        wanted = measure_robustness(judge.subnet(one.arch), batches, ["pgd-3"], Threat("linf", "4/255"))
+        assert one.measured["robust"] == wanted["pgd-3"].accuracy
+        assert one.measured["accuracy"] == wanted["clean"].accuracy
+
+
+def test_an_epsilon_in_another_unit_is_refused(run, tmp_path, capsys):
+    assert main(["search", str(run), "--robust", "8", "--out", str(tmp_path / "s.json")]) == 2
+    assert "8/255" in capsys.readouterr().err
