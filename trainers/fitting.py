@@ -136,7 +136,7 @@ class SupernetCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer whose files lie in the run's folder."""
         config = self._get(self.config_init, "trainer")
-        saves = self.subcommand == "fit" and config.enable_checkpointing is not False and not config.fast_dev_run
+        saves = config.enable_checkpointing is not False and not config.fast_dev_run
         callbacks: list[Callback] = [LastValidation(), SubnetReport()]
         if config.enable_progress_bar is not False:
             callbacks.append(PhaseProgressBar())
