@@ -17,6 +17,9 @@ from elastic.supernet import Supernet
 Batch = tuple[Any, Tensor]
 """Inputs, such as images `(N, C, H, W)` or what a tokenizer gives, and labels `(N,)`."""
 
+Recalibrate = Callable[[nn.Module, Iterable[Any]], None]
+"""Re-estimates the BatchNorm statistics of a model on batches of inputs, in place."""
+
 Measure = Callable[[nn.Module, Iterable[Batch]], float]
 """A figure of a model on labelled batches."""
 
@@ -30,6 +33,7 @@ class MeasuredAccuracy:
         calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
         metric: what the figure is called.
         measure: gives the figure of a model on labelled batches; the more the better.
+        recalibrate: re-estimates the statistics.
     """
 
     def __init__(
@@ -39,12 +43,14 @@ class MeasuredAccuracy:
         calibration: Iterable[Inputs] = (),
         metric: str = "accuracy",
         measure: Measure | None = None,
+        recalibrate: Recalibrate = recalibrate,
     ) -> None:
         self.supernet = supernet
         self.validation = list(validation)
         self.calibration = list(calibration)
         self.metric = metric
         self.measure = measure or accuracy
+        self.recalibrate = recalibrate
         self._known: dict[Arch, dict[str, float]] = {}
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
@@ -58,7 +64,7 @@ class MeasuredAccuracy:
         """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode."""
         subnet = self.supernet.extract(arch)
         if self.calibration:
-            recalibrate(subnet, resized(self.supernet, arch, self.calibration))
+            self.recalibrate(subnet, resized(self.supernet, arch, self.calibration))
         return subnet.eval()
 
     def _sized(self, arch: Arch) -> list[Batch]:

@@ -12,8 +12,9 @@ from rich import get_console
 from torch import Tensor, nn
 
 from elastic.arch import Arch
+from elastic.batchnorm import recalibrate
 from elastic.commands import choose_arch, names_in
-from elastic.evaluation import Batch, MeasuredAccuracy, resized
+from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.inputs import classes_of, predict
 from elastic.progress import progress_bar
 from elastic.result import SearchResult
@@ -36,6 +37,7 @@ from trainers.configurations import UsageError
 from trainers.deploy import calibration_for, find_data, first_images
 from trainers.masking import MEANING, check_masking, measure_masking
 from trainers.masking import steps as masking_steps
+from trainers.robust_statistics import recalibration_for
 from trainers.robustness import measure_robustness, rightly
 from trainers.smoothing import Certificate, Smoothing, certified
 from trainers.smoothing import certify as certify_images
@@ -110,7 +112,8 @@ def attack(
     chosen = choose_archs(trained, archs, middles, result, front, seed)
     shown = find_data(trained, supernet, data)
     batches, where = held_out(shown, split, images, batch)
-    judge = Examiner(trained, batches, calibration_for(trained, shown), names, threat, seed, device)
+    calibration = calibration_for(trained, shown)
+    judge = Examiner(trained, batches, calibration, names, threat, seed, device, recalibration_for(supernet))
     smoothing = Smoothing(certify, n=samples) if certify is not None else None
     with progress_bar("attacking", len(chosen) * judge.steps(sanity, smoothing is not None)) as advance:
         found = [judge.examine(name, arch, sanity, smoothing, advance) for name, arch in chosen.items()]
@@ -228,6 +231,7 @@ class Examiner:
         threat: what they are allowed.
         seed: of what they draw.
         device: where.
+        recalibrate: re-estimates the statistics.
     """
 
     def __init__(
@@ -239,8 +243,9 @@ class Examiner:
         threat: Threat,
         seed: int = 0,
         device: str = "cpu",
+        recalibrate: Recalibrate = recalibrate,
     ) -> None:
-        self.cut = MeasuredAccuracy(supernet, (), calibration).subnet
+        self.cut = MeasuredAccuracy(supernet, (), calibration, recalibrate=recalibrate).subnet
         self.supernet = supernet
         self.batches = batches
         self.attacks = attacks

@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.arch import Arch
+from elastic.batchnorm import recalibrate
 from elastic.card import Card
 from elastic.commands import choose_arch, export_table, names_in
 from elastic.errors import CheckpointError
-from elastic.evaluation import Batch, MeasuredAccuracy
+from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.export import Exported, export
 from elastic.inputs import example_inputs
 from elastic.named import find_supernet
 from elastic.result import SearchResult
 from elastic.storage import is_name, load_source, load_supernet
 from elastic.supernet import Supernet
+from trainers.robust_statistics import recalibration_for
 from zoo.calibration import calibration
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def extract(
     made_up = calibration(supernet) if data is None and is_name(supernet) else []
     wanted = data is not None or (Path(supernet) / "config.yaml").exists() or (has_batchnorm(trained) and not made_up)
     images = find_data(trained, supernet, data) if wanted else None
-    subnet = calibrated(trained, chosen, images, made_up)
+    subnet = calibrated(trained, chosen, images, made_up, recalibration_for(supernet))
     figures = {} if result is None else dict(SearchResult.load(result).best.figures)
     write_subnet(trained, subnet, chosen, supernet, out, formats, figures, images)
 
@@ -118,10 +120,15 @@ def load_data(path: str | Path) -> SupernetData:
 
 
 def calibrated(
-    supernet: Supernet, arch: Arch, data: SupernetData | None, made_up: Sequence[Tensor] = ()
+    supernet: Supernet,
+    arch: Arch,
+    data: SupernetData | None,
+    made_up: Sequence[Tensor] = (),
+    recalibrate: Recalibrate = recalibrate,
 ) -> nn.Module:
     """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
-    return MeasuredAccuracy(supernet, [], made_up or calibration_for(supernet, data)).subnet(arch)
+    images = made_up or calibration_for(supernet, data)
+    return MeasuredAccuracy(supernet, [], images, recalibrate=recalibrate).subnet(arch)
 
 
 def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from elastic import Arch, SearchSpace, Supernet
 from elastic.building import SupernetSource
 from elastic.compiling import compiled
 from elastic.errors import CheckpointError, TrainingError
+from elastic.evaluation import Recalibrate
 from elastic.inputs import Inputs, batch_size, classes_of, moved
 from elastic.space import Rows
 from elastic.storage import digest_supernet
@@ -37,6 +39,7 @@ from trainers.lessons import Lessons, Teaching
 from trainers.optimizers import OptimizerOptions
 from trainers.randomness import random_states, restore_random_states
 from trainers.robust_losses import RobustLoss
+from trainers.robust_statistics import recalibrate_attacked
 from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
 from trainers.steps import Step, StepOptions, StepRunner
 from trainers.strategies import check_strategy
@@ -322,7 +325,8 @@ class SupernetModule(LightningModule):
             teaching.load_state_dict(self.trained.state_dict())
             return
         teaching.load_state_dict(self.trained.extract(self.supernet.space.largest).state_dict())
-        elastic.recalibrate(teaching, self._calibration_batches())  # all subnets' statistics until now
+        recalibrate = self._recalibration(self._place()[0] - 1)
+        recalibrate(teaching, self._calibration_batches())  # all subnets' statistics until now
 
     def _held_out(self) -> Iterator[tuple[Inputs, Tensor]]:
         """A part of the training data that is held out, labelled; the same on every rank."""
@@ -415,9 +419,16 @@ class SupernetModule(LightningModule):
             space = self.spaces[self._trained_place()]
         named = named_archs(space, supernet.space, self.validation, self.seed)
         self._candidates = [Candidate(name, arch, supernet, self.metric, self.device) for name, arch in named.items()]
+        recalibrate = self._recalibration(self._trained_place())
         for candidate in self._candidates:
             with self.trainer.precision_plugin.forward_context():
-                candidate.recalibrate(self._calibration_batches())
+                candidate.recalibrate(self._calibration_batches(), recalibrate)
+
+    def _recalibration(self, phase: int) -> Recalibrate:
+        """How BatchNorm statistics are re-estimated after the phase with this index."""
+        if not isinstance(self.curriculum.phases[phase].distiller or self.distiller, RobustLoss):
+            return elastic.recalibrate
+        return partial(recalibrate_attacked, adversary=self.adversary)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Every named subnet on one batch."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from elastic.arch import Arch
-from elastic.evaluation import Batch, MeasuredAccuracy
+from elastic.batchnorm import recalibrate
+from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.inputs import Inputs, predict
 from elastic.supernet import Supernet
 from trainers.adversary import check_pixels, seeded
@@ -123,6 +124,7 @@ class RobustAccuracy(MeasuredAccuracy):
         attack: what a subnet is attacked with, cut out and in eval mode; see `trainers.attacks.find_attack`.
         threat: what the attack is allowed, at the subnet's own resolution.
         seed: of what it draws: the same for all subnets.
+        recalibrate: re-estimates the statistics; for what was trained under attack see `trainers.robust_statistics`.
 
     Raises:
         TrainingError: no such attack.
@@ -136,8 +138,9 @@ class RobustAccuracy(MeasuredAccuracy):
         attack: str = "pgd-20",
         threat: Threat | None = None,
         seed: int = 0,
+        recalibrate: Recalibrate = recalibrate,
     ) -> None:
-        super().__init__(supernet, validation, calibration)
+        super().__init__(supernet, validation, calibration, recalibrate=recalibrate)
         self.attack = attack
         self.threat = threat or Threat()
         self.seed = seed

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
+from elastic.batchnorm import recalibrate
 from elastic.budget import latency_name
 from elastic.commands import names_in, parse_budget, result_table
 from elastic.errors import ProfileError
-from elastic.evaluation import Batch, MeasuredAccuracy
+from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.figures import Pairs
 from elastic.measure import torch_threads
 from elastic.ofa_tables import load_ofa_table
@@ -30,6 +31,7 @@ from trainers.attacks import Threat
 from trainers.configurations import UsageError
 from trainers.deploy import calibration_for, find_data, first_images, write_subnet
 from trainers.metrics import measure
+from trainers.robust_statistics import recalibration_for
 from trainers.robustness import RobustAccuracy
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def search(
             raise UsageError(f"--{name} {number}: wanted 1 or more")
     shown = find_data(trained, supernet, data)
     threat = None if robust is None else Threat(norm, robust)
-    judge = Judge(trained, shown, images, threat, robust_again)
+    judge = Judge(trained, shown, images, threat, robust_again, recalibration_for(supernet))
     wanted = shown.metric if threat is None else "accuracy,robust"
     latencies = [latency_name(name) for name in profiles]
     with torch_threads(threads):
@@ -162,6 +164,7 @@ class Judge:
         images: how many to judge on, at most.
         threat: measures the accuracy under attack, too, within this.
         again: the attack on the fresh images.
+        recalibrate: re-estimates BatchNorm statistics.
     """
 
     def __init__(
@@ -171,6 +174,7 @@ class Judge:
         images: int = 2048,
         threat: Threat | None = None,
         again: str = "apgd-ce",
+        recalibrate: Recalibrate = recalibrate,
     ) -> None:
         calibration = calibration_for(supernet, data)
         validation = data.val_dataloader()
@@ -179,8 +183,8 @@ class Judge:
 
         def judging(batches: list[Batch], attack: str) -> MeasuredAccuracy:
             if threat is not None:
-                return RobustAccuracy(supernet, batches, calibration, attack, threat)
-            return MeasuredAccuracy(supernet, batches, calibration, data.metric, by)
+                return RobustAccuracy(supernet, batches, calibration, attack, threat, recalibrate=recalibrate)
+            return MeasuredAccuracy(supernet, batches, calibration, data.metric, by, recalibrate)
 
         self.validation = judging(chosen, "pgd-20")
         shared = data.splits.test is data.splits.val

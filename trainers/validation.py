@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import elastic
 from elastic import Arch, SearchSpace, Supernet
+from elastic.batchnorm import recalibrate
 from elastic.errors import TrainingError
+from elastic.evaluation import Recalibrate
 from elastic.inputs import Inputs, classes_of, predict
 from elastic.sizes import Number
 from trainers.adversary import Adversary, seeded
@@ -108,9 +109,9 @@ class Candidate:
         self._scores = make_metric(metric, classes, device)
         self._robust = make_metric("accuracy", classes, device) if classes > 1 else None
 
-    def recalibrate(self, batches: Iterable[Inputs]) -> None:
+    def recalibrate(self, batches: Iterable[Inputs], recalibrate: Recalibrate = recalibrate) -> None:
         """Re-estimate BatchNorm statistics on inputs at full resolution."""
-        elastic.recalibrate(self.subnet, self._resized(batches))
+        recalibrate(self.subnet, self._resized(batches))
 
     def update(self, inputs: Inputs, labels: Tensor) -> None:
         """Judge the subnet on one batch: inputs at full resolution, labels `(N,)`."""

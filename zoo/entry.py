@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -108,6 +108,7 @@ class Entry:
         weights: pretrained ones, where there are any.
         images: how they are prepared; None: the network reads text.
         vocabulary: of a network that reads text, the file of its BERT tokenizer's pieces in `zoo/weights`.
+        adversary: options of the adversary that the weights were trained under (see `trainers.Adversary`); None: none.
         made_up: a file in `zoo/weights` of made-up images, for BatchNorm statistics where there are no real ones.
         figures: what is known of its subnets' accuracy.
         notes: what else one has to know, in Markdown.
@@ -124,6 +125,7 @@ class Entry:
     weights: Weights | None = None
     images: Preprocessing | None = IMAGENET
     vocabulary: str | None = None
+    adversary: Mapping[str, Any] | None = None
     made_up: str | None = None
     figures: tuple[Figure, ...] = ()
     notes: str = ""

@@ -46,9 +46,9 @@ def answer(capfd, args):
 def test_shipped_configuration_trains(path, tmp_path, image_folder, fashion_files):
     options = dict(SCALED_DOWN)
     name = yaml.safe_load(path.read_text())["name"]
-    if name in ("fashion_mnist", "ofa_fashion_mnist"):
+    if name in ("fashion_mnist", "ofa_fashion_mnist", "robust_fashion_mnist"):
         options["--data.root"] = str(fashion_files)
-    if name == "ofa_cifar10":  # torchvision would check its files' digests
+    if name in ("ofa_cifar10", "proard_cifar10"):  # torchvision would check its files' digests
         options |= {"--data.root": str(image_folder), "--data.name": "", "--data.test_split": "val"}
     if name in ("imagenet_mobilenetv3", "ofa_imagenet", "folder"):
         options |= {"--data.root": str(image_folder), "--data.input_size": "[3, 64, 64]"}

@@ -10,7 +10,6 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 from watching import PLAIN, Ends, Watch, fit
 
-import elastic
 from elastic.building import SupernetSource
 from elastic.errors import TrainingError
 from elastic.inputs import predict
@@ -35,6 +34,7 @@ from trainers import (
 from trainers.adversary import seeded, under_attack
 from trainers.cli import main
 from trainers.lessons import Lesson, Teaching
+from trainers.robust_statistics import recalibrate_attacked
 from trainers.steps import Step, StepOptions, StepRunner
 
 SHORT = Adversary(epsilon=0.1, steps=2, step_size=0.05)
@@ -226,7 +226,7 @@ def test_validation_attacks_each_subnet():
     for result in trained.results:
         subnet = trained.supernet.extract(result.arch).eval()
         with trained.supernet.active(result.arch):
-            elastic.recalibrate(subnet, [trained.supernet.resize(one) for one in calibration])
+            recalibrate_attacked(subnet, [trained.supernet.resize(one) for one in calibration], SHORT)
             resized = trained.supernet.resize(images)
         attacked = SHORT.deceive(subnet, resized, labels, seeded(0, 0, 0))
         wanted = (predict(subnet, attacked).argmax(1) == labels).float().mean()
@@ -238,7 +238,8 @@ FIT = partial(
     "fit --config digits_robust --config robust_sandwich --runs {runs} --name run --trainer.limit_train_batches 2 "
     "--trainer.limit_val_batches 1 --trainer.enable_progress_bar false --trainer.log_every_n_steps 1 "
     "--model.curriculum.scale 0.03 --trainer.check_val_every_n_epoch 1 --data.batch_size 16 "
-    "--model.validation.calibration_batches 1 --model.adversary.steps 1 --model.validation.attack.steps 1 --model.validation.middles 0".format
+    "--model.validation.calibration_batches 1 --model.adversary.steps 1 "
+    "--model.validation.attack.steps 1 --model.validation.middles 0".format
 )
 
 

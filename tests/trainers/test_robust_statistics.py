@@ -1,0 +1,96 @@
+"""BatchNorm statistics under attack: of which images they are, and who asks for them."""
+
+from functools import partial
+
+import pytest
+import timm
+import torch
+import yaml
+
+import elastic
+from elastic.storage import load_supernet, save_supernet
+from trainers import Adversary
+from trainers.adversary import seeded
+from trainers.deploy import calibrated, load_data
+from trainers.robust_statistics import recalibrate_attacked, recalibration_for
+
+ADVERSARY = Adversary(epsilon=0.2, steps=2, step_size=0.1)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return timm.create_model("resnet18", num_classes=10, channels=(8, 16, 16, 24), in_chans=1).eval()
+
+
+def pixels(n):
+    return [torch.rand(16, 1, 32, 32, generator=seeded(at)) for at in range(n)]
+
+
+def statistics(model):
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_statistics_are_those_of_images_that_deceive_the_model(model, training):
+    images = pixels(2)
+    recalibrate_attacked(model.train(training), images, ADVERSARY)
+    found = statistics(model)
+    assert model.training == training
+
+    elastic.recalibrate(model.eval(), images)
+    clean = statistics(model)
+    attacked = [ADVERSARY.deceive(model, one, model(one).argmax(1), seeded(0, at)) for at, one in enumerate(images)]
+    elastic.recalibrate(model, attacked)
+    for name, buffer in statistics(model).items():
+        torch.testing.assert_close(found[name], buffer)
+    assert not torch.equal(found["bn1.running_mean"], clean["bn1.running_mean"])
+
+
+def test_what_was_made_in_inference_mode_will_do(model):
+    images = pixels(1)
+    recalibrate_attacked(model, images, ADVERSARY)
+    found = statistics(model)
+    with torch.inference_mode():
+        recalibrate_attacked(model, pixels(1), ADVERSARY)
+    assert all(torch.equal(buffer, found[name]) for name, buffer in statistics(model).items())
+
+
+def test_without_batchnorm_nothing_is_attacked():
+    recalibrate_attacked(torch.nn.Linear(2, 2), iter(()), ADVERSARY)
+
+
+PLAIN = {"distiller": {"class_path": "trainers.distillers.SoftTargets"}}
+TRADES = {"distiller": {"class_path": "trainers.robust_losses.TRADES"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "attacked"),
+    [
+        (PLAIN, False),
+        ({"distiller": {"class_path": "trainers.robust_distillers.RSLAD"}}, True),
+        ({**PLAIN, "curriculum": {"phases": [{"name": "standard"}, TRADES]}}, True),
+        ({**TRADES, "curriculum": {"phases": [{"name": "robust"}, PLAIN]}}, False),
+        ({}, False),
+    ],
+)
+def test_a_run_says_how_it_was_trained(source, tmp_path, model, attacked):
+    """And what is cut out of it has statistics accordingly."""
+    folder = save_supernet(source.build(), source, tmp_path / "run")
+    data = {"class_path": "Digits", "init_args": {"batch_size": 16, "raw": True}}
+    options = {"epsilon": "0.2", "steps": 2, "step_size": 0.1}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"data": data, "model": {**model, "adversary": options}}))
+    recalibrate = recalibration_for(folder)
+    assert isinstance(recalibrate, partial) == attacked
+    if attacked:
+        assert recalibrate.keywords["adversary"] == Adversary(**options)
+    supernet, images = load_supernet(folder), load_data(folder / "config.yaml")
+    arch = supernet.space.smallest
+    subnet = calibrated(supernet, arch, images, (), recalibrate)
+    plain = calibrated(supernet, arch, images)
+    assert torch.equal(subnet.bn1.running_mean, plain.bn1.running_mean) != attacked
+
+
+def test_a_folder_without_a_configuration_was_trained_as_ever(tmp_path):
+    assert recalibration_for(tmp_path) is elastic.recalibrate
+    assert recalibration_for("ofa_mbv3_fashion_mnist") is elastic.recalibrate
