@@ -181,6 +181,8 @@ class SupernetModule(LightningModule):
         return self.curriculum.scaled[self._trained_place()]
 
     def _trained_place(self) -> int:
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return len(self.spaces) - 1
         return self.curriculum.at(max(self.global_step - 1, 0), self.steps_per_epoch)[0]
 
     def _place(self) -> tuple[int, int]:

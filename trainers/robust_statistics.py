@@ -29,8 +29,9 @@ from trainers.robust_losses import RobustLoss
 def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary: Adversary, seed: int = 0) -> None:
     """Set the BatchNorm statistics of `model` to those of attacked images, in place.
 
-    They are attacked as they will be: in evaluation mode, with the statistics of images as they are; by the cross-entropy
-    with what the model says of these, so that labels aren't needed. A model without BatchNorm is left alone.
+    They are attacked as they will be: in evaluation mode, with the statistics of images as they are; by the
+    cross-entropy with what the model says of these, so that labels aren't needed. A model without BatchNorm is left
+    alone.
 
     Args:
         model: any module; its mode is kept.
