@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainers.adversary import Adversary
+    from trainers.attacks import Threat
     from trainers.checkpoints import load_supernet
     from trainers.conflicts import GradientProjection
     from trainers.curriculum import Curriculum, Phase
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trainers.optimizers import OptimizerOptions
     from trainers.robust_distillers import ARD, RSLAD, AdaAD
     from trainers.robust_losses import HAT, MART, PGDAT, TRADES, RobustLoss
+    from trainers.robustness import RobustAccuracy
     from trainers.samplers import (
         NestedSampler,
         RoundRobinSampler,
@@ -63,6 +65,7 @@ __all__ = [
     "OptimizerOptions",
     "ParetoSampler",
     "Phase",
+    "RobustAccuracy",
     "RobustLoss",
     "RoundRobinSampler",
     "Sampler",
@@ -74,6 +77,7 @@ __all__ = [
     "SupernetData",
     "SupernetModule",
     "Teacher",
+    "Threat",
     "TimmData",
     "UniformSampler",
     "ValidationOptions",
@@ -82,6 +86,7 @@ __all__ = [
 
 _HOMES = {
     "adversary": ("Adversary",),
+    "attacks": ("Threat",),
     "checkpoints": ("load_supernet",),
     "conflicts": ("GradientProjection",),
     "curriculum": ("Curriculum", "Phase"),
@@ -96,6 +101,7 @@ _HOMES = {
     "optimizers": ("OptimizerOptions",),
     "robust_distillers": ("ARD", "RSLAD", "AdaAD"),
     "robust_losses": ("HAT", "MART", "PGDAT", "TRADES", "RobustLoss"),
+    "robustness": ("RobustAccuracy",),
     "samplers": (
         "NestedSampler",
         "RoundRobinSampler",
