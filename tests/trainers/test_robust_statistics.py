@@ -8,9 +8,11 @@ import torch
 import yaml
 
 import elastic
+import zoo
 from elastic.storage import load_supernet, save_supernet
 from trainers import Adversary
 from trainers.adversary import seeded
+from trainers.cli import main
 from trainers.deploy import calibrated, load_data
 from trainers.robust_statistics import recalibrate_attacked, recalibration_for
 
@@ -94,3 +96,15 @@ def test_a_run_says_how_it_was_trained(source, tmp_path, model, attacked):
 def test_a_folder_without_a_configuration_was_trained_as_ever(tmp_path):
     assert recalibration_for(tmp_path) is elastic.recalibrate
     assert recalibration_for("ofa_mbv3_fashion_mnist") is elastic.recalibrate
+
+
+def test_a_named_supernet_says_what_its_weights_were_trained_under(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recalibrate = recalibration_for("robust_wrn_fashion_mnist")
+    assert recalibrate.keywords["adversary"] == Adversary(epsilon=0.1, steps=3, step_size=0.05)
+    assert main(["extract", "robust_wrn_fashion_mnist", "--arch", "smallest", "--out", "subnet"]) == 0
+    supernet = zoo.load("robust_wrn_fashion_mnist")
+    subnet = supernet.extract(supernet.space.smallest).eval()
+    recalibrate(subnet, zoo.calibration("robust_wrn_fashion_mnist"))
+    found, _ = elastic.load_subnet("subnet")
+    assert all(torch.equal(buffer, found.get_buffer(name)) for name, buffer in subnet.named_buffers())
