@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import elastic
+from elastic.building import SupernetSource
 from trainers.optimizers import OptimizerOptions
 
 FAMILIES = [
@@ -15,6 +16,9 @@ FAMILIES = [
     "regnety_016", "convnext_tiny", "convnextv2_tiny", "vit_base_patch16_224", "deit_base_distilled_patch16_224",
     "deit3_base_patch16_224",
 ]
+
+
+MODELS = {"mobilenetv3_large_100": "MobileNetV3-L", "ofa_mbv3_d234_e346_k357_w1.0": "OFA's MobileNetV3"}
 
 
 class Count(TorchDispatchMode):
@@ -25,12 +29,23 @@ class Count(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(scope="module")
-def supernet():
+@pytest.fixture(scope="module", params=MODELS, ids=lambda name: name.partition("_")[0])
+def named(request):
+    """A supernet, and its name in the table."""
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    yield elastic.elasticize(timm.create_model("mobilenetv3_large_100"))
+    yield SupernetSource(request.param).build(), MODELS[request.param]
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def supernet(named):
+    return named[0]
+
+
+@pytest.fixture
+def label(named):
+    return named[1]
 
 
 @pytest.fixture
@@ -55,29 +70,29 @@ def steps(supernet):
         yield active, lambda: step(subnet, optimisers[1])
 
 
-def test_training_step(steps, side_by_side, figure):
+def test_training_step(steps, label, side_by_side, figure):
     active, plain = side_by_side(120, *steps)
     ratios = [a / p for a, p in zip(active, plain, strict=True)]
-    figure("training step, active / extracted (MobileNetV3-L, 16 @128)", ratios, "×", "≤ 1.05")
+    figure(f"training step, active / extracted ({label}, 16 @128)", ratios, "×", "≤ 1.05")
     counts = []
     for step in steps:
         with Count() as count:
             step()
         counts.append(count.n)
-    figure("operators of a training step, active / extracted", [counts[0] / counts[1]], "×", "≤ 1.2")
+    figure(f"operators of a training step, active / extracted ({label})", [counts[0] / counts[1]], "×", "≤ 1.2")
 
 
-def test_extract(supernet, side_by_side, figure):
+def test_extract(supernet, label, side_by_side, figure):
     archs = supernet.space.sample(0, 30)
     times = [1000 * side_by_side(1, lambda arch=arch: supernet.extract(arch))[0][0] for arch in archs]
-    figure("extract (MobileNetV3-L, 30 random subnets)", times, "ms", "≤ 10")
+    figure(f"extract ({label}, 30 random subnets)", times, "ms", "≤ 10")
 
 
 @pytest.mark.parametrize("cost", ["macs", "params", "memory"])
-def test_a_million_costs(supernet, cost, side_by_side, figure):
+def test_a_million_costs(supernet, label, cost, side_by_side, figure):
     rows = supernet.space.sample_rows(0, 1_000_000)
     (times,) = side_by_side(3, lambda: getattr(supernet, cost)(rows))
-    figure(f"{cost} of a million archs (MobileNetV3-L)", times, "s", "≤ 1" if cost != "memory" else "–")
+    figure(f"{cost} of a million archs ({label})", times, "s", "≤ 1" if cost != "memory" else "–")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -88,7 +103,7 @@ def test_elasticize(name, figure):
     figure(f"elasticize {name}", [time.perf_counter() - start], "s", "≤ 5")
 
 
-def test_recalibrate(supernet, side_by_side, figure):
+def test_recalibrate(supernet, label, side_by_side, figure):
     arch = supernet.space.variant({"resolution": 128}, of=supernet.space.sample(0))
     subnet = supernet.extract(arch).train()
     batches = [torch.randn(32, 3, 128, 128) for _ in range(4)]
@@ -100,4 +115,4 @@ def test_recalibrate(supernet, side_by_side, figure):
 
     recalibrated, forward = side_by_side(8, lambda: elastic.recalibrate(subnet, batches), plain)
     ratios = [r / f for r, f in zip(recalibrated, forward, strict=True)]
-    figure("recalibrate / train-mode forward (MobileNetV3-L, 4 × 32 @128)", ratios, "×", "≤ 1.1")
+    figure(f"recalibrate / train-mode forward ({label}, 4 × 32 @128)", ratios, "×", "≤ 1.1")
