@@ -57,7 +57,7 @@ class MeasuredAccuracy:
         """`{"accuracy": …}`: top-1, in percent; or another metric's figure."""
         if arch not in self._known:
             subnet = self.subnet(arch)
-            self._known[arch] = {self.metric: self.measure(subnet, self._sized(arch))}
+            self._known[arch] = {self.metric: self.measure(subnet, self.sized(arch))}
         return self._known[arch]
 
     def subnet(self, arch: Mapping[str, Number]) -> nn.Module:
@@ -67,7 +67,8 @@ class MeasuredAccuracy:
             self.recalibrate(subnet, resized(self.supernet, arch, self.calibration))
         return subnet.eval()
 
-    def _sized(self, arch: Arch) -> list[Batch]:
+    def sized(self, arch: Arch) -> list[Batch]:
+        """The validation batches, images at the arch's resolution."""
         images = resized(self.supernet, arch, [images for images, _ in self.validation])
         return [(one, labels) for one, (_, labels) in zip(images, self.validation, strict=True)]
 

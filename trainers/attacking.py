@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from elastic.arch import Arch
 from elastic.batchnorm import recalibrate
 from elastic.commands import choose_arch, names_in
-from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
+from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.inputs import classes_of, predict
 from elastic.progress import progress_bar
 from elastic.result import SearchResult
@@ -41,6 +41,7 @@ from trainers.robust_statistics import recalibration_for
 from trainers.robustness import measure_robustness, rightly
 from trainers.smoothing import Certificate, Smoothing, certified
 from trainers.smoothing import certify as certify_images
+from trainers.validation import distinct
 
 if TYPE_CHECKING:
     from trainers.data import SupernetData
@@ -187,10 +188,7 @@ def choose_archs(
     named |= {f"middle_{at}": arch for at, arch in enumerate(drawn, 1)}
     if not named:
         raise UsageError("no subnets: name some with --archs, such as smallest,largest, or say how many --middles")
-    names: dict[Arch, str] = {}
-    for name, arch in named.items():
-        names.setdefault(arch, name)
-    return {name: arch for arch, name in names.items()}
+    return distinct(named)
 
 
 def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[list[Batch], str]:
@@ -205,7 +203,7 @@ def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[l
     Raises:
         TrainingError: no images between 0 and 1.
     """
-    borrowed = split == "test" and data.splits.test is data.splits.val
+    borrowed = split == "test" and not data.splits.has_test
     loader = data.test_dataloader() if split == "test" and not borrowed else data.val_dataloader()
     kept = first_images(loader, images)
     for inputs, _ in kept:
@@ -245,7 +243,7 @@ class Examiner:
         device: str = "cpu",
         recalibrate: Recalibrate = recalibrate,
     ) -> None:
-        self.cut = MeasuredAccuracy(supernet, (), calibration, recalibrate=recalibrate).subnet
+        self.judge = MeasuredAccuracy(supernet, batches, calibration, recalibrate=recalibrate)
         self.supernet = supernet
         self.batches = batches
         self.attacks = attacks
@@ -264,8 +262,8 @@ class Examiner:
         self, name: str, arch: Arch, sanity: bool, smoothing: Smoothing | None, advance: Callable[[int], object]
     ) -> Attacked:
         """Attack a subnet; check the attacks, and certify its answers, where that is wanted."""
-        model = self.cut(arch).to(self.device)
-        batches = self._sized(arch)
+        model = self.judge.subnet(arch).to(self.device)
+        batches = [(images.to(self.device), labels.to(self.device)) for images, labels in self.judge.sized(arch)]
         few = _few(batches)
         robustness = measure_robustness(model, batches, self.attacks, self.threat, self.seed, advance)
         macs, params = (int(cost([arch])[0]) for cost in (self.supernet.macs, self.supernet.params))
@@ -277,11 +275,6 @@ class Examiner:
             certificates = certify_images(model, few, smoothing, self.seed, advance)
             found = replace(found, certified=_by_radius(certificates, smoothing))
         return found
-
-    def _sized(self, arch: Arch) -> list[Batch]:
-        pixels = resized(self.supernet, arch, [images for images, _ in self.batches])
-        pairs = zip(pixels, self.batches, strict=True)
-        return [(images.to(self.device), labels.to(self.device)) for images, (_, labels) in pairs]
 
     def _examples(self, model: nn.Module, batch: Batch) -> list[Example]:
         """Images that the last attack breaks, and then some that withstand it."""

@@ -42,6 +42,11 @@ class Splits:
     val: Examples
     test: Examples
 
+    @property
+    def has_test(self) -> bool:
+        """Whether the test examples are others than the validation's."""
+        return self.test is not self.val
+
 
 class SupernetData(LightningDataModule, ABC):
     """Loaders over `Splits`; a subclass says where the data comes from."""

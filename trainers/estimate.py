@@ -107,8 +107,7 @@ def step_seconds(module: Any, phase: int, pace: Pace, images: int) -> float:
     archs: list[Arch] = [each.archs[0] if isinstance(each, Contest) else each for each in drawn]
     each = [pace.seconds(float(macs)) for macs in module.supernet.macs(archs)]
     passes: float = np.sum(each) / _SAMPLED_STEPS
-    curriculum = module.curriculum.phases[phase]
-    if isinstance(curriculum.distiller or module.distiller, RobustLoss):
+    if isinstance(module.distillers[phase], RobustLoss):
         attacked = each[0] if module.adversary.shared else passes  # the first subnet's are all others', or each its own
         passes = _LOSS_PASSES * passes + module.adversary.steps * attacked
     return passes * images

@@ -58,6 +58,7 @@ class SupernetModule(LightningModule):
     Attributes:
         supernet: what is trained.
         spaces: what each phase trains, in order.
+        distillers: what each phase's subnets are pulled to, in order.
         results: what the last validation or test found, one entry per subnet.
         updates: how many subnets of each rung (see `trainers.diagnosis`) have been trained: int64 `(RUNGS,)`.
     """
@@ -120,9 +121,8 @@ class SupernetModule(LightningModule):
             self.teaching.requires_grad_(False)
         average = get_ema_multi_avg_fn(step.average) if step.average is not None else None
         self.average = AveragedModel(self.supernet, multi_avg_fn=average) if average is not None else None
-        distillers = [phase.distiller or distiller for phase in curriculum.phases]
-        self._runner = StepRunner(self.supernet, distillers, step, self.manual_backward, adversary)
-        self._attacks = any(isinstance(one, RobustLoss) for one in distillers)
+        self.distillers = [phase.distiller or distiller for phase in curriculum.phases]
+        self._runner = StepRunner(self.supernet, self.distillers, step, self.manual_backward, adversary)
         self.register_buffer("updates", torch.zeros(RUNGS, dtype=torch.int64))
         self._ladder = Ladder(self.supernet)
         self._candidates: list[Candidate] = []
@@ -292,7 +292,7 @@ class SupernetModule(LightningModule):
 
     @property
     def _distiller(self) -> Distiller | RobustLoss:
-        return self.phase.distiller or self.distiller
+        return self.distillers[self._place()[0]]
 
     def _begin(self, inputs: Inputs, labels: Tensor) -> Step:
         """Zero gradients, and the subnets; at a phase's first step, also what the phase begins with."""
@@ -408,7 +408,7 @@ class SupernetModule(LightningModule):
         check_batch(inputs, labels, wanted, self.classes, self.source.model)
         if self.global_step == 0:  # once: it waits for the device
             check_classes(labels, self.classes, self.source.model)
-            if self._attacks:
+            if any(isinstance(one, RobustLoss) for one in self.distillers):
                 check_pixels(inputs)
 
     # --- validation and test --------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ class SupernetModule(LightningModule):
 
     def _recalibration(self, phase: int) -> Recalibrate:
         """How BatchNorm statistics are re-estimated after the phase with this index."""
-        if not isinstance(self.curriculum.phases[phase].distiller or self.distiller, RobustLoss):
+        if not isinstance(self.distillers[phase], RobustLoss):
             return elastic.recalibrate
         return partial(recalibrate_attacked, adversary=self.adversary)
 

@@ -1,7 +1,7 @@
 """BatchNorm statistics of networks that were trained under attack: those of attacked images.
 
 Each pass of a training normalises by its own batch, one of attacked images by those. With the statistics of images as
-they are, half of the robust accuracy can be lost, and none of the other is won.
+they are, much of the robust accuracy can be lost.
 """
 
 from __future__ import annotations

@@ -149,6 +149,6 @@ class RobustAccuracy(MeasuredAccuracy):
     def __call__(self, arch: Arch) -> Mapping[str, float]:
         """`{"accuracy": …, "robust": …}`, both top-1, in percent."""
         if arch not in self._known:
-            found = measure_robustness(self.subnet(arch), self._sized(arch), [self.attack], self.threat, self.seed)
+            found = measure_robustness(self.subnet(arch), self.sized(arch), [self.attack], self.threat, self.seed)
             self._known[arch] = {"accuracy": found[CLEAN].accuracy, "robust": found[self.attack].accuracy}
         return self._known[arch]

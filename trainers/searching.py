@@ -187,8 +187,7 @@ class Judge:
             return MeasuredAccuracy(supernet, batches, calibration, data.metric, by, recalibrate)
 
         self.validation = judging(chosen, "pgd-20")
-        shared = data.splits.test is data.splits.val
-        left = islice(validation, len(chosen), None) if shared else data.test_dataloader()
+        left = data.test_dataloader() if data.splits.has_test else islice(validation, len(chosen), None)
         fresh = first_images(left, images)
         self.fresh = judging(fresh, again) if fresh else None
 

@@ -89,10 +89,15 @@ def named_archs(space: SearchSpace, whole: SearchSpace, options: ValidationOptio
     named |= {name: whole.variant(changes) for name, changes in options.named.items()}
     random = space.sample(seed, options.middles) if options.middles else []
     named |= {f"middle_{number}": arch for number, arch in enumerate(random, 1)}
-    by_arch: dict[Arch, str] = {}
+    return distinct(named)
+
+
+def distinct(named: Mapping[str, Arch]) -> dict[str, Arch]:
+    """Subnets by name, equal ones once, under the first name."""
+    names: dict[Arch, str] = {}
     for name, arch in named.items():
-        by_arch.setdefault(arch, name)
-    return {name: arch for arch, name in by_arch.items()}
+        names.setdefault(arch, name)
+    return {name: arch for arch, name in names.items()}
 
 
 class Candidate:

@@ -221,7 +221,8 @@ ENTRIES = (
         adversary={"norm": "linf", "epsilon": 0.1, "steps": 3, "step_size": 0.05},
         made_up="fashion_mnist_made_up.safetensors",
         figures=_ROBUST,
-        notes="Trained under attack (L∞, ε = 0.1, pixels between 0 and 1), one seed. BatchNorm statistics are "
-        "re-estimated on attacked training images; with those of plain images much of the robustness is lost.",
+        notes="Trained under attack (L∞, ε = 0.1, pixels between 0 and 1), one seed; the weights are the last epoch's, "
+        "not those that keep_best would keep. BatchNorm statistics are re-estimated on attacked training images; with "
+        "those of plain images much of the robustness is lost.",
     ),
 )

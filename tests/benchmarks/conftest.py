@@ -4,12 +4,21 @@ import statistics
 import time
 
 import pytest
+import torch
 
 ROWS = pytest.StashKey()
 
 
 def pytest_configure(config):
     config.stash[ROWS] = []
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -13,14 +13,6 @@ from trainers.steps import Step, StepOptions, StepRunner
 STEPS, EPSILON, STEP_SIZE = 10, 8 / 255, 2 / 255
 
 
-@pytest.fixture
-def two_threads():
-    torch.set_num_threads(2)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(1)
-
-
 def supernet_and_batch():
     model = timm.create_model("resnet18", num_classes=10, channels=(16, 32, 64, 64))
     supernet = elastic.elasticize(model, input_size=(3, 64, 64), resolutions=[64]).train()

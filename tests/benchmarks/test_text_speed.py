@@ -11,14 +11,6 @@ import elastic
 from trainers.optimizers import OptimizerOptions
 
 
-@pytest.fixture
-def two_threads():
-    torch.set_num_threads(2)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(1)
-
-
 def bert(**fields):
     return transformers.BertForSequenceClassification(transformers.BertConfig(**fields))
 
