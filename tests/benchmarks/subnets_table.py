@@ -31,7 +31,7 @@ def table(folder: Path, seconds: float = 10.0) -> str:
     count = sum(len(labels) for _, labels in measure.validation)
     timed = latencies(measure, list(archs.values()), seconds)
     for (name, arch), timings in zip(archs.items(), timed, strict=True):
-        share = accuracy(measure.subnet(arch), measure._sized(arch))
+        share = accuracy(measure.subnet(arch), measure.sized(arch))
         error = math.sqrt(share * (100 - share) / count)
         cells = " | ".join(f"{timing.median_ms:.3g} ms (IQR {timing.iqr_ms:.2g})" for timing in timings)
         params, macs = supernet.params([arch])[0] / 1e3, supernet.macs([arch])[0] / 1e6
@@ -49,7 +49,7 @@ def latencies(measure: MeasuredAccuracy, archs: list, seconds: float) -> list[li
     """By arch, the latency on each runtime; all are measured in turns."""
     with torch_threads(1):
         runs = [
-            prepare(measure.subnet(arch), [measure._sized(arch)[0][0][:1]], Setting(runtime))
+            prepare(measure.subnet(arch), [measure.sized(arch)[0][0][:1]], Setting(runtime))
             for arch in archs
             for runtime in RUNTIMES
         ]

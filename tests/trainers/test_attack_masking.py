@@ -102,7 +102,7 @@ def test_robust_accuracy_of_subnets_is_that_of_what_is_cut_out(source):
     assert list(found) == ["accuracy", "robust"]
     plain = MeasuredAccuracy(supernet, batches, [images])
     assert found["accuracy"] == plain(arch)["accuracy"]
-    sized = plain._sized(arch)
+    sized = plain.sized(arch)
     assert found["robust"] == measure_robustness(plain.subnet(arch), sized, ["pgd-2"], threat, 4)["pgd-2"].accuracy
     with pytest.raises(TrainingError, match="no attack 'fog'"):
         RobustAccuracy(supernet, batches, attack="fog")

@@ -152,7 +152,7 @@ def test_the_gradient_of_the_second_stage_is_that_of_the_papers_loss(folder):
     inputs, labels = next(iter(texts(folder).val_dataloader()))
     teaching = Teaching(module.teaching, inputs, stack, as_wide=True)
     module._runner.backward = torch.Tensor.backward
-    step = Step(0, [RoundRobinSampler(12).sample(moment(supernet), k) for k in range(12)])
+    step = Step(0, archs=[RoundRobinSampler(12).sample(moment(supernet), k) for k in range(12)])
     module._runner.accumulate(step, inputs, labels, supernet.space.largest, module.distiller, teaching)
     ours = {name: p.grad.clone() for name, p in supernet.model.named_parameters() if p.grad is not None}
     supernet.zero_grad()

@@ -184,7 +184,6 @@ def test_phases_run_one_after_the_other(source):
 
 def test_a_teacher_of_its_own(vit):
     teacher = ModelTeacher("vit_tiny_patch16_224", {"embed_dim": 32, "depth": 2, "num_heads": 2})  # made for 32 × 32
-    module = SupernetModule(vit, optimizer=PLAIN, teacher=teacher, sampler=Ends())
     seen = []
 
     class Look:
@@ -192,7 +191,7 @@ def test_a_teacher_of_its_own(vit):
             seen.append(logits_of_teacher)
             return NoDistiller().loss(logits, labels, None)
 
-    module.distiller = Look()
+    module = SupernetModule(vit, optimizer=PLAIN, teacher=teacher, sampler=Ends(), distiller=Look())
     gradients(module, 24)
     expected = module.teaching.eval()(images(24).tensors[0])
     assert len(seen) == 2
@@ -214,7 +213,7 @@ def test_wrong_options(vit):
             SupernetModule(vit, teacher=ModelTeacher("resnet10t", args))
     with pytest.raises(TrainingError, match="accumulate counts batches, 1 or more; got 0"):
         StepOptions(accumulate=0)
-    with pytest.raises(TrainingError, match=r"calibration_batches batches, 1 or more; got 2 and 0"):
+    with pytest.raises(TrainingError, match=r"attacked_batches batches, 1 or more; got 2, 0 and 8"):
         ValidationOptions(calibration_batches=0)
     with pytest.raises(TrainingError, match=r"average is a decay between 0 and 1 such as 0.999; got 1"):
         StepOptions(average=1.0)
