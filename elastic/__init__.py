@@ -16,6 +16,7 @@ from elastic.ofa_tables import load_ofa_table
 from elastic.prediction import Predictor, fit_predictor
 from elastic.profile import DeviceProfile
 from elastic.profiling import check_profile, measure_profile
+from elastic.pushing import push
 from elastic.recipe import Recipe
 from elastic.recipes import registry
 from elastic.report import Report, write_csv, write_report
@@ -25,6 +26,7 @@ from elastic.sizes import Derived, DimRule
 from elastic.space import SearchSpace
 from elastic.storage import load_supernet, save_supernet
 from elastic.supernet import Supernet
+from elastic.switching import Runtime
 from elastic.verification import verify
 
 register_recipe = registry.register
@@ -42,6 +44,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "Report",
+    "Runtime",
     "SearchResult",
     "SearchSpace",
     "Setting",
@@ -57,6 +60,7 @@ __all__ = [
     "load_subnet",
     "load_supernet",
     "measure_profile",
+    "push",
     "recalibrate",
     "register_recipe",
     "save_supernet",

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from elastic.layers import write_active, writes_through
+
 
 def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     """Set the BatchNorm statistics of `model` to those of `batches`, pooled over all of them.
@@ -54,7 +56,11 @@ class _Moments:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         n = images.numel() // images.shape[1]
-        mean, variance = norm.running_mean.double(), norm.running_var.double() * ((n - 1) / n)
+        if writes_through(norm, "running_mean"):
+            mean, variance = norm.running_mean.double(), norm.running_var.double() * ((n - 1) / n)
+        else:  # what it wrote is lost
+            rest = [dim for dim in range(images.ndim) if dim != 1]
+            variance, mean = torch.var_mean(images.double(), rest, correction=0)
         total, squares = mean * n, (variance + mean * mean) * n
         self.total = total if self.total is None else self.total + total
         self.squares = squares if self.squares is None else self.squares + squares
@@ -68,8 +74,8 @@ class _Moments:
         assert norm.running_var is not None
         mean = self.total / self.count
         variance = (self.squares / self.count - mean * mean).clamp_min(0) * (self.count / max(self.count - 1, 1))
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
+        write_active(norm, "running_mean", mean)
+        write_active(norm, "running_var", variance)
 
 
 def _reduced(moments: _Moments) -> _Moments:

@@ -93,7 +93,7 @@ class SupernetSource:
 
         shape = supernet.input_shape(supernet.space.arch(arch))
         model = supernet.extract(arch) if self.subnet is None else load_subnet(self.subnet)[0].train()
-        return elasticize(model, Recipe({}, {}, input_size=shape))
+        return elasticize(model, Recipe({}, {}, input_size=shape, vocabulary=supernet.recipe.vocabulary))
 
     def build_model(self) -> nn.Module:
         """The ordinary model; of a named supernet, its largest subnet.

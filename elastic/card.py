@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from elastic.formats import FORMATS
 from elastic.storage import write_text
-from elastic.words import spell_figure, spell_name
+from elastic.words import spell_bytes, spell_figure, spell_name
 
 
 @dataclass(frozen=True)
@@ -33,40 +34,103 @@ class Card:
 def write_card(path: Path, card: Card, config: Mapping[str, Any]) -> None:
     """Write the card of the subnet that `config` (its `config.json`) describes."""
     name = (config["source"] or {}).get("model") or config["class"].rpartition(".")[2]
-    size = " × ".join(str(length) for length in config["input_size"])
-    lines = [f"# {card.title or f'{name}, cut out of a supernet'}", ""]
+    lines = [*_hub_lines(card, config), f"# {card.title or f'{name}, cut out of a supernet'}", ""]
     lines += [card.text, ""] if card.text else []
-    lines += ["| | |", "|---|---|", f"| model | `{name}` (`{config['class']}`) |", f"| input | {size} |"]
+    lines += _facts(name, card, config)
+    lines += _latency(config["latency"]) if config["latency"] else []
+    lines += ["Files:", ""]
+    lines += [f"- `{file}`{_known(facts)}" for file, facts in config["files"].items()]
+    lines += ["", *_usage(config)]
+    if config["preprocessing"]:
+        lines += [f"Inputs are prepared with `{config['preprocessing']}`.", ""]
+    write_text(path, "\n".join(lines[:-1]) + "\n")
+
+
+def spell_check(facts: Mapping[str, Any]) -> str:
+    """In one line, what a file's comparison with PyTorch's output gave; empty where there was none."""
+    difference = facts.get("difference")
+    if difference is None:
+        return ""
+    if not difference["largest"]:
+        return "the same numbers as PyTorch's"
+    differs = f"{difference['largest']:.1e} at most, {difference['relative']:.1e} of the largest output"
+    if "tolerance" in facts:
+        return f"differs from PyTorch's by {differs} (allowed: {facts['tolerance']:.0e})"
+    return "; ".join([*_judged(facts), f"outputs differ by {differs}"])
+
+
+def _judged(facts: Mapping[str, Any]) -> list[str]:
+    """What int8 costs."""
+    if "accuracy" in facts:
+        one = facts["accuracy"]
+        return [f"accuracy {one['after']:.2f} %, before {one['before']:.2f} %, on {one['inputs']} validation inputs"]
+    if "agreement" in facts:
+        one = facts["agreement"]
+        return [f"the same class as in float32 for {one['percent']:.1f} % of {one['inputs']} calibration inputs"]
+    return []
+
+
+def spell_latency(row: Mapping[str, Any]) -> str:
+    """A measured latency: `1.23 ms ± 1 %`."""
+    return f"{spell_figure('latency_ms', row['median_ms'])} ± {row['uncertainty']:.1%}"
+
+
+def _hub_lines(card: Card, config: Mapping[str, Any]) -> list[str]:
+    """What the Hugging Face hub reads of a card."""
+    task = "text-classification" if _is_text(config) else "image-classification"
+    lines = ["---", "tags:", "- elastic-supernets", f"pipeline_tag: {task}"]
+    lines += [f"license: {card.license.lower()}"] if card.license and " " not in card.license else []
+    return [*lines, "---", ""]
+
+
+def _facts(name: str, card: Card, config: Mapping[str, Any]) -> list[str]:
+    size = " × ".join(str(length) for length in config["input_size"])
+    lines = ["| | |", "|---|---|", f"| model | `{name}` (`{config['class']}`) |", f"| input | {size} |"]
     lines += [f"| arch | `{config['arch_id']}` |"] if config["arch_id"] else []
     lines += [f"| {spell_name(key)} | {spell_figure(key, value)} |" for key, value in config["figures"].items()]
     lines += [f"| {key} | {value} |" for key, value in (("data", card.data), ("license", card.license)) if value]
-    lines += ["", "Files:", ""]
-    lines += [f"- `{file}`{_facts(facts)}" for file, facts in config["files"].items()]
-    lines += _usage(config)
-    write_text(path, "\n".join(lines) + "\n")
+    return [*lines, ""]
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
-    if "difference" not in facts:
-        return ""
-    largest, relative = facts["difference"]["largest"], facts["difference"]["relative"]
-    return f": any batch size; differs from PyTorch's output by {largest:.2g} at most ({relative:.2g} of the largest)"
+def _latency(measured: Mapping[str, Any]) -> list[str]:
+    device = measured["device"]
+    where = f"{device['processor']}, {measured['threads']} of {device['cores']} cores, batch {measured['batch_size']}"
+    lines = [f"Latency on {where}:", "", "| file | runtime | latency |", "|---|---|---|"]
+    for row in measured["runs"]:
+        file = f"`{row['file']}`" if row["file"] else ""
+        lines.append(f"| {file} | {row['runtime']} | {spell_latency(row)} |")
+    lines += ["", f"The figures are noisy: {'; '.join(measured['objections'])}."] if measured["objections"] else []
+    return [*lines, ""]
 
 
-_ONNX_IMAGES = "logits = session.run(None, {session.get_inputs()[0].name: images})[0]  # float32 images"
-_ONNX_TEXT = "logits = session.run(None, dict(tokenizer(texts, padding=True, return_tensors='np')))[0]"
+def _known(facts: Mapping[str, Any]) -> str:
+    parts = [spell_bytes(facts["bytes"])] if "bytes" in facts else []
+    if facts.get("batch"):
+        parts.append("any batch size" if facts["batch"] == "any" else f"batch {facts['batch']}")
+    parts += [text for text in [spell_check(facts)] if text]
+    return f": {'; '.join(parts)}" if parts else ""
 
 
 def _usage(config: Mapping[str, Any]) -> list[str]:
-    lines = [""]
-    if "model.safetensors" in config["files"] and config["source"] and config["arch"]:
-        lines += ["```python", "import elastic", "", 'model, config = elastic.load_subnet(".")', "```", ""]
-    if config.get("loader"):
-        lines += ["Where elastic isn't installed, in this folder:", "", "```python", "from load import load", ""]
-        lines += ["model = load()", "```", ""]
-    if "model.onnx" in config["files"]:
-        lines += ["```python", "import onnxruntime", "", 'session = onnxruntime.InferenceSession("model.onnx")']
-        lines += [_ONNX_TEXT if len(config["input_size"]) == 1 else _ONNX_IMAGES, "```", ""]
-    if config["preprocessing"]:
-        lines += [f"Inputs are prepared with `{config['preprocessing']}`.", ""]
-    return lines[:-1]
+    """How each file is run."""
+    lines = []
+    if FORMATS["safetensors"].files[0] in config["files"] and config["source"] and config["arch"]:
+        lines += _code('import elastic\n\nmodel, config = elastic.load_subnet(".")')
+    if config["loader"]:
+        lines += ["Where elastic isn't installed, in this folder:", ""]
+        lines += _code("from load import load\n\nmodel = load()")
+    for made in FORMATS.values():
+        text = made.for_text if _is_text(config) else made.for_images
+        if made.files[0] in config["files"] and text:
+            names, length = config["inputs"], config["input_size"][0]
+            lines += [f"`{made.files[0]}` in {made.runtime}:", ""]
+            lines += _code(text.format(file=made.files[0], names=names, length=length))
+    return lines
+
+
+def _code(text: str) -> list[str]:
+    return ["```python", *text.rstrip().split("\n"), "```", ""]
+
+
+def _is_text(config: Mapping[str, Any]) -> bool:
+    return bool(config["inputs"])

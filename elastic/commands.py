@@ -1,4 +1,4 @@
-"""The verbs of the command line that need no training data: inspect, profile, export."""
+"""The verbs of the command line that need no training data: inspect and profile; and what others show."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing_extensions import Unpack
 
 from elastic.arch import Arch
 from elastic.building import SupernetSource
-from elastic.card import Card
+from elastic.card import spell_check, spell_latency
+from elastic.conformance import ARCHITECTURES, conform, markdown, summary
+from elastic.conformance import table as conformance_table
 from elastic.errors import ArchError, BudgetError, ProfileError
-from elastic.export import Exported, load_subnet
-from elastic.export import export as export_subnet
+from elastic.export import Exported
 from elastic.inspection import inspect as inspect_supernet
 from elastic.inspection import render
 from elastic.kit import read_measured, write_kit
@@ -26,11 +27,12 @@ from elastic.measure import Setting
 from elastic.plan import BLOCKS
 from elastic.profile import FEWEST, DeviceProfile
 from elastic.profiling import check_profile, measure_profile
+from elastic.progress import progress_bar
 from elastic.result import SearchResult
-from elastic.storage import load_source, load_supernet, read_json
+from elastic.storage import load_source, load_supernet, read_json, write_text
 from elastic.supernet import Supernet
 from elastic.timings import QUIET
-from elastic.words import spell_figure, spell_name
+from elastic.words import spell_bytes, spell_figure, spell_name
 
 
 def inspect(
@@ -138,34 +140,29 @@ def _show_profile(found: DeviceProfile, supernet: Supernet, out: str) -> None:
         console.print(f"noisy: {'; '.join(found.objections)}. {QUIET}", style="red", highlight=False, soft_wrap=True)
 
 
-def export(folder: str, formats: str = "safetensors,onnx", out: str | None = None) -> None:
-    """Write an extracted subnet in other formats, each checked against PyTorch's output.
+def conformance(names: str = "", out: str | None = None) -> None:
+    """Make architectures of timm elastic, and compare: which sizes they get, and whether every subnet is exact.
+
+    Ends with exit status 1 where one isn't.
 
     Args:
-        folder: what elastic extract wrote.
-        formats: of safetensors and onnx, separated by commas.
-        out: the folder to write; by default the files are added to `folder`.
+        names: of timm's architectures, separated by commas; by default a list with all families.
+        out: a Markdown file to write the table to.
     """
-    subnet, config = load_subnet(folder)
-    known = names_in(formats)
-    if out is None:  # the files that are there stay, checked again
-        known = [*(Path(file).suffix[1:] for file in config["files"]), *known]
-    card = Card(figures=config["figures"], **config.get("card", {}))
-    source = SupernetSource.from_dict(config["source"])
-    written = export_subnet(
-        subnet,
-        out or folder,
-        known,
-        example=_example(config),
-        arch=config["arch"],
-        source=source,
-        card=card,
-        preprocessing=config["preprocessing"],
-    )
-    get_console().print(export_table(written))
+    wanted = names_in(names) or ARCHITECTURES
+    rows = []
+    with progress_bar("making elastic", len(wanted)) as advance:
+        for name in wanted:
+            rows.append(conform(name))
+            advance(1)
+    get_console().print(conformance_table(rows), summary(rows))
+    if out is not None:
+        write_text(Path(out), markdown(rows) + "\n")
+    if not all(row.exact for row in rows):
+        raise SystemExit(1)
 
 
-COMMANDS: Mapping[str, Callable[..., None]] = {"inspect": inspect, "profile": profile, "export": export}
+COMMANDS: Mapping[str, Callable[..., None]] = {"inspect": inspect, "profile": profile, "conformance": conformance}
 """Verb → function; the command line is made from its signature and docstring."""
 
 
@@ -248,14 +245,6 @@ def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None 
     return supernet.space.arch(Arch.from_json(arch))
 
 
-def _example(config: Mapping[str, Any]) -> Any:
-    import torch
-
-    if config["class"].startswith("transformers."):
-        return None  # text is made up from what the model knows
-    return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))
-
-
 # --- what verbs show ----------------------------------------------------------------------------------------
 
 
@@ -283,15 +272,27 @@ def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
 
 def export_table(written: Exported) -> Table:
     """The files of an export."""
-    table = Table(Column("file", overflow="fold"), "checked")
+    table = Table(Column("file", overflow="fold"), "size", "checked")
     for name, facts in written.files.items():
-        difference = facts.get("difference")
-        checked = "strict on loading"
-        if difference is not None:
-            checked = f"onnxruntime − PyTorch: {difference['largest']:.1e} ({difference['relative']:.1e} relative)"
-        table.add_row(str(written.folder / name), checked)
-    table.add_row(str(written.folder / "config.json"), "")
-    table.add_row(str(written.folder / "README.md"), "")
+        checked = spell_check(facts)
+        if checked and "runtime" in facts:
+            batch = "" if facts["batch"] == "any" else f", batch {facts['batch']}"
+            checked = f"in {facts['runtime']}{batch}: {checked}"
+        checked = checked or ("strict on loading" if name.endswith(".safetensors") else "")
+        table.add_row(str(written.folder / name), spell_bytes(facts["bytes"]) if "bytes" in facts else "", checked)
+    table.add_row(str(written.folder / "config.json"), "", "")
+    table.add_row(str(written.folder / "README.md"), "", "")
+    return table
+
+
+def latency_table(measured: Mapping[str, Any]) -> Table:
+    """Latencies of an export's files, and what speaks against trusting them."""
+    threads = f"{measured['threads']} thread{'s' if measured['threads'] > 1 else ''}"
+    caption = f"noisy: {'; '.join(measured['objections'])}. Close other programs and measure again"
+    title = f"latency on {measured['device']['processor']}, {threads}, batch {measured['batch_size']}"
+    table = Table("file", "runtime", "latency", title=title, caption=caption if measured["objections"] else None)
+    for row in measured["runs"]:
+        table.add_row(row["file"], row["runtime"], spell_latency(row))
     return table
 
 

@@ -7,6 +7,7 @@ few dims each, so that a million encoded archs cost a few look-ups each.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,10 @@ class TableSum:
         return [self.column[name] for name in names], strides, table
 
 
+def _last(constant: int | tuple[int, ...]) -> int:
+    return constant if isinstance(constant, int) else constant[-1]
+
+
 def _product(values: Mapping[str, Any], names: Iterable[str]) -> Any:
     product: Any = 1
     for name in names:
@@ -148,7 +153,7 @@ class Costs:
         self.space = supernet.space
         self.layout = supernet.layout
         self._model = supernet.model
-        self._lengths = supernet.recipe.lengths
+        self._recipe = supernet.recipe
         self._probes = Probes(supernet)
         self._sizes = Sizes(self.space, self.layout)
         self._probed = Sizes(self._probes.space, self._probes.layout)
@@ -192,29 +197,49 @@ class Costs:
         largest, resolutions = self._probes.values("largest"), range(len(self._probes.resolutions))
         full = [self._probes.trace(largest, at).macs_by_module() for at in resolutions]
         terms = {}
-        for path in full[-1]:
-            sizes = self._multiplied(self._model.get_submodule(path))
-            if path in self._lengths:
-                sizes = [*sizes, self.layout.sizes[self._lengths[path]]]
-            per_resolution = [self._term(sizes, path, counts[path]).constant for counts in full]
-            constant = tuple(per_resolution) if len(set(per_resolution)) > 1 else per_resolution[0]
-            terms[path] = Term(tuple(size.name for size in sizes), self.layout.gates_of(path), constant)  # type: ignore[arg-type]
+        for path, last in full[-1].items():
+            products = self._products(path, len(last))
+            if len(products) == 1:  # all that the module does together
+                per_resolution = [[sum(counts[path])] for counts in full]
+            else:
+                per_resolution = [counts[path] for counts in full]
+            terms[path] = [
+                self._mac_term(sizes, path, counts)
+                for sizes, counts in zip(products, zip(*per_resolution, strict=True), strict=True)
+            ]
         for kind in ("smallest", "mixed"):
             self._check(terms, kind)
-        return list(terms.values())
+        return list(itertools.chain.from_iterable(terms.values()))
 
-    def _check(self, terms: Mapping[str, Term], kind: str) -> None:
+    def _products(self, path: str, count: int) -> list[list[Size]]:
+        """The sizes that each of a module's products is proportional to; or all of them together."""
+        products = self._recipe.products.get(path)
+        if products is not None and len(products) == count:
+            return [[self.layout.sizes[name] for name in sizes] for sizes in products]
+        sizes = self._multiplied(self._model.get_submodule(path))
+        if path in self._recipe.lengths:
+            sizes = [*sizes, self.layout.sizes[self._recipe.lengths[path]]]
+        return [sizes]
+
+    def _mac_term(self, sizes: Sequence[Size], path: str, counts: Sequence[int]) -> Term:
+        """A product, its constant per resolution where resolutions differ."""
+        constants = [self._term(sizes, path, count).constant for count in counts]
+        constant = tuple(constants) if len(set(constants)) > 1 else constants[0]
+        return Term(tuple(size.name for size in sizes), self.layout.gates_of(path), constant)  # type: ignore[arg-type]
+
+    def _check(self, terms: Mapping[str, Sequence[Term]], kind: str) -> None:
         """The formula must give what another traced subnet takes."""
         probe = self._probes.values(kind)
         sizes = self._probed(probe)
         counted = self._probes.trace(probe, len(self._probes.resolutions) - 1).macs_by_module()
-        for path, term in terms.items():
-            constant = term.constant if isinstance(term.constant, int) else term.constant[-1]
-            expected = constant * _product(sizes, term.sizes)
-            if counted.get(path, 0) != expected:
+        for path, own in terms.items():
+            expected = sum(_last(term.constant) * _product(sizes, term.sizes) for term in own)
+            found = sum(counted.get(path, ()))
+            if found != expected:
                 raise CostError(
-                    f"multiply-accumulates of {path!r}: {counted.get(path, 0)} counted, {expected} from its sizes "
-                    f"{term.sizes}; bind the number that its operators depend on (heads, groups) in the layout"
+                    f"multiply-accumulates of {path!r}: {found} counted, {expected} from its sizes "
+                    f"{[term.sizes for term in own]}; bind the number that its operators depend on (heads, groups) in "
+                    "the layout"
                 )
 
     def _term(self, sizes: Sequence[Size], path: str, full: int) -> Term:

@@ -17,6 +17,9 @@ from elastic.recipe import Recipe, for_name
 from elastic.sizes import Derived, Number
 from elastic.supernet import Supernet
 
+TRACED = "traced"
+"""The recipe for whatever has none of its own."""
+
 
 def elasticize(
     model: nn.Module,
@@ -30,7 +33,9 @@ def elasticize(
 
     Args:
         model: an ordinary model, for example from `timm.create_model`.
-        recipe: a recipe's name or a `Recipe` of your own; found by the model's class by default.
+        recipe: a recipe's name or a `Recipe` of your own; found by the model's class by default. Where there is none
+            for the class, or it doesn't know some of the model's parts, the layout is found by watching the model run
+            (`"traced"`); `supernet.recipe.notes` then says what stays as it is, and why.
         choices: what to offer instead of the recipe's choices, by kind (`"heads"`), name (`"heads.3"`) or
             glob: ints are sizes, floats fractions of the full size, None leaves a dim at full size. The full
             size is always a choice.
@@ -43,7 +48,8 @@ def elasticize(
         options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`.
 
     Raises:
-        RecipeError: no recipe for this model, none of that name, or an option that it doesn't have.
+        RecipeError: no recipe for this model, which can't be traced either, none of that name, or an option that it
+            doesn't have.
         LayoutError: recipe and model don't fit, or dims that can't be coupled; the model is unchanged.
     """
     if any(isinstance(module, Elastic) for module in model.modules()):
@@ -76,17 +82,33 @@ def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> N
 
 
 def _make(model: nn.Module, name: str | None, options: Mapping[str, Any]) -> Recipe:
+    """The recipe by that name, or the one for the model; where there is none, or it doesn't fit, what tracing finds."""
+    if name is not None and recipes.registry.by_name(name) is None:
+        raise RecipeError(f"no recipe named {name!r}; there are {', '.join(recipes.registry.names())}")
     found = name or recipes.registry.find(model)
     if found is None:
-        raise RecipeError(
-            f"no recipe for {type(model).__module__}.{type(model).__qualname__}; there are "
-            f"{', '.join(recipes.registry.names())}. Pass recipe=Recipe(layout=..., dims=...) to add yours"
-        )
-    function = recipes.registry.by_name(found)
-    if function is None:
-        raise RecipeError(f"no recipe named {found!r}; there are {', '.join(recipes.registry.names())}")
-    known = list(inspect.signature(function).parameters)[1:]
+        return _call(TRACED, model, options)
+    try:
+        return _call(found, model, options)
+    except LayoutError as refusal:
+        if name is not None or set(options) - set(_options(TRACED)):
+            raise
+        try:
+            recipe = _call(TRACED, model, options)
+        except (RecipeError, LayoutError):
+            raise refusal from None
+        return replace(recipe, notes={f"the recipe {found!r}": f"traced instead: {refusal}", **recipe.notes})
+
+
+def _call(name: str, model: nn.Module, options: Mapping[str, Any]) -> Recipe:
+    known = _options(name)
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise RecipeError(f"recipe {found!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+        raise RecipeError(f"recipe {name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    function = recipes.registry.by_name(name)
+    assert function is not None
     return function(model, **options)
+
+
+def _options(name: str) -> list[str]:
+    return list(inspect.signature(recipes.registry.by_name(name)).parameters)[1:]  # type: ignore[arg-type]

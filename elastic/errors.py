@@ -8,7 +8,7 @@
     ├── BudgetError       a budget that no subnet meets
     ├── ProfileError      a device profile that is broken or belongs to another supernet
     ├── CheckpointError   a weights file that is truncated, foreign or misshapen
-    ├── ExportError       an exported file that doesn't compute what the model computes
+    ├── ExportError       a file that can't be exported or pushed, or computes something else than the model
     └── TrainingError     a training step that can't be trusted
 
 Each message says what was given, what was wanted, and the cure.
@@ -48,7 +48,7 @@ class CheckpointError(ElasticError, ValueError):
 
 
 class ExportError(ElasticError, RuntimeError):
-    """An exported file doesn't compute what the model computes, or can't be written."""
+    """A file can't be exported or pushed, or computes something else than the model."""
 
 
 class TrainingError(ElasticError, RuntimeError):

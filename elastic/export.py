@@ -1,14 +1,15 @@
 """Export: an extracted subnet as files that other programs run, each checked against PyTorch's output.
 
-The folder holds `config.json` (what the subnet is, and its figures), `README.md` (the same for people), and a
-file per format: `model.safetensors`, `model.onnx`. With the weights comes `load.py`, which loads them where this
-project is not installed (see `elastic.standalone`), if the subnet differs from what its library builds in sizes only.
+The folder holds `config.json` (what the subnet is, and its figures), `README.md` (the same for people), and the
+files of each format (`elastic.formats`). With the weights comes `load.py`, which loads them where this project is not
+installed (see `elastic.standalone`), if the subnet differs from what its library builds in sizes only.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from elastic.arch import Arch
 from elastic.building import SupernetSource
 from elastic.card import Card, write_card
-from elastic.errors import CheckpointError, ExportError
-from elastic.inputs import USUAL_LENGTH, Inputs, batch_size, example_text, first, moved, predict, repeated
-from elastic.onnx_files import TOLERANCE, compare_onnx, write_onnx
+from elastic.errors import CheckpointError
+from elastic.evaluation import Batch
+from elastic.example import example_batch, first_singles, input_size, joined
+from elastic.file_latency import measure_latency
+from elastic.formats import Original
+from elastic.formats.kept import kept_files, own_files
+from elastic.formats.writing import check_formats, write_format
+from elastic.inputs import Inputs, first, predict
+from elastic.measure import Setting
 from elastic.sizes import Number
-from elastic.standalone import LOADER, SIZES, write_loader
-from elastic.storage import load_weights, read_json, save_weights, sha256, staged, write_json
+from elastic.standalone import write_loader
+from elastic.storage import load_weights, read_json, staged, write_json
 
 _KIND = "elastic subnet"
-_CONFIG, _WEIGHTS, _ONNX = "config.json", "model.safetensors", "model.onnx"
-_LATER = {
-    "openvino": "export 'onnx', which OpenVINO reads as it is",
-    "executorch": "give the extracted model to torch.export, which ExecuTorch's own converter starts from",
-}
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,15 @@ class Exported:
 
     Attributes:
         folder: where.
-        files: name → what is known of it; for ONNX the difference from PyTorch's output.
+        files: name → what is known of it, such as the difference from PyTorch's output.
         figures: the subnet's parameters and MACs, and those that the caller gave.
+        latency: what `elastic.file_latency` measured; empty where it wasn't asked to.
     """
 
     folder: Path
     files: dict[str, dict[str, Any]]
     figures: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, Any] = field(default_factory=dict)
 
 
 def export(
@@ -60,58 +65,79 @@ def export(
     source: SupernetSource | None = None,
     card: Card | None = None,
     preprocessing: Mapping[str, Any] | None = None,
+    *,
+    calibration: Iterable[Inputs] = (),
+    validation: Iterable[Batch] = (),
+    latency: bool = False,
+    threads: int = 1,
 ) -> Exported:
     """Write an extracted subnet into `folder`; where anything fails, the folder's former content is whole.
 
-    The model files of a former export that this one doesn't write are removed in the end: they may be another
-    subnet's.
+    The files of a former export stay if it was of the same weights and input size; else they are removed in the end.
 
     Args:
         subnet: what `supernet.extract` gave; it is left as it was.
         folder: made where it is missing.
-        formats: of `"safetensors"` and `"onnx"`.
-        example: inputs `(N, C, H, W)`, N ≥ 2, or text by name; random ones of the model's own input size by default.
+        formats: of `elastic.formats.FORMATS`: `"safetensors"`, `"onnx"`, `"openvino"`, `"executorch"`,
+            `"torch.export"`; in int8 `"onnx-int8"` and `"openvino-int8"`.
+        example: inputs `(N, C, H, W)`, N ≥ 2, or text by name; by default the first of `calibration`, or random ones of
+            the model's own input size.
         arch: which subnet it is; with `source`, `load_subnet` can load the folder.
         source: what its supernet is made from.
         card: title, figures and words for `README.md`; its figures go into `config.json` too.
         preprocessing: how inputs are prepared, such as `{"mean": [...], "std": [...]}`; what the model's
             pretrained configuration says by default.
+        calibration: batches of real inputs, of the subnet's input size; int8's ranges are found on the first 300.
+        validation: labelled batches that int8's accuracy is measured on, before and after.
+        latency: measure each file's latency in its runtime, a few seconds each.
+        threads: that each runtime may use meanwhile.
 
     Raises:
-        ExportError: an unknown format, a missing package, no example, or a file that computes something else.
+        ExportError: an unknown format, a missing package, no example, nothing to calibrate on, or a file that
+            computes something else.
+        ProfileError: threads below 1.
         OSError: the disk is full, or may not be written to.
     """
-    wanted = _checked(formats)
+    folder = Path(folder)
+    real = first_singles(calibration)
+    wanted = check_formats(formats, calibration=bool(real))
+    if latency:
+        Setting(threads=threads).check()
     model = copy.deepcopy(subnet).cpu().eval()
-    inputs = _example(model, example)
-    card = card or Card()
-    former = _model_files(Path(folder))
+    inputs = example_batch(model, joined(real) if example is None and real else example)
+    card, labelled, former = card or Card(), list(validation), _former(folder)
     figures = {**measure_costs(model, first(inputs, 1)), **card.figures}
-    with staged(folder) as stage:
-        files = {}
+    with tempfile.TemporaryDirectory() as scratch, staged(folder) as stage:
+        original = Original(model, inputs, real, Path(scratch))
+        files: dict[str, dict[str, Any]] = {}
         for name in wanted:
-            file, facts = _WRITERS[name](model, inputs, stage)
-            files[file] = facts
+            files |= write_format(name, original, stage, labelled)
+        kept = kept_files(folder, former, files, input_size(inputs))
+        known = {**kept, **files}
         loader = write_loader(model, stage, inputs, _built_with(source)) if _WEIGHTS in files else []
+        places = dict.fromkeys(kept, folder) | dict.fromkeys(files, stage)
+        timed = measure_latency(model, inputs, places, threads) if latency else {}
         config = {
             "kind": _KIND,
             "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
             "source": None if source is None else source.untrained().to_dict(),
             "arch": None if arch is None else dict(arch),
             "arch_id": None if arch is None else Arch(arch).id,
-            "input_size": list(_shape(inputs)[1:]),
+            "input_size": list(input_size(inputs)),
+            "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
             "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
             "figures": figures,
             "card": {key: value for key, value in asdict(card).items() if key != "figures"},
-            "files": files,
+            "files": known,
+            "latency": timed or (former.get("latency", {}) if kept else {}),
             "loader": loader,
             "torch": torch.__version__,
         }
         write_json(stage / _CONFIG, config)
         write_card(stage / "README.md", card, config)
-    for file in former - {*files, *loader}:
-        (Path(folder) / file).unlink(missing_ok=True)
-    return Exported(Path(folder), files, figures)
+    for file in own_files(former) - {*known, *loader}:
+        (folder / file).unlink(missing_ok=True)
+    return Exported(folder, known, figures, timed)
 
 
 def load_subnet(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -156,40 +182,12 @@ def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
     return {"params": params, "macs": counter.get_total_flops() // 2}
 
 
-def _model_files(folder: Path) -> set[str]:
-    """The files in `folder` that an earlier export wrote; of those it lists, only names that exports have."""
+def _former(folder: Path) -> dict[str, Any]:
+    """The `config.json` of an earlier export into `folder`; empty where there was none."""
     try:
-        config = read_config(folder)
+        return read_config(folder)
     except CheckpointError:
-        return set()
-    return {_WEIGHTS, _ONNX, LOADER, SIZES} & {*config["files"], *config.get("loader", ())}
-
-
-def _checked(formats: Sequence[str]) -> list[str]:
-    for name in formats:
-        if name in _LATER:
-            raise ExportError(f"this version doesn't write {name!r} yet; {_LATER[name]}")
-        if name not in _WRITERS:
-            raise ExportError(f"no format {name!r}; choose of {', '.join(_WRITERS)}")
-    return list(dict.fromkeys(formats))
-
-
-def _example(model: nn.Module, example: Inputs | None) -> Inputs:
-    if example is not None:
-        example = moved(example, "cpu")
-        return example if batch_size(example) > 1 else repeated(example, 2)
-    text: Any = getattr(model, "config", None)
-    if hasattr(text, "vocab_size"):
-        return example_text(text, min(USUAL_LENGTH, text.max_position_embeddings // 2))
-    config = getattr(model, "pretrained_cfg", None) or {}
-    if "input_size" not in config:
-        raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
-    shape = (int(getattr(model, "in_chans", config["input_size"][0])), *config["input_size"][1:])
-    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def _shape(inputs: Inputs) -> torch.Size:
-    return inputs.shape if isinstance(inputs, Tensor) else next(iter(inputs.values())).shape
+        return {}
 
 
 def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
@@ -199,23 +197,6 @@ def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
 
 def _preprocessing(subnet: nn.Module, inputs: Inputs) -> dict[str, Any]:
     config = getattr(subnet, "pretrained_cfg", None) or {}
-    if len(config.get("mean", ())) != _shape(inputs)[1]:  # says nothing of images with other channels
+    if len(config.get("mean", ())) != input_size(inputs)[0]:  # says nothing of images with other channels
         return {}
     return {key: config[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in config}
-
-
-def _write_safetensors(model: nn.Module, inputs: Inputs, folder: Path) -> tuple[str, dict[str, Any]]:
-    return _WEIGHTS, {"sha256": save_weights(model, folder / _WEIGHTS)}
-
-
-def _write_onnx(model: nn.Module, inputs: Inputs, folder: Path) -> tuple[str, dict[str, Any]]:
-    path = folder / _ONNX
-    given = [inputs] if isinstance(inputs, Tensor) else inputs
-    write_onnx(model, given, path)
-    difference = compare_onnx(model, path, given)
-    return _ONNX, {"sha256": sha256(path), "difference": asdict(difference), "tolerance": TOLERANCE}
-
-
-_Writer = Callable[[nn.Module, Inputs, Path], tuple[str, dict[str, Any]]]
-
-_WRITERS: dict[str, _Writer] = {"safetensors": _write_safetensors, "onnx": _write_onnx}

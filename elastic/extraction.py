@@ -29,10 +29,10 @@ def cut_out(model: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     with torch.no_grad():
-        for module in _active_modules(model):
+        for module in active_modules(model):
             plain = upstream_class(module)
             memo[id(module)] = plain.__new__(plain)
-        for module in _active_modules(model):
+        for module in active_modules(model):
             _fill(memo[id(module)], module, memo)
     clone: nn.Module = memo[id(model)]
     return clone
@@ -50,7 +50,8 @@ def _active_children(module: nn.Module) -> dict[str, nn.Module | None]:
     return dict(zip(names, kept, strict=True))
 
 
-def _active_modules(module: nn.Module) -> list[nn.Module]:
+def active_modules(module: nn.Module) -> list[nn.Module]:
+    """The module and all in it that run in the active subnet."""
     found: dict[int, nn.Module] = {}
 
     def visit(one: nn.Module) -> None:

@@ -83,6 +83,15 @@ def classes_of(model: nn.Module) -> int:
     return int(getattr(config, "num_labels", None) or model.num_classes)  # type: ignore[arg-type]
 
 
+def longest_text(model: nn.Module) -> int | None:
+    """How many tokens a model of transformers can tell the places of; None for other models, and without a limit."""
+    limit: int | None = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    tables = [one for name, one in model.named_modules() if name.endswith("position_embeddings")]
+    # RoBERTa's family counts places from behind the padding's
+    padding = max((one.padding_idx + 1 for one in tables if getattr(one, "padding_idx", None) is not None), default=0)
+    return None if limit is None else limit - int(padding)
+
+
 def example_text(config: Any, length: int, n: int = 2) -> dict[str, Tensor]:
     """Made-up text for a model of transformers: its configuration says how many ids there are, and its families.
 

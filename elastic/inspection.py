@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from elastic.arch import Arch
+from elastic.errors import CostError
 from elastic.layers import TensorRule, upstream_class
 from elastic.sizes import Lookup, Number
 from elastic.supernet import Supernet
@@ -49,11 +52,11 @@ class FixedTensors:
 
 @dataclass(frozen=True)
 class Costs:
-    """What one subnet costs on one input."""
+    """What one subnet costs on one input; None for what no formula was found for, as may be in a traced model."""
 
     params: int
-    macs: int
-    memory_bytes: int
+    macs: int | None
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,11 @@ def inspect(supernet: Supernet) -> Inspection:
     """Say what in `supernet` is elastic and what isn't; nothing is activated."""
     space = supernet.space
     corners = [space.smallest, space.largest]
-    costs = zip(supernet.params(corners), supernet.macs(corners), supernet.memory(corners), strict=True)
-    smallest, largest = (Costs(int(params), int(macs), int(memory)) for params, macs, memory in costs)
+    counted = [supernet.params(corners), *(_counted(cost, corners) for cost in (supernet.macs, supernet.memory))]
+    smallest, largest = (
+        Costs(int(params), macs if macs is None else int(macs), memory if memory is None else int(memory))
+        for params, macs, memory in zip(*counted, strict=True)
+    )
     resolution = [dim.choices for dim in space.dims if dim.name == "resolution"]
     return Inspection(
         model=upstream_class(supernet.model).__name__,
@@ -101,6 +107,13 @@ def inspect(supernet: Supernet) -> Inspection:
         resolutions=resolution[0] if resolution else (),
         width_scaling=supernet.recipe.width_scaling,
     )
+
+
+def _counted(cost: Callable[[Sequence[Arch]], Iterable[Any]], archs: Sequence[Arch]) -> Iterable[Any]:
+    try:
+        return cost(archs)
+    except CostError:
+        return [None] * len(archs)
 
 
 def _kinds(supernet: Supernet) -> Iterable[ElasticKind]:
@@ -160,7 +173,9 @@ def _fixed_table(found: Inspection) -> Table:
 def _cost_table(found: Inspection) -> Table:
     table = _table("subnet", "parameters", "MACs", "peak activations")
     for name, cost in (("smallest", found.smallest), ("largest", found.largest)):
-        table.add_row(name, short(cost.params), short(cost.macs), spell_bytes(cost.memory_bytes))
+        macs = "not known" if cost.macs is None else short(cost.macs)
+        memory = "not known" if cost.memory_bytes is None else spell_bytes(cost.memory_bytes)
+        table.add_row(name, short(cost.params), macs, memory)
     return table
 
 

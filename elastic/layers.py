@@ -40,11 +40,14 @@ class TensorRule:
 
     Attributes:
         fan_in: the axis of the inputs that the tensor is scaled for (see `elastic.scaling`); None leaves it alone.
+        dense: whether the active part is copied together: code that computes with a weight before it is used (weight
+            standardisation) would round a strided view otherwise than the extracted tensor.
     """
 
-    def __init__(self, axes: Axes, transform: Transform | None = None) -> None:
+    def __init__(self, axes: Axes, transform: Transform | None = None, dense: bool = False) -> None:
         self.axes = axes
         self.transform = transform
+        self.dense = dense
         self.fan_in: Axis | None = None
         self.aliases = Aliases()
 
@@ -54,6 +57,7 @@ class TensorRule:
         part = self.aliases.get(stored)
         if part is None:
             part = self.axes.take(stored)
+            part = part.contiguous() if self.dense else part
             part = part if self.transform is None else self.transform(part, module)
         return part if self.fan_in is None else part * (self.fan_in.full / self.fan_in.value) ** 0.5
 
@@ -108,11 +112,33 @@ AttributeRule = TensorRule | NumberRule | PaddingRule
 Rule = AttributeRule | DepthRule
 
 
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether a convolution is more than PyTorch's."""
+    stock = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
+    return isinstance(module, nn.modules.conv._ConvNd) and type(module).forward not in stock
+
+
 def stored_tensor(module: nn.Module, name: str) -> Tensor:
     """The full-size parameter or buffer, whatever subnet is active."""
     # KeyError, never AttributeError: nn.Module would answer that one with the full tensor
     stored = module._parameters.get(name)
     return cast(Tensor, module._buffers[name] if stored is None else stored)
+
+
+def writes_through(module: nn.Module, name: str) -> bool:
+    """Whether what is written into the active tensor arrives in the stored one: whether it is a view of that."""
+    rule = module._elastic.get(name) if isinstance(module, Elastic) else None
+    return not isinstance(rule, TensorRule) or rule.can_alias
+
+
+def write_active(module: nn.Module, name: str, values: Tensor) -> None:
+    """Write the active part of a parameter or buffer, in place."""
+    rule = module._elastic.get(name) if isinstance(module, Elastic) else None
+    stored = stored_tensor(module, name)
+    if isinstance(rule, TensorRule):
+        rule.axes.put(stored, values)
+    else:
+        stored.copy_(values)
 
 
 class Elastic:
@@ -250,14 +276,15 @@ def _groups(conv: nn.Module, axis: tuple[Axis, ...], entry: str) -> Axis:
     groups = cast(int, conv.groups)
     if groups == 1:
         return Axis([1])
-    lead = axis[0].factors[0]
-    if groups == (lead if isinstance(lead, int) else lead.full):
-        return Axis([lead])
+    for end in range(1, len(axis[0].factors) + 1):
+        lead = Axis(axis[0].factors[:end])
+        if lead.full == groups:
+            return lead
     if not (axis[0].sizes or axis[1].sizes):
         return Axis([groups])
     raise LayoutError(
-        f"layout entry {entry!r}: the convolution has {groups} groups, so the first factor of its first axis "
-        f"must be the groups (written (groups width)); it is {lead!r}"
+        f"layout entry {entry!r}: the convolution has {groups} groups, so the first factors of its first axis "
+        f"must be the groups (written (groups width)); they are {axis[0].factors}"
     )
 
 
@@ -268,7 +295,7 @@ def _padding(conv: nn.Module, kernel: tuple[Axis, ...], entry: str) -> dict[str,
     same = tuple((axis.full - 1) // 2 * step for axis, step in zip(kernel, dilation, strict=True))
     if padding == same:
         return {"padding": PaddingRule(padding, dilation, kernel)}
-    if not any(padding) and type(conv).forward not in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward):
+    if not any(padding) and has_own_forward(conv):
         return {}  # pads for itself, from the weight's shape (timm's Conv2dSame)
     raise LayoutError(
         f"layout entry {entry!r}: an elastic kernel needs 'same' padding {same}, the convolution has {padding}"

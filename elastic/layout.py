@@ -20,6 +20,7 @@ from elastic.layers import (
     NumberRule,
     Rule,
     TensorRule,
+    has_own_forward,
     make_elastic,
     number_rules,
     stored_tensor,
@@ -165,7 +166,7 @@ def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> di
         transform = binding.transform if tensor.ndim == deepest else None
         if transform is None and any(size.keep == "transform" for size in axes.sizes):
             raise LayoutError(f"layout entry {binding.entry!r}: {axes.sizes} needs a transform, the recipe has none")
-        rules[name] = TensorRule(axes, transform)
+        rules[name] = TensorRule(axes, transform, dense=has_own_forward(module))
         if name == "weight":
             rules |= number_rules(module, axes, binding.entry)
     return rules

@@ -1,14 +1,9 @@
-"""ONNX: written by PyTorch's exporter, run by onnxruntime, and checked against each other."""
+"""ONNX: written by PyTorch's exporter, and run by onnxruntime."""
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
-from elastic.inputs import predict
-
-TOLERANCE = 1e-4
-"""The largest difference allowed, relative to the largest output (both are float32)."""
-
-_BATCH = "batch"
-_SEQUENCE = "sequence"
-"""What the free axes are called in the file."""
-
-OnnxInputs = Sequence[Tensor] | Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far a file's output is from the model's.
-
-    Attributes:
-        largest: the largest absolute difference.
-        relative: the same, over the largest absolute output.
-    """
-
-    largest: float
-    relative: float
+from elastic.ordered import BATCH, Given, free_axes, names_and_values, ordered
+from elastic.packages import require_packages
+from elastic.quiet import quiet
 
 
 def require_onnx() -> None:
@@ -49,12 +24,10 @@ def require_onnx() -> None:
     Raises:
         ExportError: a package is missing; the message says how to install it.
     """
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise ExportError(f"ONNX needs {', '.join(missing)}; install with: pip install 'elastic-supernets[onnx]'")
+    require_packages("ONNX", ("onnx", "onnxscript", "onnxruntime"), "onnx")
 
 
-def write_onnx(model: nn.Module, inputs: OnnxInputs, path: str | Path, any_batch: bool = True) -> None:
+def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: bool = True) -> None:
     """Write `model` as one ONNX file.
 
     Args:
@@ -68,38 +41,20 @@ def write_onnx(model: nn.Module, inputs: OnnxInputs, path: str | Path, any_batch
         ExportError: onnx isn't installed, or PyTorch's exporter can't express the model.
     """
     require_onnx()
-    names, values = _named(inputs)
+    names, values = names_and_values(inputs)
     if any_batch and any(len(value) < 2 for value in values):
         raise ExportError("a free batch size needs an example batch of 2 or more: a size of 1 would become a constant")
-    free = {0: torch.export.Dim(_BATCH, min=1)} | ({1: torch.export.Dim(_SEQUENCE, min=1)} if names else {})
-    axes = tuple(free for _ in values) if any_batch else None
+    shapes = free_axes(names, values) if any_batch else None
     called: dict[str, Any] = {"input_names": names, "output_names": ["logits"]} if names else {}
-    shapes = (axes,) if names and axes else axes  # all named inputs are one argument
-    one = _Named(model, names).eval() if names else model
     try:
-        with _quiet():
+        with quiet():
+            one = ordered(model, names)
             program = torch.onnx.export(one, values, dynamo=True, dynamic_shapes=shapes, verbose=False, **called)
             assert program is not None
             program.save(path, external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
-
-
-def _named(inputs: OnnxInputs) -> tuple[list[str], tuple[Tensor, ...]]:
-    return (list(inputs), tuple(inputs.values())) if isinstance(inputs, Mapping) else ([], tuple(inputs))
-
-
-class _Named(nn.Module):
-    """A model that takes its inputs by name, as one that takes them in order and returns logits."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return predict(self.model, dict(zip(self.names, inputs, strict=True)))
 
 
 def write_onnx_files(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], paths: Sequence[str | Path]) -> None:
@@ -172,7 +127,7 @@ def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu",
     if threads is not None:
         options.intra_op_num_threads = threads
     if batch_size is not None:
-        options.add_free_dimension_override_by_name(_BATCH, batch_size)
+        options.add_free_dimension_override_by_name(BATCH, batch_size)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NoSuchFile) as error:
@@ -185,45 +140,3 @@ def run_onnx(session: Any, inputs: Sequence[Tensor]) -> NDArray[np.float32]:
     feeds = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
     output: NDArray[np.float32] = session.run(None, feeds)[0]
     return output
-
-
-def compare_onnx(model: nn.Module, path: str | Path, inputs: OnnxInputs) -> Difference:
-    """Compare a file's output with the model's, at the batch size given and at 1; of text, also at other lengths.
-
-    Raises:
-        ExportError: they differ by more than `TOLERANCE`.
-    """
-    session = open_onnx(path)
-    largest = scale = 0.0
-    names, values = _named(inputs)
-    one = _Named(model, names) if names else model
-    parts = [(len(values[0]), None), (1, None)] + ([(1, 1), (2, -(-values[0].shape[1] // 2))] if names else [])
-    for n, length in parts:
-        batch = [value[:n, :length] if names else value[:n] for value in values]
-        with torch.inference_mode():
-            wanted = one(*batch).float().numpy()
-        largest = max(largest, float(np.abs(run_onnx(session, batch) - wanted).max()))
-        scale = max(scale, float(np.abs(wanted).max()))
-    relative = largest / scale if scale else largest
-    if not relative <= TOLERANCE:
-        raise ExportError(
-            f"{path} computes something else than the model: largest difference {largest:.3g}, "
-            f"{relative:.3g} of the largest output; wanted ≤ {TOLERANCE:g}. Was the model in eval mode?"
-        )
-    return Difference(largest, relative)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's notes to its own developers stay out of the user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

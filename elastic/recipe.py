@@ -31,6 +31,8 @@ class Recipe:
         notes: what stays as it is, and why, for `elastic inspect`.
         lengths: by module path, the size that its operators run along where none of its tensors has it (ECA's
             convolution over channels): its multiply-accumulates are proportional to that, too.
+        products: by module path, the sizes that the multiply-accumulates of each of its matrix products and
+            convolutions are proportional to, in order; by default those of its weight, or its numbers.
         couple: dims that follow another's choice, follower → leader (see `elastic.coupling`).
         width_scaling: whether weights make up for the inputs that a narrow subnet lacks (see `elastic.scaling`).
         vocabulary: of a model that reads token ids, how many there are; None: its inputs are floats.
@@ -45,6 +47,7 @@ class Recipe:
     input_size: tuple[int, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     lengths: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     couple: Mapping[str, str] = field(default_factory=dict)
     width_scaling: bool = False
     vocabulary: int | None = None

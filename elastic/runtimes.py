@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
+from elastic.formats.openvino import compile_file, require_openvino
 from elastic.onnx_files import open_onnx, require_onnx, write_onnx_files
 from elastic.protocol import Run
 
@@ -133,17 +133,9 @@ def _onnxruntime(given: Sequence[Given], setting: Setting) -> list[Run]:
 
 
 def _openvino(given: Sequence[Given], setting: Setting) -> list[Run]:
-    import openvino
-
-    core = openvino.Core()
-    wanted = {
-        "INFERENCE_NUM_THREADS": setting.threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        # left to itself it computes in half precision where the processor can
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[setting.precision],
-    }
+    precision = {"float32": "f32", "bfloat16": "bf16"}[setting.precision]
     with _onnx_files(given) as paths:
-        compiled = [core.compile_model(core.read_model(path), "CPU", wanted) for path in paths]
+        compiled = [compile_file(path, setting.threads, precision) for path in paths]
 
     def run_of(model: Any, inputs: Sequence[Tensor]) -> Run:
         request = model.create_infer_request()
@@ -161,18 +153,12 @@ def _onnx_files(given: Sequence[Given]) -> Iterator[list[Path]]:
         yield paths
 
 
-def _require_openvino() -> None:
-    require_onnx()
-    if find_spec("openvino") is None:
-        raise ExportError("openvino isn't installed; install with: pip install 'elastic-supernets[onnx,openvino]'")
-
-
 _TORCH_PRECISIONS = ("float32", "float16", "bfloat16")
 
 RUNTIMES: dict[str, Runtime] = {
     "torch": Runtime(_eager, _TORCH_PRECISIONS),
     "torch.compile": Runtime(_compiled, _TORCH_PRECISIONS),
     "onnxruntime": Runtime(_onnxruntime, packages=("onnxruntime",), require=require_onnx),
-    "openvino": Runtime(_openvino, ("float32", "bfloat16"), ("cpu",), ("openvino",), _require_openvino),
+    "openvino": Runtime(_openvino, ("float32", "bfloat16"), ("cpu",), ("openvino",), require_openvino),
 }
 """By name, as `elastic profile --runtime` takes it."""

@@ -103,6 +103,11 @@ class Axes:
             shape.append(length)
         return part.reshape(shape)
 
+    def put(self, tensor: Tensor, values: Tensor) -> None:
+        """Write the active part of the full-size `tensor`, in place."""
+        part = (tensor if self.plain or self.split is None else tensor.view(self.split))[self.windows()]
+        part.copy_(values.reshape(part.shape))
+
     def _take_compiled(self, tensor: Tensor) -> Tensor:
         """The same for compiled code, which had better not ask whether a slice is contiguous."""
         first = self.factors[0]

@@ -1,8 +1,8 @@
 """A loader beside the weights: how a subnet differs from what its library builds, and a program that makes it so.
 
 `sizes.json` says how the library makes the model, and for each module what differs: children that are left out, plain
-numbers, shapes of tensors. `load.py` (from `elastic/templates/load.py`) makes the model, applies that and loads the
-weights; it needs nothing of this project.
+numbers, shapes of tensors. Of a uniform subnet of timm no shapes do: `timm.create_model` builds it as it is. `load.py`
+(from `elastic/templates/load.py`) makes the model, applies that and loads the weights; it needs none of this project.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from elastic.inputs import Inputs, predict
 from elastic.normalization import normalization_of
 from elastic.storage import write_json, write_text
 from elastic.templates import load as template
+from elastic.uniform import uniform_arguments
 
 LOADER, SIZES = "load.py", "sizes.json"
 _PLAIN = (bool, int, float, str, type(None))
@@ -43,10 +44,9 @@ def write_loader(
     build = _build(model, built_with)
     if build is None:
         return []
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            modules = _differences(template.build(**build), model)
-    except (ExportError, AttributeError, RuntimeError, TypeError, ValueError):  # built by other means
+    build = _uniform(build, model) or build
+    modules = _found(build, model)
+    if modules is None:
         return []
     write_json(folder / SIZES, {"build": build, "modules": modules})
     write_text(folder / LOADER, inspect.getsource(template))
@@ -57,6 +57,24 @@ def write_loader(
         for name in written:
             (folder / name).unlink()
     return written if same else []
+
+
+def _uniform(build: Mapping[str, Any], model: nn.Module) -> dict[str, Any] | None:
+    """What the library builds the model with where its arguments say all sizes; None where they don't."""
+    arguments = uniform_arguments(model)
+    wanted = {**build, "arguments": {**build["arguments"], **arguments}}
+    found = _found(wanted, model) if arguments else None
+    only_numbers = found is not None and not any(own.keys() - {"numbers"} for own in found.values())
+    return wanted if only_numbers else None
+
+
+def _found(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, Any]] | None:
+    """By module path, the model's differences from what is built; None where it is built by other means."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return _differences(template.build(**build), model)
+    except (ExportError, AttributeError, RuntimeError, TypeError, ValueError, AssertionError):
+        return None
 
 
 def _build(model: nn.Module, built_with: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -62,13 +62,13 @@ class Trace:
     steps: list[Step]
     buffers: list[Buffer]
 
-    def macs_by_module(self) -> dict[str, int]:
-        """Multiply-accumulates of each module's own operators (its children's left out)."""
-        total: dict[str, int] = {}
+    def macs_by_module(self) -> dict[str, list[int]]:
+        """Multiply-accumulates of each module's own operators, one by one (its children's left out)."""
+        found: dict[str, list[int]] = {}
         for step in self.steps:
             if step.macs:
-                total[step.path] = total.get(step.path, 0) + step.macs
-        return total
+                found.setdefault(step.path, []).append(step.macs)
+        return found
 
 
 def weightless_twin(supernet: Supernet) -> Supernet:
@@ -138,7 +138,7 @@ class _Recorder(TorchDispatchMode):
         self._storages: list[StorageWeakRef] = []
         self._index: dict[int, int] = {}
         self._weights = dict(_weight_tags(model))
-        self._elastic = {path for path, module in model.named_modules() if isinstance(module, Elastic)}
+        self._made = {path for path, module in model.named_modules() if _has_transform(module)}
         self._numbers = {path: _number_tag(module) for path, module in model.named_modules()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -152,7 +152,7 @@ class _Recorder(TorchDispatchMode):
                 if isinstance(tensor, Tensor):
                     self.adopt(tensor, tags)
         count = flop_registry.get(func._overloadpacket)
-        runs = live_input or self._stack[-1] not in self._elastic  # extraction has done what makes elastic weights
+        runs = live_input or self._stack[-1] not in self._made  # extraction has done what makes these weights
         macs = count(*args, **kwargs, out_val=out) // 2 if count is not None and runs else 0
         live = tuple(at for at, storage in enumerate(self._storages) if not storage.expired())
         self.steps.append(Step(self._stack[-1], macs, live))
@@ -216,6 +216,11 @@ class _Recorder(TorchDispatchMode):
                     made.tags = (tag, ()) if tag else ((), *made.tags)  # a fixed weight (qk-norm) leaves others' sizes
 
         return leave
+
+
+def _has_transform(module: nn.Module) -> bool:
+    rules = module._elastic.values() if isinstance(module, Elastic) else ()
+    return any(isinstance(rule, TensorRule) and rule.transform is not None for rule in rules)
 
 
 def _output_tag(module: nn.Module) -> Tag | None:

@@ -81,9 +81,9 @@ def _run(words: list[str]) -> None:
 
 def _commands() -> Mapping[str, Callable[..., Any]]:
     from elastic.commands import COMMANDS
-    from trainers import attacking, deploy, searching
+    from trainers import attacking, deploy, exporting, searching
 
-    return {**COMMANDS, **searching.COMMANDS, **deploy.COMMANDS, **attacking.COMMANDS}
+    return {**COMMANDS, **searching.COMMANDS, **deploy.COMMANDS, **exporting.COMMANDS, **attacking.COMMANDS}
 
 
 def _command(verb: str) -> Callable[..., Any]:

@@ -16,9 +16,10 @@ from elastic.batchnorm import recalibrate
 from elastic.card import Card
 from elastic.commands import choose_arch, export_table, names_in
 from elastic.errors import CheckpointError
-from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
+from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.export import Exported, export
-from elastic.inputs import example_inputs
+from elastic.formats.writing import needs_inputs
+from elastic.inputs import Inputs, example_inputs
 from elastic.named import find_supernet
 from elastic.result import SearchResult
 from elastic.storage import is_name, load_source, load_supernet
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from trainers.data import SupernetData
 
 CALIBRATION_BATCHES = 8
+
+VALIDATION_IMAGES = 1000
+"""Labelled images that int8's accuracy is measured on, at most."""
 
 
 def extract(
@@ -50,7 +54,7 @@ def extract(
         arch: which subnet: smallest, largest, JSON such as {"depth": 3, ...}, or a file with such JSON.
         result: a search result, whose best subnet is taken.
         out: the folder to write.
-        formats: of safetensors and onnx, separated by commas; safetensors is always among them.
+        formats: as for elastic export, separated by commas; safetensors is always among them.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
     """
@@ -58,11 +62,12 @@ def extract(
     chosen = choose_arch(trained, arch, result)
     # without BatchNorm, all that the data adds is what the card says
     made_up = calibration(supernet) if data is None and is_name(supernet) else []
-    wanted = data is not None or (Path(supernet) / "config.yaml").exists() or (has_batchnorm(trained) and not made_up)
+    needed = has_batchnorm(trained) or needs_inputs(names_in(formats))
+    wanted = data is not None or (Path(supernet) / "config.yaml").exists() or (needed and not made_up)
     images = find_data(trained, supernet, data) if wanted else None
     subnet = calibrated(trained, chosen, images, made_up, recalibration_for(supernet))
     figures = {} if result is None else dict(SearchResult.load(result).best.figures)
-    write_subnet(trained, subnet, chosen, supernet, out, formats, figures, images)
+    write_subnet(trained, subnet, chosen, supernet, out, formats, figures, images, made_up)
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = {"extract": extract}
@@ -156,6 +161,18 @@ def first_images(batches: Iterable[Batch], images: int) -> list[Batch]:
     return kept
 
 
+def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> tuple[list[Any], list[Batch]]:
+    """Training inputs of a subnet's size to calibrate int8 on; and labelled ones, `images` or a few more."""
+    judged = MeasuredAccuracy(supernet, first_images(data.val_dataloader(), images))
+    return resized(supernet, arch, calibration_images(data)), judged.sized(arch)
+
+
+def name_of(data: SupernetData) -> str:
+    """What a card calls the data."""
+    place = getattr(data, "dataset", "") or Path(getattr(data, "root", "")).name
+    return " ".join(word for word in (type(data).__name__, place) if word)
+
+
 def write_subnet(
     supernet: Supernet,
     subnet: nn.Module,
@@ -165,11 +182,18 @@ def write_subnet(
     formats: str,
     figures: Mapping[str, float],
     data: SupernetData | None,
+    made_up: Sequence[Tensor] = (),
 ) -> None:
     """Export an extracted subnet, `formats` separated by commas, with a card; and show its files."""
     named = find_supernet(origin) if is_name(origin) else None
-    card = Card(f"Subnet {arch.id} of {Path(origin).name}", figures, license=named.license if named else "")
-    written = extract_to(supernet, subnet, arch, origin, out, ["safetensors", *names_in(formats)], card, data)
+    title, license_ = f"Subnet {arch.id} of {Path(origin).name}", named.license if named else ""
+    card = Card(title, figures, data="" if data is None else name_of(data), license=license_)
+    wanted = ["safetensors", *names_in(formats)]
+    if data is not None and needs_inputs(wanted):
+        inputs, labelled = samples(supernet, arch, data, VALIDATION_IMAGES)
+    else:
+        inputs, labelled = resized(supernet, arch, made_up), []
+    written = extract_to(supernet, subnet, arch, origin, out, wanted, card, data, inputs, labelled)
     get_console().print(export_table(written))
 
 
@@ -182,17 +206,29 @@ def extract_to(
     formats: list[str],
     card: Card,
     data: SupernetData | None = None,
+    inputs: Sequence[Inputs] = (),
+    labelled: Sequence[Batch] = (),
 ) -> Exported:
-    """Export an extracted subnet so that `elastic.export.load_subnet` can load it."""
+    """Export an extracted subnet so that `elastic.export.load_subnet` can load it.
+
+    Files are checked on `inputs`, and int8 is calibrated on them; on made-up ones where there are none.
+    """
     shape = supernet.input_shape(arch)
     text = supernet.recipe.vocabulary is not None  # which export makes up better: with padding
-    example = None if text else example_inputs(supernet, arch, 4, seed=0)
     preprocessing = None if data is None else data.preprocessing
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
-    source = load_source(origin)
     written = export(
-        subnet, out, formats, example, arch=arch, source=source, card=card, preprocessing=preprocessing or None
+        subnet,
+        out,
+        formats,
+        example=None if text or inputs else example_inputs(supernet, arch, 4, seed=0),
+        arch=arch,
+        source=load_source(origin),
+        card=card,
+        preprocessing=preprocessing or None,
+        calibration=inputs,
+        validation=labelled,
     )
     if data is not None:
         data.save_preprocessing(out)

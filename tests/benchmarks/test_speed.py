@@ -116,3 +116,13 @@ def test_recalibrate(supernet, label, side_by_side, figure):
     recalibrated, forward = side_by_side(8, lambda: elastic.recalibrate(subnet, batches), plain)
     ratios = [r / f for r, f in zip(recalibrated, forward, strict=True)]
     figure(f"recalibrate / train-mode forward ({label}, 4 × 32 @128)", ratios, "×", "≤ 1.1")
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_large_100", "vit_base_patch16_224"])
+def test_switch(name, side_by_side, figure):
+    """Of a runtime: sizes are set, and statistics of 1,000 channels or so written."""
+    supernet = elastic.elasticize(timm.create_model(name)).eval()
+    budgets = {"small": supernet.space.smallest, "large": supernet.space.largest}
+    runtime = elastic.Runtime(supernet, budgets, calibration=[torch.randn(2, 3, 224, 224)])
+    times = side_by_side(100, lambda: runtime.switch("small"), lambda: runtime.switch("large"))
+    figure(f"switch ({name}, small / large in turn)", [1000 * t for one in times for t in one], "ms", "–")

@@ -1,28 +1,11 @@
 """Small supernets with randomised weights, for tests that need a real family or two and not all of them."""
 
 import timm
-import torch
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.mobilenetv3 import MobileNetV3
-from torch import nn
 
 import elastic
-
-
-def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Draw every weight, norm weights and running statistics too: ones and zeros hide a wrong slice."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in model.parameters():
-            centre = 1.0 if tensor.ndim == 1 else 0.0
-            scale = 0.2 if tensor.ndim == 1 else max(tensor[0].numel(), 1) ** -0.5
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) * scale + centre)
-        for name, tensor in model.named_buffers():
-            if name.endswith("running_mean"):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.2)
-            elif name.endswith("running_var"):
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-    return model.eval()
+from elastic.conformance import randomised as randomise
 
 
 def vit(**options) -> elastic.Supernet:

@@ -13,16 +13,13 @@ from test_storage import SOURCE
 from elastic.commands import (
     COMMANDS,
     choose_arch,
-    export,
     inspect,
     parse_budget,
     profile,
     profile_table,
     result_table,
 )
-from elastic.errors import ArchError, BudgetError, CheckpointError, ExportError, ProfileError, RecipeError
-from elastic.export import export as export_subnet
-from elastic.export import load_subnet
+from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError, RecipeError
 from elastic.profile import DeviceProfile
 from elastic.search import search
 from elastic.storage import load_supernet, save_supernet
@@ -110,20 +107,6 @@ def test_a_kit_goes_out_and_its_measurements_come_back(net, supernet, tmp_path, 
     assert "run its measure.py" in capsys.readouterr().out
 
 
-def test_export_adds_a_format_to_a_folder(net, supernet, tmp_path, capsys):
-    arch = supernet.space.sample(0)
-    export_subnet(supernet.extract(arch), tmp_path, arch=arch, source=SOURCE)
-    before = load_subnet(tmp_path)[1]
-    export(str(tmp_path), "onnx")
-    after = load_subnet(tmp_path)[1]
-    assert set(after["files"]) == {"model.safetensors", "model.onnx"}
-    assert {key: after[key] for key in before if key != "files"} == {k: v for k, v in before.items() if k != "files"}
-    assert after["files"]["model.safetensors"] == before["files"]["model.safetensors"]
-    assert "onnxruntime − PyTorch" in " ".join(capsys.readouterr().out.split())
-    export(str(tmp_path), "safetensors")
-    assert load_subnet(tmp_path)[1]["files"].keys() == after["files"].keys()
-
-
 def test_the_result_table_marks_the_best(result):
     table = result_table(result)
     assert table.row_count == len(result.front)
@@ -201,11 +184,3 @@ def test_other_mistakes_end_in_one_clear_sentence(net, tmp_path):
         profile(net, runtime="tvm")
     with pytest.raises(ProfileError, match="can't read the resolutions '160x192'; write them as 160,192"):
         profile(net, resolutions="160x192")
-    with pytest.raises(CheckpointError, match="elastic extract writes one"):
-        export(str(tmp_path))
-    arch = load_supernet(net).space.smallest
-    export_subnet(load_supernet(net).extract(arch), tmp_path, arch=arch, source=SOURCE)
-    before = json.loads((tmp_path / "config.json").read_text())
-    with pytest.raises(ExportError, match="no format 'gif'"):
-        export(str(tmp_path), "gif")
-    assert json.loads((tmp_path / "config.json").read_text()) == before

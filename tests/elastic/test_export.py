@@ -11,9 +11,11 @@ from test_storage import SOURCE, contents, full_disk
 from torch import nn
 
 from elastic.card import Card
+from elastic.comparing import TOLERANCE, compare
 from elastic.errors import CheckpointError, ExportError
 from elastic.export import export, load_subnet, measure_costs
-from elastic.onnx_files import TOLERANCE, compare_onnx, open_onnx, run_onnx, write_onnx
+from elastic.formats import FORMATS
+from elastic.onnx_files import open_onnx, run_onnx, write_onnx
 
 
 def images(supernet, arch, n=3, seed=1):
@@ -99,15 +101,25 @@ def test_without_an_example_the_models_own_input_size_is_taken(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["input_size"] == [3, 24, 24]
 
 
-@pytest.mark.parametrize("broken", ["storage.save", "export.write_onnx", "export.write_card"])
+@pytest.mark.parametrize("broken", ["storage.save", "formats.format.write_onnx", "export.write_card"])
 def test_a_full_disk_leaves_the_former_export_whole(exported, monkeypatch, broken):
     supernet, arch, subnet, written = exported
     before = contents(written.folder)
-    module, name = broken.split(".")
+    module, _, name = broken.rpartition(".")
     monkeypatch.setattr(import_module(f"elastic.{module}"), name, full_disk)
     with pytest.raises(OSError, match="No space"):
         export(subnet, written.folder, ["safetensors", "onnx"], images(supernet, arch))
     assert contents(written.folder) == before
+
+
+def test_files_of_the_same_subnet_stay(exported, tmp_path):
+    supernet, arch, subnet, _ = exported
+    export(subnet, tmp_path, ["safetensors", "onnx"], images(supernet, arch))
+    before = json.loads((tmp_path / "config.json").read_text())
+    written = export(subnet, tmp_path, ["safetensors"], images(supernet, arch))
+    assert written.files == json.loads((tmp_path / "config.json").read_text())["files"] == before["files"]
+    (tmp_path / "model.onnx").unlink()
+    assert set(export(subnet, tmp_path, example=images(supernet, arch)).files) == {"model.safetensors"}
 
 
 def test_another_subnets_files_do_not_stay(exported, tmp_path):
@@ -126,35 +138,24 @@ def test_another_subnets_files_do_not_stay(exported, tmp_path):
 # --- what is refused ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("gif", "no format 'gif'; choose of safetensors, onnx"),
-        ("openvino", "doesn't write 'openvino' yet; export 'onnx'"),
-        ("executorch", "doesn't write 'executorch' yet; give the extracted model to torch.export"),
-    ],
-)
-def test_a_format_that_is_not_there_is_refused(tmp_path, name, message):
-    with pytest.raises(ExportError, match=message):
-        export(nn.Linear(2, 2), tmp_path / "out", [name], torch.zeros(2, 2))
+def test_a_format_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="no format 'gif'; choose of safetensors, onnx, onnx-int8, openvino"):
+        export(nn.Linear(2, 2), tmp_path / "out", ["safetensors", "gif"], torch.zeros(2, 2))
     assert not (tmp_path / "out").exists()
-
-
-def test_a_missing_package_is_named_with_the_cure(monkeypatch, tmp_path):
-    monkeypatch.setattr("elastic.onnx_files.find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"onnxruntime; install with: pip install 'elastic-supernets\[onnx\]'"):
-        write_onnx(nn.Linear(2, 2), [torch.zeros(2, 2)], tmp_path / "a.onnx")
 
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path):
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
     batch = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-    write_onnx(model, [batch], tmp_path / "a.onnx")
-    compare_onnx(model, tmp_path / "a.onnx", [batch])
+    path = tmp_path / "a.onnx"
+    write_onnx(model, [batch], path)
+    forward = FORMATS["onnx"].open(path, 1)
+    compare(model, forward, batch, path)
     with torch.no_grad():
         model[0].bias.add_(1.0)
-    with pytest.raises(ExportError, match="computes something else than the model"):
-        compare_onnx(model, tmp_path / "a.onnx", [batch])
+    for free in (True, False):
+        with pytest.raises(ExportError, match=r"a\.onnx computes something else than the model"):
+            compare(model, forward, batch, path, free)
 
 
 def test_a_model_that_cannot_be_exported_is_refused(tmp_path):

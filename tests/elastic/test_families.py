@@ -145,24 +145,24 @@ def test_gradients_reach_the_kernel_matrices():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "message"),
+    ("architecture", "recipe", "message"),
     [
-        ("resnet50_gn", r"resnet recipe can't narrow the GroupNorm at 'bn1': it normalises 32 fixed groups"),
-        ("resnetv2_50x1_bit", r"resnetv2 recipe can't narrow the GroupNormAct at 'stages.0.blocks.0.norm1'"),
-        ("res2net50_14w_8s", r"blocks of type BasicBlock, Bottleneck; 'layer1.0' is a Bottle2neck"),
-        ("mobilenetv4_conv_small_035", r"'blocks.2.0' is a UniversalInvertedResidual"),
-        ("efficientnet_x_b3", r"doesn't know the Conv2dSame at 'blocks.0.0.conv_s2d'"),
-        ("vit_base_patch32_siglip_256", r"doesn't know the AttentionPoolLatent at 'attn_pool'"),
-        ("vit_tiny_r_s16_p8_224", r"doesn't know the HybridEmbed at 'patch_embed'"),
-        ("mixnet_s", r"doesn't know the MixedConv2d at 'blocks.1.0.conv_pw'"),
+        ("resnet50_gn", "resnet", r"resnet recipe can't narrow the GroupNorm at 'bn1': it normalises 32 fixed groups"),
+        ("resnetv2_50x1_bit", "resnetv2", r"can't narrow the GroupNormAct at 'stages.0.blocks.0.norm1'"),
+        ("res2net50_14w_8s", "resnet", r"blocks of type BasicBlock, Bottleneck; 'layer1.0' is a Bottle2neck"),
+        ("mobilenetv4_conv_small_035", "efficientnet", r"'blocks.2.0' is a UniversalInvertedResidual"),
+        ("efficientnet_x_b3", "efficientnet", r"doesn't know the Conv2dSame at 'blocks.0.0.conv_s2d'"),
+        ("vit_base_patch32_siglip_256", "vit", r"doesn't know the AttentionPoolLatent at 'attn_pool'"),
+        ("vit_tiny_r_s16_p8_224", "vit", r"doesn't know the HybridEmbed at 'patch_embed'"),
+        ("mixnet_s", "efficientnet", r"doesn't know the MixedConv2d at 'blocks.1.0.conv_pw'"),
     ],
 )
-def test_what_a_recipe_cannot_carry_is_refused(architecture, message):
+def test_what_a_recipe_cannot_carry_is_refused(architecture, recipe, message):
     with torch.device("meta"):
         model = timm.create_model(architecture, num_classes=2)
     before = list(model.state_dict())
     with pytest.raises(LayoutError, match=message):
-        elastic.elasticize(model)
+        elastic.elasticize(model, recipe)
     assert not any("Elastic" in type(module).__name__ for module in model.modules())
     assert list(model.state_dict()) == before
 
@@ -170,7 +170,7 @@ def test_what_a_recipe_cannot_carry_is_refused(architecture, message):
 def test_an_input_that_is_not_square_is_refused():
     model = timm.create_model("test_efficientnet", num_classes=2)
     with pytest.raises(LayoutError, match=r"needs a square input, this model takes 64 × 32"):
-        elastic.elasticize(model, input_size=(3, 64, 32))
+        elastic.elasticize(model, "efficientnet", input_size=(3, 64, 32))
 
 
 def test_kernel_choices_stop_at_the_full_kernel():

@@ -105,8 +105,9 @@ def test_a_missing_compiler_is_said(monkeypatch):
 
 
 def test_a_missing_openvino_is_said(monkeypatch):
-    monkeypatch.setattr("elastic.runtimes.find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"openvino isn't installed; install with: pip install"):
+    monkeypatch.setattr("elastic.packages.find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    cure = r"OpenVINO needs openvino; install with: pip install 'elastic-supernets\[onnx,openvino\]'"
+    with pytest.raises(ExportError, match=cure):
         Setting("openvino").check()
 
 

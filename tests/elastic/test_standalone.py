@@ -8,8 +8,10 @@ import pytest
 import timm
 import torch
 from families import CASES, supernet
+from safetensors.torch import load_file
 from torch import nn
 
+import elastic
 from elastic.export import export
 
 PROGRAM = """
@@ -43,6 +45,29 @@ def test_subnets_of_timm_load_by_their_own_program(name, tmp_path):
     export(subnet, tmp_path, ["safetensors"], images, source=source)
     assert json.loads((tmp_path / "config.json").read_text())["loader"] == ["load.py", "sizes.json"]
     assert torch.equal(loaded_elsewhere(tmp_path, images), subnet(images))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "choices"),
+    [
+        ("vit_tiny_patch16_224", {"embed": [128], "heads": [2], "hidden": [512], "depth": [6]}),
+        ("convnext_tiny", {"width": [0.5], "hidden": [0.5], "kernel": [5], "depth": [1]}),
+        ("swin_tiny_patch4_window7_224", {kind: [0.666] for kind in ("embed", "heads", "hidden")}),
+    ],
+)
+@torch.no_grad()
+def test_uniform_subnets_are_what_timm_builds(architecture, choices, tmp_path):
+    model = timm.create_model(architecture, num_classes=5).eval()
+    made = elastic.elasticize(model, choices=choices)
+    full = {"resolution": 224} if "resolution" in made.space.names else {}
+    subnet = made.extract(made.space.variant(full, of=made.space.smallest))
+    images = torch.randn(2, 3, 224, 224)
+    export(subnet, tmp_path, ["safetensors"], images)
+    sizes = json.loads((tmp_path / "sizes.json").read_text())
+    assert not any(own.keys() - {"numbers"} for own in sizes["modules"].values())
+    twin = timm.create_model(sizes["build"]["name"], **sizes["build"]["arguments"]).eval()
+    twin.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert torch.equal(twin(images), subnet(images))
 
 
 class _Source:

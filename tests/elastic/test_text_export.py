@@ -10,14 +10,17 @@ import numpy as np
 import torch
 import transformers
 from small import randomise
+from test_formats import FLOATS, installed, run_card
 from test_standalone import loaded_elsewhere
 from text_families import CASES, LENGTH, WORDS, inputs, supernet
 
-from elastic import SupernetSource, commands
+from elastic import SupernetSource
+from elastic.comparing import TOLERANCE
 from elastic.errors import ExportError
 from elastic.export import export, load_subnet
+from elastic.formats import FORMATS
 from elastic.inputs import example_text, predict
-from elastic.onnx_files import TOLERANCE, open_onnx, write_onnx
+from elastic.onnx_files import open_onnx, write_onnx
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta with tied decoder", "distilbert", "electra", "llama", "qwen3"])
@@ -74,6 +77,28 @@ def test_onnx_computes_the_same_at_any_batch_size_and_length(name, tmp_path):
         assert np.abs(given - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
+@pytest.mark.filterwarnings("ignore")  # converters and runtimes talk to their own developers
+@pytest.mark.parametrize("format_", [name for name in FLOATS if name != "onnx" and installed(name)])
+@torch.no_grad()
+def test_other_formats_take_text_and_the_card_says_how(format_, tmp_path, monkeypatch):
+    made = supernet("bert")
+    subnet = made.extract(made.space.sample(1)).eval()
+    export(subnet, tmp_path, [format_])
+    if FORMATS[format_].free:
+        forward = FORMATS[format_].open(tmp_path / FORMATS[format_].files[0], 1)
+        for n, length in ((1, 1), (1, 20), (4, 7)):
+            text = example_text(subnet.config, length, n)
+            np.testing.assert_allclose(forward(text), predict(subnet, text).numpy(), rtol=1e-3, atol=1e-4)
+
+    def tokenizer(texts, return_tensors, max_length=9, **_):
+        text = example_text(subnet.config, max_length, len(texts))
+        return text if return_tensors == "pt" else {name: value.numpy() for name, value in text.items()}
+
+    (shown,) = run_card(tmp_path, monkeypatch, tokenizer=tokenizer, texts=["a", "b"], words="a")
+    text = tokenizer(range(len(shown)), "pt", 9 if FORMATS[format_].free else 16)
+    np.testing.assert_allclose(shown, predict(subnet, text).numpy(), rtol=1e-3, atol=1e-4)
+
+
 def test_an_example_is_made_up_of_what_the_model_knows(tmp_path):
     made = supernet("bert")
     export(made.extract(made.space.smallest), tmp_path)
@@ -92,7 +117,8 @@ def test_a_folder_is_loaded_and_exported_again(tmp_path):
     randomise(made.model)
     subnet = made.extract(made.space.smallest)
     export(subnet, tmp_path, arch=made.space.smallest, source=source)
-    commands.export(str(tmp_path), "safetensors")
+    loaded, config = load_subnet(tmp_path)
+    export(loaded, tmp_path, arch=config["arch"], source=source)
     assert torch.equal(predict(load_subnet(tmp_path)[0], inputs()), predict(subnet, inputs()))
     assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
 

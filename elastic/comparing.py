@@ -1,0 +1,86 @@
+"""What a file computes, against what the model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elastic.errors import ExportError
+from elastic.inputs import Inputs, batch_size, first, predict
+
+TOLERANCE = 1e-4
+"""The largest difference allowed, relative to the largest output (both are float32)."""
+
+Forward = Callable[[Inputs], NDArray[np.float32]]
+"""A file, opened: inputs on the CPU → logits."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a file's output is from the model's.
+
+    Attributes:
+        largest: the largest absolute difference.
+        relative: the same, over the largest absolute output.
+    """
+
+    largest: float
+    relative: float
+
+
+def compare(model: nn.Module, forward: Forward, inputs: Inputs, path: Path, free: bool = True) -> Difference:
+    """Compare a file's output with the model's.
+
+    Args:
+        model: on the CPU, in eval mode.
+        forward: the file, opened.
+        inputs: a batch.
+        path: the file, for the message.
+        free: at the batch size given and at 1, of text also at other lengths; else one input after the other.
+
+    Raises:
+        ExportError: they differ by more than `TOLERANCE`.
+    """
+    difference = measure_difference(model, forward, inputs, free)
+    if not difference.relative <= TOLERANCE:
+        raise ExportError(
+            f"{path} computes something else than the model: largest difference {difference.largest:.3g}, "
+            f"{difference.relative:.3g} of the largest output; wanted ≤ {TOLERANCE:g}. Was the model in eval mode?"
+        )
+    return difference
+
+
+def measure_difference(model: nn.Module, forward: Forward, inputs: Inputs, free: bool = True) -> Difference:
+    """The same without judging it."""
+    largest = scale = 0.0
+    for batch in _free_parts(inputs) if free else singles(inputs):
+        with torch.inference_mode():
+            wanted = predict(model, batch).float().numpy()
+        largest = max(largest, float(np.abs(forward(batch) - wanted).max()))
+        scale = max(scale, float(np.abs(wanted).max()))
+    return Difference(largest, largest / scale if scale else largest)
+
+
+def singles(inputs: Inputs) -> Iterator[Inputs]:
+    """The inputs of a batch, each a batch of one."""
+    for at in range(batch_size(inputs)):
+        if isinstance(inputs, Tensor):
+            yield inputs[at : at + 1]
+        else:
+            yield {name: tensor[at : at + 1] for name, tensor in inputs.items()}
+
+
+def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
+    yield inputs
+    one = first(inputs, 1)
+    yield one
+    if not isinstance(one, Tensor):
+        length = next(iter(one.values())).shape[1]
+        for shorter in (1, -(-length // 2)):
+            yield {name: tensor[:, :shorter] for name, tensor in one.items()}

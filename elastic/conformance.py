@@ -1,0 +1,198 @@
+"""Conformance: what becomes elastic in timm's architectures, and whether that is exact.
+
+Every weight is drawn at random first: freshly made models have ones and zeros that hide a wrong slice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from elastic.building import SupernetSource
+from elastic.elasticize import TRACED, elasticize
+from elastic.errors import ElasticError
+from elastic.recipe import input_size
+from elastic.supernet import Supernet
+
+ARCHITECTURES = (
+    "resnet18", "resnet50", "resnet50_gn", "resnext50_32x4d", "seresnet50", "res2net50_26w_4s", "resnetv2_50",
+    "resnetv2_50x1_bit", "nf_resnet50", "regnety_016", "regnetx_016", "mobilenetv2_100", "mobilenetv3_large_100",
+    "mobilenetv4_conv_small", "mobilenetv4_hybrid_medium", "efficientnet_b0", "tf_efficientnetv2_b0", "mnasnet_100",
+    "mixnet_s", "ghostnet_100", "rexnet_100", "convnext_tiny", "convnextv2_nano", "densenet121", "vgg11_bn", "dla34",
+    "hrnet_w18_small", "cspresnet50", "cspdarknet53", "hgnetv2_b0", "repvgg_a0", "repvit_m1", "fastvit_t8",
+    "starnet_s1", "nfnet_l0", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224",
+    "vit_small_patch14_reg4_dinov2", "beit_base_patch16_224", "eva02_tiny_patch14_224",
+    "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "swin_s3_tiny_224", "mixer_s32_224", "resmlp_12_224",
+    "gmlp_s16_224", "pvt_v2_b0", "poolformer_s12", "caformer_s18", "convformer_s18", "efficientformer_l1",
+    "efficientformerv2_s0", "levit_128s", "mobilevit_s", "mobilevitv2_050", "edgenext_small", "maxvit_tiny_rw_224",
+    "coatnet_nano_rw_224", "cait_xxs24_224", "xcit_tiny_12_p16_224", "twins_svt_small", "visformer_tiny",
+    "pit_ti_224",
+)  # fmt: skip
+"""Of every family of timm one or two, small ones."""
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What was found out about an architecture.
+
+    Attributes:
+        name: timm's.
+        recipe: the recipe's name, or "traced"; empty where the architecture can't be made elastic.
+        kinds: the kinds of dims; "width" for whatever stage widths, embeddings and widths inside blocks there are.
+        ratio: parameters of the smallest subnet, as a share of the largest's.
+        full_difference: largest difference between the supernet's output at full size and the original's.
+        difference: the same between active and extracted subnets.
+        counted: whether parameters and multiply-accumulates are known as formulas.
+        seconds: that making it elastic took.
+        problem: why it can't be made elastic.
+    """
+
+    name: str
+    recipe: str = ""
+    kinds: frozenset[str] = frozenset()
+    ratio: float = 1.0
+    full_difference: float = 0.0
+    difference: float = 0.0
+    counted: bool = False
+    seconds: float = 0.0
+    problem: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is elastic, and nothing differs."""
+        return not self.problem and self.full_difference == self.difference == 0
+
+
+def conform(name: str, subnets: int = 2) -> Conformance:
+    """Make an architecture elastic, and compare.
+
+    Args:
+        name: as for `timm.create_model`.
+        subnets: how many to compare: the smallest, and random ones.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = randomised(SupernetSource(name, {"num_classes": 10}).build_model())
+    images = torch.randn(1, *input_size(model), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted, keys = model(images), list(model.state_dict())
+        start = time.perf_counter()
+        try:
+            supernet = elasticize(model)
+        except ElasticError as error:
+            return Conformance(name, problem=str(error))
+        seconds = time.perf_counter() - start
+        full = _difference(supernet(images), wanted) if list(model.state_dict()) == keys else float("inf")
+        difference = max(_active_and_extracted(supernet, images, seed) for seed in range(subnets))
+    params = supernet.params([supernet.space.smallest, supernet.space.largest])
+    ratio = float(params[0] / params[1])
+    recipe, kinds, counted = _recipe(supernet), _kinds(supernet), _counted(supernet)
+    return Conformance(name, recipe, kinds, ratio, full, difference, counted, seconds)
+
+
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The model in evaluation mode, all its weights and running statistics drawn at random, outputs of a usual size."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in model.parameters():
+            centre, scale = (1.0, 0.2) if tensor.ndim == 1 else (0.0, max(tensor[0].numel(), 1) ** -0.5)
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * scale + centre)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.2)
+            elif name.endswith("running_var"):
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return model.eval()
+
+
+def _active_and_extracted(supernet: Supernet, images: Tensor, seed: int) -> float:
+    arch = supernet.space.sample(seed) if seed else supernet.space.smallest
+    with supernet.active(arch):
+        return _difference(supernet(images), supernet.extract(arch)(supernet.resize(images)))
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """The largest one; infinite where something isn't finite, or shapes differ."""
+    if one.shape != other.shape or not (one.isfinite().all() and other.isfinite().all()):
+        return float("inf")
+    return float((one - other).abs().max())
+
+
+def _recipe(supernet: Supernet) -> str:
+    return TRACED if supernet.recipe.products else "own"
+
+
+def _kinds(supernet: Supernet) -> frozenset[str]:
+    kinds = {dim.kind for dim in supernet.space.dims}
+    known = {"depth", "heads", "kernel", "resolution"}
+    found = kinds & known | ({"width"} if kinds - known else set())
+    return frozenset(found | ({"embedding"} if "embed" in kinds or _embeds_by_heads(supernet) else set()))
+
+
+def _embeds_by_heads(supernet: Supernet) -> bool:
+    """Whether heads are what the embedding is wide: code that takes one for the other couples them."""
+    paths = {path for path, rules in supernet.layout.rules.items() for rule in rules.values() if _has(rule, "heads")}
+    return any("norm" in path.rpartition(".")[2] for path in paths)
+
+
+def _has(rule: object, kind: str) -> bool:
+    axes = getattr(rule, "axes", None)
+    return any(size.name.split(".")[0] == kind for size in getattr(axes, "sizes", ()))
+
+
+def _counted(supernet: Supernet) -> bool:
+    try:
+        supernet.macs([supernet.space.smallest])
+    except ElasticError:
+        return False
+    return True
+
+
+# --- as tables ----------------------------------------------------------------------------------------------------
+
+_COLUMNS = ("width", "depth", "heads", "embedding", "kernel", "resolution")
+_HEADINGS = ("architecture", "recipe", *_COLUMNS, "smallest / largest", "full size", "extracted", "MACs", "seconds")
+
+
+def cells(found: Conformance) -> list[str]:
+    """A row of the table."""
+    if found.problem:
+        return [found.name, "–", *[""] * len(_COLUMNS), "", "", "", "", found.problem]
+    marks = ["✓" if kind in found.kinds else "–" for kind in _COLUMNS]
+    exact = [f"{found.full_difference:.2g}", f"{found.difference:.2g}", "✓" if found.counted else "–"]
+    return [found.name, found.recipe, *marks, f"{100 * found.ratio:.0f} %", *exact, f"{found.seconds:.1f}"]
+
+
+def table(rows: Iterable[Conformance]) -> Table:
+    """For the terminal."""
+    made = Table("architecture", "recipe", "elastic", "smallest / largest", "exact", "seconds")
+    for row in rows:
+        if row.problem:
+            made.add_row(row.name, "–", row.problem)
+            continue
+        exact = "✓" if row.exact else f"{row.full_difference:.2g}, {row.difference:.2g}"
+        elastic = ", ".join(kind for kind in _COLUMNS if kind in row.kinds)
+        made.add_row(row.name, row.recipe, elastic, f"{100 * row.ratio:.0f} %", exact, f"{row.seconds:.1f}")
+    return made
+
+
+def markdown(rows: Sequence[Conformance]) -> str:
+    """For a page, with what they have in common below."""
+    lines = [f"| {' | '.join(words)} |" for words in (_HEADINGS, *map(cells, rows))]
+    return "\n".join([lines[0], f"|{'---|' * len(_HEADINGS)}", *lines[1:], "", summary(rows)])
+
+
+def summary(rows: Sequence[Conformance]) -> str:
+    """How many of how many."""
+    both = sum({"width", "depth"} <= row.kinds for row in rows)
+    small = sum(row.ratio <= 0.25 for row in rows)
+    exact = sum(row.exact for row in rows)
+    made = sum(not row.problem for row in rows)
+    return (
+        f"Of {len(rows)} architectures {made} convert, {both} with width and depth; in {small} the smallest subnet has "
+        f"at most a quarter of the largest's parameters; {exact} are exact."
+    )

@@ -1,0 +1,294 @@
+"""One forward pass of a model, watched: what every operator and every number in its code says about tensor axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from elastic.discovery.atoms import Axes, Factors, fix, fresh, is_fixed, size_of
+from elastic.discovery.numbers import Equations, Traced, traced_attributes
+from elastic.discovery.operators import ADDITIONS, KEEPS_MARKS, RULES, Call, is_pointwise, pointwise, unknown
+
+OUTPUT = "what the model gives"
+INPUT = "what the model is given"
+INDICES = "a table of indices"
+ADDED = "+"
+"""Behind a module's path: something has been added to what it was given."""
+
+
+@dataclass
+class Seen:
+    """What a forward pass showed.
+
+    Attributes:
+        tensors: the axes of each parameter and buffer that was used, by path and name; shared ones by each of theirs.
+        convolutions: paths of convolutions, in order.
+        equations: which attributes restate which axes.
+        residual: paths of modules whose output has the shape of their input, and still has it inside.
+        features: the axis that the last layer reads.
+        products: by module path, the axes whose lengths multiply to the multiply-accumulates of each of its matrix
+            products and convolutions, in order.
+    """
+
+    tensors: dict[tuple[str, str], Axes] = field(default_factory=dict)
+    equations: Equations = field(default_factory=Equations)
+    residual: set[str] = field(default_factory=set)
+    features: Factors = ()
+    products: dict[str, list[list[Factors]]] = field(default_factory=dict)
+
+
+def watch(model: nn.Module, inputs: Tensor) -> Seen:
+    """Watch a model in evaluation mode run on `inputs` (on the meta device, if the model is): its code is what counts.
+
+    Raises:
+        Whatever the model raises.
+    """
+    watcher = _Watcher(model)
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(watcher.watching_modules())
+        stack.enter_context(_traced_numbers(model, watcher))
+        stack.enter_context(_Code(watcher))
+        stack.enter_context(watcher)
+        watcher.put(inputs, tuple(fresh(length, INPUT) for length in inputs.shape), live=True)
+        out = model(inputs)
+    for leaf in tree_leaves(out):
+        if isinstance(leaf, Tensor):
+            for axis in watcher.of(leaf):
+                fix(axis, OUTPUT)
+    watcher.seen.equations.solve()
+    return watcher.seen
+
+
+@contextmanager
+def _traced_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
+    """Within the block the model's plain numbers remember where they are from."""
+    numbers = [*traced_attributes(model), *_restated(model, watcher)]
+    for module, name, _, traced in numbers:
+        module.__dict__[name] = traced
+    try:
+        yield
+    finally:
+        for module, name, value, _ in numbers:
+            module.__dict__[name] = value
+
+
+def _restated(model: nn.Module, watcher: _Watcher) -> Iterator[tuple[nn.Module, str, int, Traced]]:
+    """The numbers by which layers of other libraries restate their weight's axes."""
+    for module in model.modules():
+        if type(module).__module__.startswith("torch.") or not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            continue
+        names = ("out_features", "in_features") if isinstance(module, nn.Linear) else ("out_channels", "in_channels")
+        for name, axis in zip(names, watcher.of(module.weight), strict=False):
+            value = module.__dict__[name]
+            if value > 1 and value == size_of(axis):
+                yield module, name, value, Traced(value, (axis,))
+
+
+class _Watcher(TorchDispatchMode):
+    """Sees every operator."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.seen = Seen()
+        self.stack: list[tuple[str, nn.Module]] = [("", model)]
+        self._places: dict[int, list[tuple[str, str]]] = {}
+        for path, module in model.named_modules():
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    self._places.setdefault(id(tensor), []).append((path, name))
+        self._axes: dict[int, tuple[Tensor, Axes]] = {}
+        self._live: set[int] = set()
+        self._marks: dict[int, frozenset[str]] = {}
+
+    # --- what is known of tensors -----------------------------------------------------------------------------
+
+    def of(self, tensor: Tensor) -> Axes:
+        """The axes of a tensor; of a weight that is seen for the first time nothing is known."""
+        known = self._axes.get(id(tensor))
+        if known is not None:
+            return known[1]
+        places = self._places.get(id(tensor), [])
+        why = "" if places else f"a tensor made in the code of {self.where}"
+        if not tensor.is_floating_point():
+            why = INDICES
+        axes = tuple(fresh(length, why) for length in tensor.shape)
+        self.put(tensor, axes)
+        for place in places:
+            self.seen.tensors[place] = axes
+        return axes
+
+    def is_live(self, tensor: Tensor) -> bool:
+        """Whether it depends on the input."""
+        return id(tensor) in self._live
+
+    def put(self, tensor: Tensor, axes: Axes, live: bool = False, marks: frozenset[str] = frozenset()) -> None:
+        """Say what a tensor's axes are."""
+        self._axes[id(tensor)] = (tensor, axes)  # holding it keeps its id from being used again
+        if live:
+            self._live.add(id(tensor))
+        if marks:
+            self._marks[id(tensor)] = marks
+
+    @property
+    def where(self) -> str:
+        """The running module, for people."""
+        path, module = self.stack[-1]
+        return f"{type(module).__name__} ({path})" if path else type(module).__name__
+
+    # --- operators --------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        given = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if not inputs or not given:
+            return out
+        name = func._overloadpacket.__name__
+        live = any(map(self.is_live, inputs))
+        kept = [self._marks.get(id(tensor), frozenset()) for tensor in inputs]
+        marks: frozenset[str] = frozenset().union(*kept) if is_pointwise(func) or name in KEEPS_MARKS else frozenset()
+        if name in ADDITIONS and len(inputs) == 2 and inputs[0].shape == inputs[1].shape:
+            marks = marks | {f"{path}{ADDED}" for path in marks}
+        found = self._derive(func, name, args, kwargs, out, inputs)
+        for tensor, axes in zip(given, found, strict=True):
+            self.put(tensor, axes, live, marks)
+        self._note_product(func, args, found, live)
+        return out
+
+    def _note_product(self, func: Any, args: Any, found: list[Axes], live: bool) -> None:
+        """What a matrix product or convolution multiplies: its output, times what each of its elements is a sum of."""
+        if func._overloadpacket not in flop_registry:
+            return
+        tensors = [self.of(leaf) for leaf in args if isinstance(leaf, Tensor)]
+        is_convolution = func._overloadpacket is torch.ops.aten.convolution
+        left, right = tensors[-2:] if not is_convolution else tensors[:2]
+        summed = list(right[1:]) if is_convolution else [left[-1]]
+        self.seen.products.setdefault(self.stack[-1][0], []).append([*found[0], *summed])
+        if live:
+            self.seen.features = left[1] if is_convolution else left[-1]
+
+    def _derive(self, func: Any, name: str, args: Any, kwargs: Any, out: Any, inputs: list[Tensor]) -> list[Axes]:
+        module = self.stack[-1][1]
+        call = Call(name, _filled(func, args, kwargs), out, self, module, f"{name} in {self.where}")
+        if is_pointwise(func):
+            return pointwise(call, [tensor for tensor in inputs if tensor.ndim])
+        rule = RULES.get(name)
+        if rule is None:
+            return unknown(call, inputs)
+        found = rule(call)
+        shapes = [tuple(leaf.shape) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if [tuple(map(size_of, axes)) for axes in found] != shapes:  # a form of the operator that the rule doesn't know
+            return unknown(call, inputs)
+        return found
+
+    # --- modules ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def watching_modules(self) -> Iterator[None]:
+        """Keep track of the running module, and of what modules do to what they are given."""
+        hooks = []
+        for path, module in self.model.named_modules():
+            hooks.append(module.register_forward_pre_hook(self._entering(path)))
+            hooks.append(module.register_forward_hook(self._leaving(path), always_call=True))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _entering(self, path: str) -> Any:
+        def enter(module: nn.Module, args: Any) -> None:
+            self.stack.append((path, module))
+            for leaf in tree_leaves(args):
+                if isinstance(leaf, Tensor) and self.is_live(leaf):
+                    self._marks[id(leaf)] = self._marks.get(id(leaf), frozenset()) | {path}
+
+        return enter
+
+    def _leaving(self, path: str) -> Any:
+        def leave(module: nn.Module, args: Any, out: Any) -> None:
+            self.stack.pop()
+            given = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and self.is_live(leaf)]
+            made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+            same = bool(made) and given[: len(made)] == [leaf.shape for leaf in made]
+            if same and all(f"{path}{ADDED}" in self._marks.get(id(leaf), ()) for leaf in made):
+                self.seen.residual.add(path)
+
+        return leave
+
+
+def _filled(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    """An operator's arguments in order, the defaults that were left out among them."""
+    rest = func._schema.arguments[len(args) :]
+    return [*args, *(kwargs.get(one.name, one.default_value) for one in rest)]
+
+
+_RESHAPES = {"view": 1, "reshape": 1, "expand": 1, "_unsafe_view": 1}
+
+
+class _Code(TorchFunctionMode):
+    """Sees what the model's code asks of tensors: their shapes, and shapes for others."""
+
+    def __init__(self, watcher: _Watcher) -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if isinstance(out, torch.Size):
+            return torch.Size([self._traced(args[0], at, length) for at, length in enumerate(out)])
+        if name == "size" and type(out) is int:
+            return self._traced(args[0], args[1] if len(args) > 1 else kwargs["dim"], out)
+        if name in _RESHAPES and isinstance(out, Tensor):
+            self._reshaped(name, args, kwargs, out)
+        elif name == "unflatten" and isinstance(out, Tensor):
+            dim, sizes = args[1] % args[0].ndim, list(args[2] if len(args) > 2 else kwargs["sizes"])
+            self._sized(out, dict(enumerate(sizes, dim)))
+        elif name in ("split", "split_with_sizes"):
+            self._split(args, kwargs, out)
+        return out
+
+    def _traced(self, tensor: Tensor, at: int, length: int) -> int:
+        axis = self.watcher.of(tensor)[at]
+        return length if is_fixed(axis) else Traced(length, (axis,))
+
+    def _reshaped(self, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
+        sizes: Any = args[1:] or next(iter(kwargs.values()), ())
+        if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+            sizes = sizes[0]
+        if not all(isinstance(size, int) for size in sizes):
+            return  # another dtype
+        before = [1] * (out.ndim - args[0].ndim) + list(args[0].shape)
+        pairs = enumerate(zip(before, list(out.shape), strict=False))
+        known = {at for at, (was, is_now) in pairs if name == "expand" and was == is_now}
+        self._sized(out, {at: size for at, size in enumerate(sizes) if at not in known})
+
+    def _sized(self, out: Tensor, sizes: dict[int, int]) -> None:
+        axes = self.watcher.of(out)
+        for at, size in sizes.items():
+            if size > 1 and not is_fixed(axes[at]):
+                self.watcher.seen.equations.add(size, axes[at], f"{self.watcher.where} says {int(size)} in its code")
+
+    def _split(self, args: Any, kwargs: Any, out: Any) -> None:
+        given = args[1] if len(args) > 1 else next(iter(kwargs.values()))
+        dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
+        for at, part in enumerate(out):
+            size = given[at] if isinstance(given, (tuple, list)) else given
+            if part.shape[dim] == size:
+                self._sized(part, {dim % part.ndim: size})

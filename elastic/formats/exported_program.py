@@ -1,0 +1,81 @@
+"""torch.export's files: PyTorch runs them without the model's code; any batch size, and of text any length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from elastic.comparing import Forward
+from elastic.errors import ExportError
+from elastic.formats.format import Format, Original
+from elastic.inputs import Inputs, longest_text
+from elastic.ordered import free_axes, names_and_values, ordered
+from elastic.quiet import quiet
+
+_IMAGES = """\
+import torch
+
+model = torch.export.load("{file}").module()
+logits = model(images)
+"""
+_TEXT = """\
+import torch
+
+model = torch.export.load("{file}").module()
+text = tokenizer(texts, padding=True, return_tensors="pt")
+logits = model(*(text[name] for name in {names}))
+"""
+
+UNWRITABLE = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, AttributeError)
+"""What PyTorch's and ExecuTorch's converters raise for a model that they can't express."""
+
+
+def trace(model: nn.Module, inputs: Inputs, free: bool = True) -> torch.export.ExportedProgram:
+    """`model` as one graph that takes its inputs in order.
+
+    Args:
+        model: on the CPU, in eval mode.
+        inputs: an example batch, of 2 or more where sizes are free.
+        free: leave the batch size, and the length of text, free.
+
+    Raises:
+        ExportError: torch.export can't express the model.
+    """
+    names, values = names_and_values(inputs)
+    shapes = free_axes(names, values, longest_text(model)) if free else None
+    try:
+        with torch.no_grad(), quiet():
+            return torch.export.export(ordered(model, names), values, dynamic_shapes=shapes, strict=False)
+    except UNWRITABLE as error:
+        raise unwritable(model, "torch.export", error) from error
+
+
+def unwritable(model: nn.Module, what: str, error: Exception) -> ExportError:
+    """What to say of a model that a converter can't express."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return ExportError(f"{what} can't express {type(model).__name__}: {' '.join(lines[:2])}; choose another format")
+
+
+def _write(original: Original, path: Path) -> None:
+    torch.export.save(trace(original.model, original.inputs), path)
+
+
+def _open(path: Path, threads: int | None = None) -> Forward:
+    del threads  # they are PyTorch's own
+    module = torch.export.load(path).module()
+
+    def forward(inputs: Inputs) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            output: NDArray[np.float32] = module(*names_and_values(inputs)[1]).numpy()
+        return output
+
+    return forward
+
+
+EXPORTED_PROGRAM = Format(
+    ("model.pt2",), _write, _open, runtime="PyTorch", package="torch", for_images=_IMAGES, for_text=_TEXT
+)

@@ -1,0 +1,80 @@
+"""OpenVINO's own files, made of the ONNX file: any batch size, and of text any length; float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.comparing import Forward
+from elastic.formats.format import Format, Original
+from elastic.inputs import Inputs
+from elastic.onnx_files import require_onnx
+from elastic.ordered import names_and_values
+from elastic.packages import require_packages
+
+IMAGES = """\
+import openvino
+
+# left to itself it takes half precision where the processor can
+model = openvino.compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+logits = model(images)[0]  # float32 images
+"""
+TEXT = """\
+import openvino
+
+# left to itself it takes half precision where the processor can
+model = openvino.compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+logits = model(dict(tokenizer(texts, padding=True, return_tensors="np")))[0]
+"""
+
+
+def require_openvino() -> None:
+    """Check that OpenVINO is there, and ONNX, from which it reads models.
+
+    Raises:
+        ExportError: a package is missing; the message says how to install it.
+    """
+    require_onnx()
+    require_packages("OpenVINO", ("openvino",), "onnx,openvino")
+
+
+def compile_file(path: str | Path, threads: int | None = None, precision: str = "f32") -> Any:
+    """An OpenVINO or ONNX file, compiled for the CPU.
+
+    Args:
+        path: the file.
+        threads: OpenVINO's choice by default.
+        precision: what it computes in, `"f32"` or `"bf16"`; OpenVINO itself would take half precision where it can.
+    """
+    import openvino
+
+    wanted: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    if threads is not None:
+        wanted["INFERENCE_NUM_THREADS"] = threads
+    core = openvino.Core()
+    return core.compile_model(core.read_model(path), "CPU", wanted)
+
+
+def open_file(path: Path, threads: int | None = None) -> Forward:
+    """An OpenVINO or ONNX file in OpenVINO."""
+    request = compile_file(path, threads).create_infer_request()
+
+    def forward(inputs: Inputs) -> NDArray[np.float32]:
+        feeds = [value.numpy() for value in names_and_values(inputs)[1]]
+        output: NDArray[np.float32] = request.infer(feeds, share_inputs=True)[0]
+        return output
+
+    return forward
+
+
+def _write(original: Original, path: Path) -> None:
+    import openvino
+
+    # not openvino.convert_model, which reports its use to its makers
+    openvino.save_model(openvino.Core().read_model(original.onnx), path, compress_to_fp16=False)
+
+
+OPENVINO = Format(("model.xml", "model.bin"), _write, open_file, require_openvino, "OpenVINO", "openvino", IMAGES, TEXT)

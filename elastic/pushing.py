@@ -1,0 +1,74 @@
+"""An exported subnet's folder, published on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError
+
+from elastic.errors import ExportError
+from elastic.export import read_config
+from elastic.storage import sha256
+
+# the hub's client has changed its HTTP library: what it raises without a network is a relative of its own error
+_FAILURES: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+
+
+def push(folder: str | Path, repo: str, private: bool = False) -> str:
+    """Upload an exported subnet: all of its folder but hidden files.
+
+    Args:
+        folder: what `elastic.export` wrote; its files must be as they were written.
+        repo: `OWNER/NAME`; made where there is none.
+        private: make it visible to its owner only; one that is there stays as it is.
+
+    Returns:
+        The address of the model's page.
+
+    Raises:
+        ExportError: not such a name, no token, no network, or the hub refuses.
+        CheckpointError: a folder without an exported subnet.
+    """
+    folder = Path(folder)
+    _check_files(folder)
+    check_repo(repo)
+    api = HfApi()
+    try:
+        page = api.create_repo(repo, repo_type="model", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            commit_message="Exported by elastic",
+            ignore_patterns=[".*", "*/.*", "__pycache__/*"],
+        )
+    except _FAILURES as error:
+        cause = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExportError(
+            f"{folder} couldn't be pushed to {repo}: {cause[0]}; the folder is whole. Check the network, and that your "
+            "token may write there (hf auth whoami), and push again"
+        ) from error
+    return str(page)
+
+
+def check_repo(repo: str) -> None:
+    """Check that `repo` is a name, and that there is a token to write to it with.
+
+    Raises:
+        ExportError: it isn't, or there is none.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise ExportError(f"{repo!r} is no repository's name; write it as OWNER/NAME")
+    if get_token() is None:
+        raise ExportError(
+            "the hub needs a token that may write; get one at https://huggingface.co/settings/tokens, and run "
+            "hf auth login, or set HF_TOKEN"
+        )
+
+
+def _check_files(folder: Path) -> None:
+    for file, facts in read_config(folder)["files"].items():
+        path = folder / file
+        if not path.exists() or sha256(path) != facts.get("sha256", sha256(path)):
+            raise ExportError(f"{path} isn't the file that was exported (missing, or another SHA-256); export it again")

@@ -1,0 +1,38 @@
+"""A part of the conformance table, another one each day; the whole of it is `elastic conformance`."""
+
+from datetime import date
+
+import pytest
+
+from elastic.commands import conformance
+from elastic.conformance import ARCHITECTURES, Conformance, conform, markdown
+
+PARTS = 16
+TODAY = ARCHITECTURES[date.today().toordinal() % PARTS :: PARTS]
+
+
+@pytest.mark.parametrize("name", TODAY)
+def test_an_architecture_is_elastic_and_exact(name):
+    found = conform(name)
+    assert found.exact, found
+    assert {"width"} <= found.kinds
+    assert found.counted
+
+
+def test_all_sorts_of_architectures_are_listed_once():
+    assert len(ARCHITECTURES) == len(set(ARCHITECTURES)) >= 60
+
+
+def test_the_verb_writes_a_table_and_fails_where_something_is_not_elastic(tmp_path, capsys):
+    conformance("test_resnet", str(tmp_path / "table.md"))
+    assert "1 architectures 1 convert, 0 with width and depth" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "table.md").read_text().startswith("| architecture | recipe | width |")
+
+
+def test_what_differs_is_said():
+    good = Conformance("a", "own", frozenset({"width", "depth"}), 0.2, counted=True)
+    bad, none = Conformance("b", "traced", ratio=0.5, difference=1e-3), Conformance("c", problem="no recipe")
+    text = markdown([good, bad, none])
+    assert "Of 3 architectures 2 convert, 1 with width and depth; in 1 the smallest" in text
+    assert text.endswith("1 are exact.")
+    assert "| b | traced | – | – | – | – | – | – | 50 % | 0 | 0.001 | – | 0.0 |" in text

@@ -1,0 +1,83 @@
+"""int8 after training: files with int8 inside, and what they cost, counted on real inputs."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from small import FAMILIES, vit
+from test_formats import CURE, installed
+
+from elastic.errors import ExportError
+from elastic.export import export
+from elastic.formats import FORMATS
+
+INT8 = [name for name, made in FORMATS.items() if made.quantized]
+
+
+def inputs(supernet, arch, n, seed):
+    return torch.randn(n, *supernet.input_shape(arch), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", INT8)
+@pytest.mark.filterwarnings("ignore")  # converters talk to their own developers
+def test_int8_says_its_accuracy_before_and_after(name, family, tmp_path):
+    supernet, made = FAMILIES[family](), FORMATS[name]
+    arch = supernet.space.smallest
+    subnet, calibration = supernet.extract(arch).eval(), inputs(supernet, arch, 40, 0)
+    batch = inputs(supernet, arch, 50, 1)
+    with torch.no_grad():
+        labels = subnet(batch).argmax(1)
+    labels[:10] = (labels[:10] + 1) % 5  # so that before isn't 100 %
+    options = {"calibration": [calibration[:25], calibration[25:]], "validation": [(batch, labels)]}
+    if not installed(name):
+        with pytest.raises(ExportError, match=CURE):
+            export(subnet, tmp_path, [name], **options)
+        return
+    written = export(subnet, tmp_path, [name], **options)
+    facts = written.files[made.files[0]]
+    forward = made.open(tmp_path / made.files[0], 1)
+    after = 100 * float(np.mean(forward(batch).argmax(1) == labels.numpy()))
+    assert facts["accuracy"] == {"before": 80.0, "after": pytest.approx(after), "inputs": 50}
+    assert facts["calibrated_on"] == 40
+    assert after > 50
+    assert facts["difference"]["relative"] < 0.5
+    assert f"accuracy {after:.2f} %, before 80.00 %, on 50 validation inputs" in (tmp_path / "README.md").read_text()
+    np.testing.assert_allclose(forward(batch[:1]), forward(batch)[:1], rtol=1e-3, atol=1e-3)
+
+
+def test_weights_are_int8_with_a_scale_per_channel(tmp_path):
+    supernet = vit()
+    arch = supernet.space.smallest
+    export(supernet.extract(arch), tmp_path, ["onnx-int8"], calibration=[inputs(supernet, arch, 8, 0)])
+    held = {one.name: one for one in onnx.load(tmp_path / "model.int8.onnx").graph.initializer}
+    quantized = [one for one in held.values() if one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1]
+    assert len(quantized) >= 4 * 2 + 2  # four matrices to a block; the patches and the head
+    assert all(len(held[f"{one.name.removesuffix('_quantized')}_scale"].dims) == 1 for one in quantized)
+
+
+@pytest.mark.parametrize("name", [name for name in INT8 if installed(name)])
+@pytest.mark.filterwarnings("ignore")
+def test_where_nothing_is_labelled_agreement_is_said(name, tmp_path):
+    supernet = vit()
+    arch = supernet.space.smallest
+    subnet, batch = supernet.extract(arch).eval(), inputs(supernet, arch, 20, 0)
+    written = export(subnet, tmp_path, [name], calibration=[batch])
+    facts = written.files[FORMATS[name].files[0]]
+    with torch.no_grad():
+        same = (
+            FORMATS[name].open(tmp_path / FORMATS[name].files[0], 1)(batch).argmax(1) == subnet(batch).argmax(1).numpy()
+        )
+    assert facts["agreement"] == {"percent": pytest.approx(100 * same.mean()), "inputs": 20}
+    assert "accuracy" not in facts
+    assert (
+        f"the same class as in float32 for {100 * same.mean():.1f} % of 20 calibration inputs"
+        in (tmp_path / "README.md").read_text()
+    )
+
+
+def test_without_real_inputs_int8_is_refused(tmp_path):
+    supernet = vit()
+    with pytest.raises(ExportError, match="onnx-int8 needs real inputs to find int8's ranges on; pass calibration="):
+        export(supernet.extract(supernet.space.smallest), tmp_path / "out", ["safetensors", "onnx-int8"])
+    assert not (tmp_path / "out").exists()
