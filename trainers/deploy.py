@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CALIBRATION_BATCHES = 8
 
 VALIDATION_IMAGES = 1000
-"""Labelled images that int8's accuracy is measured on, at most."""
+"""Labelled images that int8's accuracy is measured on, in whole batches."""
 
 
 def extract(

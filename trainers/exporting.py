@@ -43,7 +43,7 @@ def export(
         out: the folder to write; by default the files are added to `folder`.
         data: real inputs to check on, that int8 needs: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file
             with a data section; what comes with a named supernet's weights by default.
-        images: validation images that int8's accuracy is measured on, at most.
+        images: validation images that int8's accuracy is measured on, in whole batches.
         latency: measure each file's latency in its runtime, and PyTorch's.
         threads: that each runtime may use meanwhile.
         push: OWNER/NAME, to publish the folder on the Hugging Face hub.
