@@ -76,6 +76,15 @@ def singles(inputs: Inputs) -> Iterator[Inputs]:
             yield {name: tensor[at : at + 1] for name, tensor in inputs.items()}
 
 
+def one_by_one(forward: Forward) -> Forward:
+    """A file for batches of one, for any batch."""
+
+    def all_of(inputs: Inputs) -> NDArray[np.float32]:
+        return np.concatenate([forward(one) for one in singles(inputs)])
+
+    return all_of
+
+
 def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
     yield inputs
     one = first(inputs, 1)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from elastic.comparing import TOLERANCE, Forward, compare, measure_difference
+from elastic.comparing import TOLERANCE, Forward, compare, measure_difference, one_by_one
 from elastic.errors import ExportError
 from elastic.evaluation import Batch
 from elastic.formats import FORMATS, Format, Original
@@ -71,5 +71,5 @@ def _checked(
         difference = compare(original.model, forward, original.inputs, path, made.free)
         return {"difference": asdict(difference), "tolerance": TOLERANCE}
     difference = measure_difference(original.model, forward, original.inputs, made.free)
-    judged = judge(original.model, forward, validation, original.calibration)
+    judged = judge(original.model, forward if made.free else one_by_one(forward), validation, original.calibration)
     return {"difference": asdict(difference), "calibrated_on": len(original.calibration), **judged}

@@ -53,8 +53,8 @@ def _watchable(model: nn.Module, size: Sequence[int]) -> tuple[nn.Module, Tensor
     dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
     for device in ("meta", "cpu"):
         inputs = torch.zeros(2, *size, device=device, dtype=dtype)
-        twin = _copy(model, inputs)
         try:
+            twin = _copy(model, inputs)  # a model that has no data itself can't be had with data
             with torch.no_grad():
                 twin(inputs)
         except Exception as error:  # noqa: BLE001 - whatever a model's code raises

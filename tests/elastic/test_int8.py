@@ -5,8 +5,9 @@ import onnx
 import pytest
 import torch
 from small import FAMILIES, vit
-from test_formats import CURE, installed
+from test_formats import CURE, installed, run_card
 
+from elastic.comparing import one_by_one
 from elastic.errors import ExportError
 from elastic.export import export
 from elastic.formats import FORMATS
@@ -16,6 +17,11 @@ INT8 = [name for name, made in FORMATS.items() if made.quantized]
 
 def inputs(supernet, arch, n, seed):
     return torch.randn(n, *supernet.input_shape(arch), generator=torch.Generator().manual_seed(seed))
+
+
+def opened(name, folder):
+    forward = FORMATS[name].open(folder / FORMATS[name].files[0], 1)
+    return forward if FORMATS[name].free else one_by_one(forward)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -36,7 +42,7 @@ def test_int8_says_its_accuracy_before_and_after(name, family, tmp_path):
         return
     written = export(subnet, tmp_path, [name], **options)
     facts = written.files[made.files[0]]
-    forward = made.open(tmp_path / made.files[0], 1)
+    forward = opened(name, tmp_path)
     after = 100 * float(np.mean(forward(batch).argmax(1) == labels.numpy()))
     assert facts["accuracy"] == {"before": 80.0, "after": pytest.approx(after), "inputs": 50}
     assert facts["calibrated_on"] == 40
@@ -65,9 +71,7 @@ def test_where_nothing_is_labelled_agreement_is_said(name, tmp_path):
     written = export(subnet, tmp_path, [name], calibration=[batch])
     facts = written.files[FORMATS[name].files[0]]
     with torch.no_grad():
-        same = (
-            FORMATS[name].open(tmp_path / FORMATS[name].files[0], 1)(batch).argmax(1) == subnet(batch).argmax(1).numpy()
-        )
+        same = opened(name, tmp_path)(batch).argmax(1) == subnet(batch).argmax(1).numpy()
     assert facts["agreement"] == {"percent": pytest.approx(100 * same.mean()), "inputs": 20}
     assert "accuracy" not in facts
     assert (
@@ -81,3 +85,33 @@ def test_without_real_inputs_int8_is_refused(tmp_path):
     with pytest.raises(ExportError, match="onnx-int8 needs real inputs to find int8's ranges on; pass calibration="):
         export(supernet.extract(supernet.space.smallest), tmp_path / "out", ["safetensors", "onnx-int8"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not installed("openvino-int8"), reason="the extras openvino and nncf aren't installed")
+@pytest.mark.filterwarnings("ignore")
+def test_openvino_in_int8_runs_for_one_image_as_the_card_says(tmp_path, monkeypatch):
+    """A free batch would crash on processors with AMX."""
+    supernet = FAMILIES["mobilenet"]()
+    arch = supernet.space.largest
+    batch = inputs(supernet, arch, 4, 0)
+    written = export(supernet.extract(arch), tmp_path, ["openvino-int8"], calibration=[batch])
+    assert written.files["model.int8.xml"]["batch"] == 1
+    shape = openvino_shape(tmp_path / "model.int8.xml")
+    assert shape == [1, *supernet.input_shape(arch)]
+    (shown,) = run_card(tmp_path, monkeypatch, image=batch[:1].numpy())
+    np.testing.assert_allclose(shown, opened("openvino-int8", tmp_path)(batch[:1]), rtol=1e-3, atol=1e-3)
+
+
+def openvino_shape(path):
+    import openvino
+
+    return list(openvino.Core().read_model(path).input().shape)
+
+
+@pytest.mark.skipif(not installed("openvino-int8"), reason="the extras openvino and nncf aren't installed")
+def test_openvino_in_int8_refuses_text(tmp_path):
+    model = torch.nn.Embedding(7, 3)
+    text = {"input": torch.zeros(2, 4, dtype=torch.int64)}
+    with pytest.raises(ExportError, match="fixed size, which text isn't; choose onnx-int8"):
+        export(model, tmp_path, ["openvino-int8"], calibration=[text])
+    assert not any(tmp_path.iterdir())
