@@ -17,7 +17,9 @@ from torch.utils.flop_counter import flop_registry
 
 from elastic.discovery.atoms import Axes, Factors, fix, fresh, is_fixed, size_of
 from elastic.discovery.numbers import Equations, Traced, traced_attributes
-from elastic.discovery.operators import ADDITIONS, KEEPS_MARKS, RULES, Call, is_pointwise, pointwise, unknown
+from elastic.discovery.rules import RULES, Call
+from elastic.discovery.rules.call import unknown
+from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
 
 OUTPUT = "what the model gives"
 INPUT = "what the model is given"

@@ -12,7 +12,7 @@ from torch import nn
 from elastic.discovery.atoms import Atom, Factors, leaves
 from elastic.discovery.depths import find_depths
 from elastic.discovery.numbers import Attribute
-from elastic.discovery.operators import SIDES
+from elastic.discovery.rules.products import SIDES
 from elastic.discovery.watching import INDICES, INPUT, Seen
 from elastic.layers import has_own_forward
 from elastic.recipe import Recipe
