@@ -87,9 +87,8 @@ def one_by_one(forward: Forward) -> Forward:
 
 def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
     yield inputs
-    one = first(inputs, 1)
-    yield one
-    if not isinstance(one, Tensor):
-        length = next(iter(one.values())).shape[1]
-        for shorter in (1, -(-length // 2)):
-            yield {name: tensor[:, :shorter] for name, tensor in one.items()}
+    yield first(inputs, 1)
+    if not isinstance(inputs, Tensor):
+        length = next(iter(inputs.values())).shape[1]
+        for n, shorter in ((1, 1), (2, -(-length // 2))):
+            yield {name: tensor[:n, :shorter] for name, tensor in inputs.items()}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,15 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from elastic.errors import CostError
+from elastic.hooks import hooked
 from elastic.inputs import example_inputs
 from elastic.layers import Elastic, NumberRule, TensorRule
 from elastic.sizes import Number
 
 if TYPE_CHECKING:
     from elastic.supernet import Supernet
+
+Module = TypeVar("Module", bound=nn.Module)
 
 Tag = tuple[str, ...]
 """The sizes whose product, times a constant, is a tensor's number of bytes."""
@@ -95,12 +98,23 @@ def trace(supernet: Supernet, twin: Supernet, values: Mapping[str, Number]) -> T
 
 
 def _twin(supernet: Supernet, place: Callable[[Tensor], Tensor]) -> Supernet:
-    memo: dict[int, Any] = {id(supernet._costs): None}
-    for parameter in supernet.parameters():
+    return copy_placed(supernet, place, {id(supernet._costs): None})
+
+
+def copy_placed(model: Module, place: Callable[[Tensor], Tensor], memo: dict[int, Any] | None = None) -> Module:
+    """A copy in evaluation mode whose parameters and buffers are what `place` makes of the model's: they may be shared.
+
+    Args:
+        model: is left alone.
+        place: gives the copy's tensor for each of the model's.
+        memo: as for `copy.deepcopy`: what else is not to be copied.
+    """
+    memo = {} if memo is None else memo
+    for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(place(parameter.detach()), requires_grad=False)
-    for buffer in supernet.buffers():
+    for buffer in model.buffers():
         memo[id(buffer)] = place(buffer)
-    return copy.deepcopy(supernet, memo).eval()
+    return copy.deepcopy(model, memo).eval()
 
 
 def _traced(twin: Supernet, values: Mapping[str, Number], device: torch.device) -> Trace:
@@ -182,18 +196,9 @@ class _Recorder(TorchDispatchMode):
         repeated = [(*tag, *(name for name in numbers if name not in tag)) for tag in tags if tag]
         return tuple(dict.fromkeys((*tags, *repeated, ())))
 
-    @contextmanager
-    def watching_modules(self) -> Iterator[None]:
+    def watching_modules(self) -> AbstractContextManager[None]:
         """Keep track of the running module, and tag what a layer with elastic weights puts out."""
-        hooks = []
-        for path, module in self.model.named_modules():
-            hooks.append(module.register_forward_pre_hook(self._entering(path)))
-            hooks.append(module.register_forward_hook(self._leaving(module, path in self.blocks), always_call=True))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        return hooked(self.model, self._entering, self._leaving)
 
     def _entering(self, path: str) -> Any:
         def enter(module: nn.Module, args: Any) -> None:
@@ -201,8 +206,8 @@ class _Recorder(TorchDispatchMode):
 
         return enter
 
-    def _leaving(self, module: nn.Module, is_block: bool) -> Any:
-        tag = _output_tag(module)
+    def _leaving(self, path: str, module: nn.Module) -> Any:
+        tag, is_block = _output_tag(module), path in self.blocks
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self._stack.pop()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ def keep_what_works(model: nn.Module, recipe: Recipe, inputs: Tensor) -> Recipe:
         return recipe
     notes = {**recipe.notes, **{name: f"the model can't run with less of it: {why}" for name, why in wrong.items()}}
     kept = recipe.with_choices(dict.fromkeys(wrong))
-    return Recipe(**{**vars(kept), "notes": notes})
+    return replace(kept, notes=notes)
 
 
 def _together(run: Run, right: Mapping[str, Number]) -> dict[str, str]:
@@ -82,17 +82,3 @@ def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
         return "" if found == wanted else f"it gives {list(map(tuple, found))} instead of {list(map(tuple, wanted))}"
 
     return run
-
-
-def weightless(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose tensors have shapes but no data."""
-    memo: dict[int, object] = {}
-    for tensor in tensors_of(model):
-        made = tensor.detach().to("meta")
-        memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
-    return copy.deepcopy(model, memo).eval()
-
-
-def tensors_of(model: nn.Module) -> Iterable[Tensor]:
-    """All parameters and buffers."""
-    return (*model.parameters(), *model.buffers())

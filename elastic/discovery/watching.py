@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from elastic.discovery.numbers import Equations, Traced, traced_attributes
 from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
+from elastic.hooks import hooked
 
 OUTPUT = "what the model gives"
 INPUT = "what the model is given"
@@ -34,7 +35,6 @@ class Seen:
 
     Attributes:
         tensors: the axes of each parameter and buffer that was used, by path and name; shared ones by each of theirs.
-        convolutions: paths of convolutions, in order.
         equations: which attributes restate which axes.
         residual: paths of modules whose output has the shape of their input, and still has it inside.
         features: the axis that the last layer reads.
@@ -199,18 +199,9 @@ class _Watcher(TorchDispatchMode):
 
     # --- modules ----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def watching_modules(self) -> Iterator[None]:
+    def watching_modules(self) -> AbstractContextManager[None]:
         """Keep track of the running module, and of what modules do to what they are given."""
-        hooks = []
-        for path, module in self.model.named_modules():
-            hooks.append(module.register_forward_pre_hook(self._entering(path)))
-            hooks.append(module.register_forward_hook(self._leaving(path), always_call=True))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        return hooked(self.model, self._entering, self._leaving)
 
     def _entering(self, path: str) -> Any:
         def enter(module: nn.Module, args: Any) -> None:
@@ -221,7 +212,7 @@ class _Watcher(TorchDispatchMode):
 
         return enter
 
-    def _leaving(self, path: str) -> Any:
+    def _leaving(self, path: str, module: nn.Module) -> Any:
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self.stack.pop()
             given = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and self.is_live(leaf)]
@@ -239,7 +230,7 @@ def _filled(func: Any, args: Any, kwargs: Any) -> list[Any]:
     return [*args, *(kwargs.get(one.name, one.default_value) for one in rest)]
 
 
-_RESHAPES = {"view": 1, "reshape": 1, "expand": 1, "_unsafe_view": 1}
+_RESHAPES = {"view", "reshape", "expand", "_unsafe_view"}
 
 
 class _Code(TorchFunctionMode):

@@ -6,22 +6,21 @@ heads, groups, kernels of depthwise convolutions, depth of the stages whose bloc
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from elastic.discovery.trial import keep_what_works, weightless
-from elastic.discovery.watching import watch
+from elastic.discovery.trial import keep_what_works
+from elastic.discovery.watching import Seen, watch
 from elastic.discovery.writing import write_recipe
 from elastic.errors import RecipeError
 from elastic.recipe import Recipe, register
 from elastic.recipe import input_size as configured_size
 from elastic.recipes.convnets import Size3
 from elastic.recipes.resolution import resolution_rule
+from elastic.tracing import copy_placed
 
 
 @register("traced")
@@ -42,25 +41,22 @@ def traced(
         RecipeError: a model whose code can't be followed.
     """
     size = tuple(input_size or configured_size(model))
-    twin, inputs = _watchable(model, size)
-    recipe = write_recipe(twin, watch(twin, inputs), size)
+    twin, inputs, seen = _watched(model, size)
+    recipe = write_recipe(twin, seen, size)
     recipe = keep_what_works(_copy(model, inputs), recipe, inputs)
     return _with_resolution(recipe, twin, inputs, resolutions)
 
 
-def _watchable(model: nn.Module, size: Sequence[int]) -> tuple[nn.Module, Tensor]:
-    """A copy and an input for it: without data, unless its code asks for data."""
+def _watched(model: nn.Module, size: Sequence[int]) -> tuple[nn.Module, Tensor, Seen]:
+    """A copy, an input for it, and what it showed: without data, unless its code asks for data."""
     dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
     for device in ("meta", "cpu"):
         inputs = torch.zeros(2, *size, device=device, dtype=dtype)
         try:
             twin = _copy(model, inputs)  # a model that has no data itself can't be had with data
-            with torch.no_grad():
-                twin(inputs)
+            return twin, inputs, watch(twin, inputs)
         except Exception as error:  # noqa: BLE001 - whatever a model's code raises
             problem = error
-        else:
-            return twin, inputs
     reason = str(problem).strip().partition("\n")[0]
     raise RecipeError(
         f"{type(model).__name__} can't be watched on an input of {size}: {reason}; say its shape with input_size=, or "
@@ -68,8 +64,8 @@ def _watchable(model: nn.Module, size: Sequence[int]) -> tuple[nn.Module, Tensor
     ) from problem
 
 
-def _copy(model: nn.Module, inputs: Tensor) -> Any:
-    return weightless(model) if inputs.is_meta else copy.deepcopy(model).cpu().eval()
+def _copy(model: nn.Module, inputs: Tensor) -> nn.Module:
+    return copy_placed(model, lambda tensor: tensor.to(inputs.device))
 
 
 def _with_resolution(
@@ -77,7 +73,7 @@ def _with_resolution(
 ) -> Recipe:
     """The recipe with those resolutions that the model runs at."""
     side, width = inputs.shape[-2:]
-    if side != width:
+    if inputs.ndim != 4 or side != width:
         return recipe
     rule = resolution_rule(side, 32 if side >= 128 else 4, resolutions)
     works = all(_runs(twin, inputs[..., :least, :least]) for least in rule.resolve(side))
