@@ -1,7 +1,7 @@
 """ExecuTorch, for phones and boards: lowered to XNNPACK, for one input at a time.
 
 Its memory is planned when the file is written, for the largest batch: one of up to 8 needs 8 times as much, and is
-handed to XNNPACK in twice as many pieces (ViT-Tiny: 123 instead of 62), whatever the batch is in the end.
+handed to XNNPACK in more pieces, whatever the batch is in the end.
 """
 
 from __future__ import annotations

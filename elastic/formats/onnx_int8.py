@@ -2,7 +2,7 @@
 
 Weights have a scale per channel, activations one per tensor, found on real inputs (their smallest and largest value).
 Only products with weights are quantised: what is between them, and attention's own products, stays in float32; with
-all of it in int8, a ViT computes something else. Activations are unsigned, which x86 processors multiply twice as fast;
+all of it in int8, a ViT computes something else. Activations are unsigned, which x86 processors multiply faster;
 those without VNNI may saturate. Whether int8 is faster than float32 depends on processor and model: measure it.
 """
 
