@@ -13,6 +13,7 @@ from elastic.importance import importance
 from elastic.inspection import inspect
 from elastic.measure import Setting
 from elastic.ofa_tables import load_ofa_table
+from elastic.predicting import fit_figures
 from elastic.prediction import Predictor, fit_predictor
 from elastic.profile import DeviceProfile
 from elastic.profiling import check_profile, measure_profile
@@ -53,6 +54,7 @@ __all__ = [
     "check_profile",
     "elasticize",
     "export",
+    "fit_figures",
     "fit_predictor",
     "importance",
     "inspect",

@@ -56,7 +56,7 @@ class PredictionError:
     """How far predictions are off for subnets that the fit didn't see (cross-validated).
 
     Attributes:
-        mape: mean absolute error, relative to the measured figure, in percent.
+        mape: mean absolute error, relative to the measured figure, in percent; infinite where one of these is 0.
         tau: Kendall's rank correlation of predicted and measured.
         n: number of subnets.
         rmse: root of the mean squared error, in the figure's unit.
@@ -74,7 +74,7 @@ class PredictionError:
 
         if not len(measured):
             return cls(np.nan, np.nan, 0, np.nan)
-        mape = float(np.mean(np.abs(predicted - measured) / np.abs(measured)) * 100)
+        mape = float(np.mean(np.abs(predicted / measured - 1)) * 100) if measured.all() else np.inf
         rmse = float(np.sqrt(np.mean((predicted - measured) ** 2)))
         return cls(mape, float(kendalltau(predicted, measured).statistic), len(measured), rmse)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.figures import Pairs
 from elastic.measure import torch_threads
 from elastic.ofa_tables import load_ofa_table
+from elastic.predicting import fit_figures
+from elastic.prediction import Predictor
 from elastic.profile import DeviceProfile
 from elastic.report import Report, write_csv, write_report
 from elastic.result import SearchResult
@@ -49,6 +51,7 @@ def search(
     algorithm: str | None = None,
     population: int = 16,
     generations: int = 6,
+    predictor: int = 0,
     images: int = 2048,
     again: int = 8,
     data: str | None = None,
@@ -79,6 +82,8 @@ def search(
         algorithm: linas, nsga2, nsga3, evolution, random or dynamic; chosen by what is asked for by default.
         population: subnets per generation.
         generations: how many; population × generations subnets are evaluated at most.
+        predictor: measure so many random subnets, learn from them what the figures of all others are, and search those:
+            thousands take seconds (--population 100 --generations 100). 0: each evaluated subnet is measured.
         images: validation images to measure the accuracy on, at most.
         again: so many subnets of the front are measured again, on other images and on this device; 0: none.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
@@ -106,18 +111,23 @@ def search(
     judge = Judge(trained, shown, images, threat, robust_again, recalibration_for(supernet))
     wanted = shown.metric if threat is None else "accuracy,robust"
     latencies = [latency_name(name) for name in profiles]
+    kept = cache or Path(out).with_suffix(_kept(images, threat))
     with torch_threads(threads):
+        learned: dict[str, Predictor] = {}
+        if predictor:
+            learned = fit_figures(trained, judge.validation, predictor, seed=seed, cache=kept, progress=True)
         result = run_search(
             trained,
             maximize=names_in(maximize or wanted),
             minimize=names_in(minimize or ",".join(latencies or ["macs"])),
             subject_to=parse_budget(budget),
-            evaluate=judge.validation,
+            evaluate=None if learned else judge.validation,
             profile=profiles.get("", profiles or None),
+            predict=learned,
             algorithm=algorithm,
             population=population,
             generations=generations,
-            cache=cache or Path(out).with_suffix(_kept(images, threat)),
+            cache=kept,
             seed=seed,
             progress=True,
         )
@@ -126,6 +136,8 @@ def search(
         result.save(out)
     console = get_console()
     console.print(result_table(result))
+    for name, one in learned.items():
+        console.print(learned_note(name, one), highlight=False)
     if extract is None:
         console.print(f"search: {out}; cut the best out with: {_extraction(supernet, out, data)}", highlight=False)
     else:
@@ -142,7 +154,9 @@ def search(
             summarize(trained, result),
             steps,
             agreement=agreement(result, profiles),
-            front_notes=" ".join(prediction_note(one, trained) for one in profiles.values()),
+            front_notes=" ".join(
+                [*(prediction_note(one, trained) for one in profiles.values()), *starmap(learned_note, learned.items())]
+            ),
         )
         console.print(f"report: {write_report(page, report)}", highlight=False)
 
@@ -271,4 +285,13 @@ def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
     return (
         f"Latencies are predicted; cross-validated over {error.n} measured subnets, the prediction is off by "
         f"{error.mape:.1f} % on average, with Kendall τ {error.tau:.2f}."
+    )
+
+
+def learned_note(name: str, learned: Predictor) -> str:
+    """How far a predicted figure is from a measured one."""
+    error = learned.error
+    return (
+        f"{spell_name(name).capitalize()} is predicted ({learned.kind}); cross-validated over {error.n} measured "
+        f"subnets, it is off by {spell_figure(name, error.rmse)} (root mean square), with Kendall τ {error.tau:.2f}."
     )

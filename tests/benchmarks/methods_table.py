@@ -24,17 +24,16 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
+from images import Batches, Data, Labelled, load_images
 from jsonargparse import ActionConfigFile, ArgumentParser
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Trainer
 from timm.layers import SqueezeExcite
 from timm.models import register_model
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import BasicBlock, ResNet
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from elastic import Arch, SearchSpace
 from elastic.building import SupernetSource
@@ -98,7 +97,7 @@ RATES = {"sandwich": 0.2, "shrinking": 6.0, "alone": 0.1}
 """Learning rates of the sandwiches and of lone subnets; a factor on those that progressive shrinking ships with."""
 
 
-# --- networks and images ------------------------------------------------------------------------------------
+# --- networks ----------------------------------------------------------------------------------------------
 
 
 @register_model
@@ -121,71 +120,19 @@ def benchmark_mobilenetv3(pretrained: bool = False, **_) -> MobileNetV3:
     )  # fmt: skip
 
 
-def load_images(setting: str, data: Path, held_out: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+# --- images -------------------------------------------------------------------------------------------------
+
+
+def load_normalised(setting: str, data: Path, held_out: bool) -> tuple[Labelled, Labelled]:
     """Images `(N, C, H, W)` with zero mean and unit variance, and labels: for training, and for the test."""
-    found = []
-    for split in ("train", "val"):
-        if "cifar10" in setting:
-            arrays = np.load(data / "cifar10_20k_5k.npz")  # differences between neighbouring pixels and channels
-            pixels = np.cumsum(arrays[f"{split}_delta"].transpose(1, 2, 3, 0), axis=2, dtype=np.uint8)
-            pixels[..., 0] += pixels[..., 1]
-            pixels[..., 2] += pixels[..., 1]
-            images, labels = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(arrays[f"{split}_y"])
-        else:
-            from torchvision.datasets import FashionMNIST
-
-            both = FashionMNIST(str(data / "fashion_mnist"), train=split == "train", download=True)
-            images, labels = both.data[:, None], both.targets
-        mean, std = (torch.tensor(SETTINGS[setting][key]).view(-1, 1, 1) for key in ("mean", "std"))
-        found += [(images / 255 - mean) / std, labels.long()]
-    if held_out:
-        images, labels, count = found[0], found[1], len(found[0]) * 9 // 10
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-        kept, left = order[:count], order[count:]
-        return images[kept], labels[kept], images[left], labels[left]
-    return found[0], found[1], found[2], found[3]
-
-
-class Batches:
-    """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long."""
-
-    def __init__(self, images: Tensor, labels: Tensor, crop: int, steps: int, seed: int) -> None:
-        self.padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1).contiguous()
-        self.labels, self.side, self.crop, self.steps = labels, images.shape[-1], crop, steps
-        self.random = torch.Generator().manual_seed(seed)
-        self.order = torch.empty(0, dtype=torch.long)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in range(self.steps):
-            if len(self.order) < BATCH:
-                self.order = torch.cat([self.order, torch.randperm(len(self.labels), generator=self.random)])
-            chosen, self.order = self.order[:BATCH], self.order[BATCH:]
-            places = torch.randint(2 * self.crop + 1, (BATCH, 2), generator=self.random).tolist()
-            pixels = torch.stack(
-                [
-                    self.padded[index, row : row + self.side, column : column + self.side]
-                    for index, (row, column) in zip(chosen.tolist(), places, strict=True)
-                ]
-            )
-            flipped = torch.rand(BATCH, 1, 1, 1, generator=self.random) < 0.5
-            yield torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2), self.labels[chosen]
-
-
-class Data(LightningDataModule):
-    """What a training asks for: its batches, and plain images for the BatchNorm statistics of a teacher."""
-
-    def __init__(self, batches: Batches, calibration: list[Tensor]) -> None:
-        super().__init__()
-        self.batches, self.calibration = batches, calibration
-
-    def train_dataloader(self) -> Batches:
-        return self.batches
-
-    def calibration_batches(self) -> list[Tensor]:
-        return self.calibration
+    name = setting.removeprefix("ofa_")
+    mean, std = (torch.tensor(SETTINGS[setting][key]).view(-1, 1, 1) for key in ("mean", "std"))
+    train, test = (((images - mean) / std, labels) for images, labels in load_images(name, data))
+    if not held_out:
+        return train, test
+    order, count = torch.randperm(len(train[1]), generator=torch.Generator().manual_seed(0)), len(train[1]) * 9 // 10
+    kept, left = ((train[0][part], train[1][part]) for part in (order[:count], order[count:]))
+    return kept, left
 
 
 # --- subnets ------------------------------------------------------------------------------------------------
@@ -257,23 +204,25 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
     return parser.instantiate_classes(parser.parse_args(["--config", shipped, "--config", str(written)])).model
 
 
-def run(module: SupernetModule, images: tuple, crop: int, archs: dict, passes: int, seed: int) -> dict:
+def run(
+    module: SupernetModule, train: Labelled, test: Labelled, crop: int, archs: dict, passes: int, seed: int
+) -> dict:
     """Train, and give each subnet's accuracy in percent, the number of test images, and the passes it took."""
     phases, began = module.curriculum.scaled, time.perf_counter()
     subnet_epochs = sum(phase.epochs * (phase.sampler or module.sampler).subnets_per_step for phase in phases)
-    batches = Batches(*images[:2], crop, max(round(passes / BATCH / subnet_epochs), 1), seed)
+    batches = Batches(train, crop, BATCH, max(round(passes / BATCH / subnet_epochs), 1), seed)
     trainer = Trainer(
         max_epochs=module.curriculum.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    calibration = list(images[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
+    calibration = list(train[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
     trainer.fit(module, datamodule=Data(batches, calibration))
     trained = time.perf_counter() - began
-    test = list(zip(images[2].split(500), images[3].split(500), strict=True))
-    measure = MeasuredAccuracy(module.supernet, test, calibration)
+    judged = list(zip(test[0].split(500), test[1].split(500), strict=True))
+    measure = MeasuredAccuracy(module.supernet, judged, calibration)
     found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
     taken = len(batches) * BATCH * subnet_epochs
-    return {"accuracy": found, "n": len(images[2]), "passes_taken": taken, "seconds": round(trained)}
+    return {"accuracy": found, "n": len(test[1]), "passes_taken": taken, "seconds": round(trained)}
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -332,7 +281,7 @@ def main() -> None:
     setting = SETTINGS[options.setting]
     methods = setting.get("methods", SHARED)
     free, coupled, macs = subnets(setting["source"], "CompOFA" in methods)
-    images = load_images(options.setting, options.data, options.held_out)
+    train, test = load_normalised(options.setting, options.data, options.held_out)
     for seed in range(options.seeds):
         for name in [*methods, *(f"alone: {subnet}" for subnet in macs)]:
             if not fnmatch(name, options.only) or any((r["method"], r["seed"]) == (name, seed) for r in done):
@@ -342,7 +291,7 @@ def main() -> None:
             archs = {"CompOFA": coupled}.get(name, free)
             if name not in METHODS:
                 archs = {name.removeprefix("alone: "): Arch({})}
-            found = run(module, images, setting["crop"], archs, options.passes, seed)
+            found = run(module, train, test, setting["crop"], archs, options.passes, seed)
             done.append({"method": name, "seed": seed, "passes": options.passes, "rates": dict(RATES), **found})
             with log.open("a") as file:
                 file.write(json.dumps(done[-1], ensure_ascii=False) + "\n")

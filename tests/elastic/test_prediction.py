@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small import mobilenet, vit
 
+import elastic
 from elastic.additive import Additive
 from elastic.errors import ProfileError
 from elastic.features import Features
@@ -224,3 +225,41 @@ def test_an_impossible_coverage_is_refused(supernet, features):
     predictor = fit_predictor(features, rows, 1 + supernet.macs(rows) * 1e-6, "ridge")
     with pytest.raises(ProfileError, match=r"between 0 and 1, such as 0.9; got 90"):
         predictor.interval(rows, 90)
+
+
+# --- what evaluating gives ------------------------------------------------------------------------------------
+
+
+def test_each_figure_that_is_measured_gets_a_predictor_of_its_own(tmp_path):
+    """A search on the predictors finds the front that measuring everything would."""
+    supernet, asked = mobilenet(), []
+
+    def evaluate(arch):
+        asked.append(arch)
+        macs, params = float(supernet.macs([arch])[0]), float(supernet.params([arch])[0])
+        return {"accuracy": 90 + np.log(macs), "robust": 40 - 1e-4 * params}
+
+    found = elastic.fit_figures(supernet, evaluate, 60, kind="ridge", cache=tmp_path / "measured.jsonl")
+    assert len(asked) == len(set(asked)) == 60
+    assert {supernet.space.smallest, supernet.space.largest} <= set(asked)
+    rows = supernet.space.sample_rows(5, 100)
+    for name in ("accuracy", "robust"):
+        wanted = np.array([evaluate(arch)[name] for arch in supernet.space.decode(rows)])
+        error = PredictionError.of(found[name](rows), wanted)
+        assert error.tau > 0.8
+        assert 0.3 < found[name].error.rmse / error.rmse < 3
+    asked.clear()
+    again = elastic.fit_figures(supernet, evaluate, 60, kind="ridge", cache=tmp_path / "measured.jsonl")
+    assert not asked
+    np.testing.assert_array_equal(again["robust"](rows), found["robust"](rows))
+    result = elastic.search(
+        supernet, maximize=["accuracy", "robust"], minimize=[], predict=found, population=50, generations=20
+    )
+    best = {name: max(one.figures[name] for one in result.candidates) for name in ("accuracy", "robust")}
+    assert best["accuracy"] > evaluate(supernet.space.largest)["accuracy"] - 0.5
+    assert best["robust"] > evaluate(supernet.space.smallest)["robust"] - 0.5
+
+
+def test_too_few_subnets_carry_no_prediction():
+    with pytest.raises(ProfileError, match="8 measured subnets"):
+        elastic.fit_figures(mobilenet(), lambda arch: {"accuracy": 1.0}, 4)

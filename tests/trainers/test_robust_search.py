@@ -51,3 +51,19 @@ def test_clean_robust_and_costs_are_searched_together(run, tmp_path, capsys):
 def test_an_epsilon_in_another_unit_is_refused(run, tmp_path, capsys):
     assert main(["search", str(run), "--robust", "8", "--out", str(tmp_path / "s.json")]) == 2
     assert "8/255" in capsys.readouterr().err
+
+
+def test_predictors_of_both_accuracies_are_searched(run, tmp_path, capsys):
+    out = tmp_path / "s.json"
+    words = ["search", str(run), "--robust", "4/255", "--predictor", "12", "--population", "20", "--generations", "5"]
+    words += ["--images", "16", "--again", "2", "--robust_again", "pgd-3", "--out", str(out)]
+    assert main([*words, "--report", str(tmp_path / "r.html")]) == 0, capsys.readouterr().err
+    result = SearchResult.load(out)
+    assert result.algorithm == "nsga2"
+    assert result.evaluations > 12
+    measured = (tmp_path / "s.16-images-linf-0.0157.jsonl").read_text().splitlines()
+    assert len(measured) == 1 + 12
+    said = capsys.readouterr().out
+    assert "Accuracy is predicted" in said
+    assert "Robust accuracy is predicted" in said
+    assert "Robust accuracy is predicted" in (tmp_path / "r.html").read_text("utf-8")

@@ -1,0 +1,79 @@
+"""Real images in memory, for trainings that shall take as long as they must and no longer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.nn import functional as F
+
+Labelled = tuple[Tensor, Tensor]
+"""Images `(N, C, H, W)` and labels."""
+
+
+def load_images(name: str, data: Path) -> tuple[Labelled, Labelled]:
+    """Images between 0 and 1 with their labels, for training and for the test, of `fashion_mnist` or `cifar10`.
+
+    `data` has `fashion_mnist/` (as torchvision keeps it) or `cifar10_20k_5k.npz`.
+    """
+    return _read(name, data, "train"), _read(name, data, "val")
+
+
+def _read(name: str, data: Path, split: str) -> Labelled:
+    if name == "cifar10":
+        arrays = np.load(data / "cifar10_20k_5k.npz")  # differences between neighbouring pixels and channels
+        pixels = np.cumsum(arrays[f"{split}_delta"].transpose(1, 2, 3, 0), axis=2, dtype=np.uint8)
+        pixels[..., 0] += pixels[..., 1]
+        pixels[..., 2] += pixels[..., 1]
+        images, labels = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(arrays[f"{split}_y"])
+    else:
+        from torchvision.datasets import FashionMNIST
+
+        both = FashionMNIST(str(data / "fashion_mnist"), train=split == "train", download=True)
+        images, labels = both.data[:, None], both.targets
+    return images / 255, labels.long()
+
+
+class Batches:
+    """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long."""
+
+    def __init__(self, labelled: Labelled, crop: int, size: int, steps: int, seed: int) -> None:
+        images, self.labels = labelled
+        self.padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1).contiguous()
+        self.side, self.crop, self.size, self.steps = images.shape[-1], crop, size, steps
+        self.random = torch.Generator().manual_seed(seed)
+        self.order = torch.empty(0, dtype=torch.long)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Labelled]:
+        for _ in range(self.steps):
+            if len(self.order) < self.size:
+                self.order = torch.cat([self.order, torch.randperm(len(self.labels), generator=self.random)])
+            chosen, self.order = self.order[: self.size], self.order[self.size :]
+            places = torch.randint(2 * self.crop + 1, (self.size, 2), generator=self.random).tolist()
+            pixels = torch.stack(
+                [
+                    self.padded[index, row : row + self.side, column : column + self.side]
+                    for index, (row, column) in zip(chosen.tolist(), places, strict=True)
+                ]
+            )
+            flipped = torch.rand(self.size, 1, 1, 1, generator=self.random) < 0.5
+            yield torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2), self.labels[chosen]
+
+
+class Data(LightningDataModule):
+    """What a training asks for: its batches, and plain images for the BatchNorm statistics of a teacher."""
+
+    def __init__(self, batches: Batches, calibration: list[Tensor]) -> None:
+        super().__init__()
+        self.batches, self.calibration = batches, calibration
+
+    def train_dataloader(self) -> Batches:
+        return self.batches
+
+    def calibration_batches(self) -> list[Tensor]:
+        return self.calibration

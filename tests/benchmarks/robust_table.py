@@ -1,0 +1,291 @@
+"""One robust supernet against robust students trained one by one: a Markdown table of what attacks leave of either.
+
+    python tests/benchmarks/robust_table.py --data FOLDER --setting fashion_mnist --passes N --out DIR
+
+FOLDER has `fashion_mnist/` (as torchvision keeps it) or `cifar10_20k_5k.npz`. A pass is one image through one subnet,
+forward and backward, those that make the attack included; N is what the supernet takes. It is trained by a robust
+sandwich that attacks each batch once (three steps), for all its subnets. Alone, the largest network is trained by
+TRADES and teaches the others (RSLAD), each attacked itself: once with N passes for each of the five, once with N for
+all of them together. Whatever is done is kept in DIR, and isn't done again. BatchNorm is re-estimated on attacked
+training images, and all figures are of the test split, which chose nothing: clean and PGD-20 on the first `--images`,
+AutoAttack (10,000 passes for an image that withstands it) on the first `--few`.
+
+`--widths` asks another question of the supernet: are subnets whose stages have widths of their own more robust than
+those of one relative width, at equal MACs? Both are chosen by PGD-20 on training images that were set aside.
+"""
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import torch
+from images import Batches, Data, Labelled, load_images
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from elastic import Arch, Supernet
+from elastic.batchnorm import recalibrate
+from elastic.building import SupernetSource
+from elastic.evaluation import MeasuredAccuracy
+from elastic.progress import progress_bar
+from elastic.storage import load_supernet, save_supernet
+from trainers import (
+    RSLAD,
+    TRADES,
+    Adversary,
+    Curriculum,
+    InPlaceTeacher,
+    OptimizerOptions,
+    Phase,
+    SandwichSampler,
+    StepOptions,
+    SupernetModule,
+    Threat,
+    UniformSampler,
+)
+from trainers.robust_statistics import recalibrate_attacked
+from trainers.robustness import RobustAccuracy, Share, measure_robustness
+
+BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING = 128, 8, 3, 8, 1000
+SETTINGS = {
+    "fashion_mnist": {"input_size": [1, 28, 28], "crop": 2, "epsilon": "0.1", "step_size": "0.05"},
+    "cifar10": {"input_size": [3, 32, 32], "crop": 4, "epsilon": "8/255", "step_size": "4/255"},
+}
+WIDTHS = {"width.0": (8, 12, 16), "width.1": (16, 24, 32), "width.2": (32, 48, 64)}
+"""The same shares of each stage's channels."""
+
+BUDGETS = ((1, 1), (0, 2), (1, 2))
+"""MACs to compare widths at: those of these (index of the width, depth), each the same in all stages."""
+
+MEASURES = ("clean", "pgd-20", "autoattack")
+SUPERNET, EACH, TOGETHER = "supernet", "alone, as many passes each", "alone, as many in all"
+
+
+# --- networks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trainings of a setting share."""
+
+    setting: str
+    train: Labelled
+    test: Labelled
+    folder: Path
+
+    def source(self, arch: Arch | None = None) -> SupernetSource:
+        choices = {**{name: list(widths) for name, widths in WIDTHS.items()}, "depth": [1, 2]}
+        size = {"input_size": SETTINGS[self.setting]["input_size"]}
+        alone = None if arch is None else dict(arch)
+        return SupernetSource("robust_wrn_fashion_mnist", size, choices=choices, arch=alone)
+
+    @property
+    def adversary(self) -> Adversary:
+        chosen = {key: SETTINGS[self.setting][key] for key in ("epsilon", "step_size")}
+        return Adversary(**chosen, steps=3, warmup_epochs=2)
+
+    @property
+    def threat(self) -> Threat:
+        return Threat(epsilon=SETTINGS[self.setting]["epsilon"])
+
+    @property
+    def calibration(self) -> list[Tensor]:
+        return list(self.train[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
+
+
+def students(supernet: Supernet) -> dict[str, Arch]:
+    """The smallest, the largest, and others in equal steps of MACs between them."""
+    space = supernet.space
+    low, high = map(int, supernet.macs([space.smallest, space.largest]))
+    archs = list(dict.fromkeys(space.sample(0, 400)))
+    macs = dict(zip(archs, map(int, supernet.macs(archs)), strict=True))
+    found = {"smallest": space.smallest}
+    for k in range(1, MIDDLES + 1):
+        target = low + (high - low) * k / (MIDDLES + 1)
+        found[f"middle {k}"] = min(archs, key=lambda arch, target=target: abs(macs[arch] - target))
+    return {**found, "largest": space.largest}
+
+
+# --- trainings ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaughtBy:
+    """A teacher that was trained before; see `trainers.teachers.Teacher`."""
+
+    folder: Path
+    calibration: tuple[Tensor, ...]
+
+    def build(self, supernet: Supernet) -> nn.Module:
+        trained = load_supernet(self.folder)
+        model = trained.extract(trained.space.largest)
+        recalibrate(model, self.calibration)
+        return model
+
+    def begins(self, curriculum: Curriculum) -> int:
+        return 0
+
+    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
+        return ()
+
+    def is_as_wide(self, phase: str) -> bool:
+        return False
+
+
+def trained(bench: Bench, name: str, passes: int, seed: int, arch: Arch | None = None, teacher: Path | None = None):
+    """The supernet, or one of its subnets alone: from its folder, or trained now."""
+    folder = bench.folder / f"{name}, {passes}, seed {seed}"
+    if not folder.exists():
+        torch.manual_seed(seed)
+        adversary, source = bench.adversary, bench.source(arch)
+        sampler = SandwichSampler(1) if arch is None else UniformSampler(1)
+        per_image = adversary.steps + 2 * sampler.subnets_per_step
+        steps = max(round(passes / per_image / BATCH / EPOCHS), 1)
+        if arch is None:
+            adversary = Adversary(**{**vars(adversary), "shared": True})
+        module = SupernetModule(
+            source, Curriculum([Phase("all", EPOCHS, 0.1, warmup_epochs=1)], batch_size=BATCH), sampler,
+            RSLAD(alone=TRADES(6.0)), InPlaceTeacher() if teacher is None else TaughtBy(teacher, (*bench.calibration,)),
+            adversary, OptimizerOptions("sgd", momentum=0.9, weight_decay=2e-4, clip_value=1.0),
+            StepOptions(channels_last=True), seed=seed,
+        )  # fmt: skip
+        batches, began = Batches(bench.train, SETTINGS[bench.setting]["crop"], BATCH, steps, seed), time.perf_counter()
+        Trainer(
+            max_epochs=EPOCHS, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        ).fit(module, datamodule=Data(batches, bench.calibration))  # fmt: skip
+        sys.stderr.write(f"{folder.name}: {time.perf_counter() - began:.0f} s\n")
+        save_supernet(module.supernet, source, folder)
+    return folder
+
+
+def trainings(bench: Bench, archs: dict[str, Arch], passes: int, seed: int):
+    """Every (method, student, folder of the trained network, its arch there)."""
+    supernet = trained(bench, SUPERNET, passes, seed)
+    yield from ((SUPERNET, name, supernet, arch) for name, arch in archs.items())
+    for method, each in ((EACH, passes), (TOGETHER, passes // len(archs))):
+        teacher = trained(bench, "largest", each, seed, archs["largest"])
+        for name, arch in archs.items():
+            folder = teacher if name == "largest" else trained(bench, name, each, seed, arch, teacher)
+            yield method, name, folder, Arch({})
+
+
+# --- figures ------------------------------------------------------------------------------------------------
+
+
+def attacked(bench: Bench, folder: Path, arch: Arch, images: int, few: int) -> dict[str, Share]:
+    """What is told rightly: clean, under PGD-20, and under AutoAttack."""
+    calibrated = partial(recalibrate_attacked, adversary=bench.adversary)
+    model = MeasuredAccuracy(load_supernet(folder), [], bench.calibration, recalibrate=calibrated).subnet(arch)
+    found: dict[str, Share] = {}
+    for attack, count in (("pgd-20", images), ("autoattack", few)):
+        batches = zip(*(part[:count].split(250) for part in bench.test), strict=True)
+        found = {**measure_robustness(model, batches, [attack], bench.threat).shares, **found}
+    return {name: found[name] for name in MEASURES}
+
+
+def table(results: list[dict], macs: dict[str, int]) -> str:
+    """A row for each measure and way of training, a column for each student; seeds are pooled."""
+    lines = ["| | trained | " + " | ".join(f"{name} ({count / 1e6:.2f} M)" for name, count in macs.items()) + " |"]
+    lines.append("|---" * (len(macs) + 2) + "|")
+    for measure, method in product(MEASURES, (SUPERNET, EACH, TOGETHER)):
+        cells = []
+        for name in macs:
+            shares = [r["shares"][measure] for r in results if (r["method"], r["student"]) == (method, name)]
+            pooled = Share(sum(one["right"] for one in shares), sum(one["n"] for one in shares))
+            cells.append("{:.1f} ({:.1f}–{:.1f})".format(pooled.accuracy, *pooled.interval))
+        lines.append(f"| {measure} | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def widths(bench: Bench, folder: Path, chosen_by: Labelled, images: int) -> str:
+    """A row per budget: of the subnets within it the most robust of one relative width and depth, and of all."""
+    supernet, calibrated = load_supernet(folder), partial(recalibrate_attacked, adversary=bench.adversary)
+    judge, report = (
+        RobustAccuracy(
+            supernet, list(zip(*(part[:count].split(250) for part in labelled), strict=True)), bench.calibration,
+            "pgd-20", bench.threat, recalibrate=calibrated,
+        )
+        for labelled, count in ((chosen_by, CHOOSING // 2), (bench.test, images))
+    )  # fmt: skip
+    uniform = {
+        (at, depth): supernet.space.arch(
+            {**{name: one[at] for name, one in WIDTHS.items()}, **{f"depth.{stage}": depth for stage in range(3)}}
+        )
+        for at, depth in product(range(3), (1, 2))
+    }
+    archs = list(dict.fromkeys([*uniform.values(), *supernet.space.sample(0, 400)]))
+    costs = dict(zip(archs, map(int, supernet.macs(archs)), strict=True))
+    with progress_bar("judging subnets", len(archs)) as advance:
+        for arch in archs:
+            judge(arch)
+            advance(1)
+    lines = ["| MACs, at most | one width: set aside | test | widths of their own: set aside | test | what |"]
+    lines.append("|---" * 6 + "|")
+    for budget in BUDGETS:
+        most = costs[uniform[budget]]
+        cells = []
+        for among in (uniform.values(), archs):
+            best = max((one for one in among if costs[one] <= most), key=lambda arch: judge(arch)["robust"])
+            share, n = report(best)["robust"], images
+            error = math.sqrt(share * (100 - share) / n)
+            cells += [f"{judge(best)['robust']:.1f}", f"{share:.1f} ± {error:.1f}"]
+        lines.append(f"| {most / 1e6:.2f} M | {' | '.join(cells)} | {best} |")
+    return "\n".join(lines)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--setting", choices=SETTINGS, required=True)
+    parser.add_argument("--passes", type=int, default=1_200_000, help="of the supernet's training")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--images", type=int, default=2000, help="of the test, as they are and under PGD-20")
+    parser.add_argument("--few", type=int, default=128, help="of these, under AutoAttack")
+    parser.add_argument("--widths", action="store_true", help="compare widths within the supernet instead")
+    parser.add_argument("--out", type=Path, default=Path("runs/robust"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    warnings.filterwarnings("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    train, test = load_images(options.setting, options.data)
+    kept, aside = (tuple(part[where] for part in train) for where in (slice(-CHOOSING), slice(-CHOOSING, None)))
+    bench = Bench(options.setting, kept, test, options.out / options.setting)
+    if options.widths:
+        folder = trained(bench, SUPERNET, options.passes, 0)
+        sys.stdout.write(widths(bench, folder, aside, options.images) + "\n")
+        return
+    supernet = bench.source().build()
+    archs = students(supernet)
+    log = bench.folder / "results.jsonl"
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    counts = {key: getattr(options, key) for key in ("passes", "images", "few")}
+    results = [one for one in results if all(one[key] == count for key, count in counts.items())]
+    for seed in range(options.seeds):
+        for method, name, folder, arch in trainings(bench, archs, options.passes, seed):
+            if any((one["method"], one["student"], one["seed"]) == (method, name, seed) for one in results):
+                continue
+            shares = attacked(bench, folder, arch, options.images, options.few)
+            found = {"method": method, "student": name, "seed": seed, **counts}
+            results.append({**found, "shares": {key: share.to_dict() for key, share in shares.items()}})
+            with log.open("a") as file:
+                file.write(json.dumps(results[-1]) + "\n")
+    macs = {name: int(count) for name, count in zip(archs, supernet.macs(list(archs.values())), strict=True)}
+    sys.stdout.write(table(results, macs) + "\n")
+
+
+if __name__ == "__main__":
+    main()
