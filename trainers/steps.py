@@ -187,7 +187,8 @@ class StepRunner:
                     loss = trial.loss(k, lesson)
                 self.backward(loss * share if share != 1.0 else loss)
                 if arch == largest and teacher == "in place":
-                    in_place = trial.lesson(arch)
+                    with self._forward(largest=True):
+                        in_place = trial.lesson(arch)
             losses.append(loss.detach())
             if step.cosines is not None and step.losses is None:
                 step.cosines.observe(parameters)

@@ -1,6 +1,7 @@
 """Training steps of small supernets, each rank with its share of the batch; run by ranks.py."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 import elastic
 from elastic.building import SupernetSource
-from trainers import Curriculum, Digits, Phase, SupernetModule
+from trainers import PGDAT, RSLAD, AdaAD, Adversary, Curriculum, Digits, Phase, SupernetModule
 from trainers.gradients import average_over_ranks, fill_missing
 from trainers.steps import StepOptions
 from trainers.sync_batchnorm import synced_batchnorm
@@ -116,7 +117,16 @@ class Watch(Callback):
         self.seen["sent"].append(self.collectives.counts)
 
 
-def fit(world):
+# ascents start where images are: noise would be another on each rank
+ADVERSARY = Adversary(epsilon=0.1, steps=2, step_size=0.05, start="image")
+FITS = {
+    "fit": {},
+    "fit under attack": {"distiller": RSLAD(alone=PGDAT()), "adversary": ADVERSARY},
+    "fit under shared attacks": {"distiller": AdaAD(0.5, PGDAT()), "adversary": replace(ADVERSARY, shared=True)},
+}
+
+
+def fit(world, options):
     """Two steps through Lightning, with BatchNorm over the whole batch."""
     source = SupernetSource(
         "mobilenetv3_small_050",
@@ -125,7 +135,7 @@ def fit(world):
         input_size=[1, 32, 32],
     )
     module = SupernetModule(
-        source, Curriculum([Phase(learning_rate=0.05)]), step=StepOptions(sync_batchnorm=True), seed=3
+        source, Curriculum([Phase(learning_rate=0.05)]), step=StepOptions(sync_batchnorm=True), seed=3, **options
     )
     randomise(module.supernet.model)
     watch = Watch()
@@ -134,7 +144,7 @@ def fit(world):
         limit_val_batches=0, num_sanity_val_steps=0, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[watch],
     )  # fmt: skip
-    trainer.fit(module, datamodule=Digits(batch_size=16 // world))
+    trainer.fit(module, datamodule=Digits(batch_size=16 // world, raw="adversary" in options))
     return {**watch.seen, "weights": module.supernet.model.state_dict()}
 
 
@@ -149,5 +159,5 @@ def on_rank(rank, world):
             results[family, norms, world] = step(family, rank, world, norms != "frozen", synced, alone=False)
     results["mixed"] = mixed(rank, world)
     if world < 4:
-        results["fit"] = fit(world)
+        results |= {name: fit(world, options) for name, options in FITS.items()}
     return results

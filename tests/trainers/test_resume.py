@@ -141,6 +141,24 @@ def test_killed_anywhere_in_a_curriculum(config, tmp_path):
     )
 
 
+def test_killed_under_attack(config, tmp_path):
+    """Where an ascent starts is a function of seed and step, and the radius grows from epoch to epoch."""
+    values = yaml.safe_load(edited(config).read_text())
+    values["model"] |= {
+        "distiller": {"class_path": "trainers.robust_distillers.RSLAD"},
+        "adversary": {"epsilon": 0.1, "steps": 2, "step_size": 0.05, "warmup_epochs": 2, "shared": True},
+    }
+    values["data"]["init_args"]["raw"] = True
+    config.write_text(yaml.safe_dump(values))
+    fit = ["fit", "--config", str(config)]
+    run = [*fit, "--name", "killed", "--checkpoint_every", "1"]
+    killed(run, "trainers.module.clip", STEPS + 3)
+    assert read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"] == STEPS + 2
+    assert main([*run, "--ckpt_path", "last"]) == 0
+    assert main([*fit, "--name", "whole"]) == 0
+    assert_same_end(tmp_path / "runs" / "killed", tmp_path / "runs" / "whole")
+
+
 def test_killed_with_augmentation_in_workers(config, tmp_path, fashion_files):
     fit = ["fit", "--config", str(edited(config, data=clothes(fashion_files))), "--trainer.limit_val_batches", "0"]
     run = [*fit, "--name", "killed"]
