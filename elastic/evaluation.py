@@ -56,13 +56,18 @@ class MeasuredAccuracy:
     def __call__(self, arch: Arch) -> Mapping[str, float]:
         """`{"accuracy": …}`: top-1, in percent; or another metric's figure."""
         if arch not in self._known:
-            subnet = self.subnet(arch)
+            subnet = self.subnet(arch, share=True)
             self._known[arch] = {self.metric: self.measure(subnet, self.sized(arch))}
         return self._known[arch]
 
-    def subnet(self, arch: Mapping[str, Number]) -> nn.Module:
-        """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode."""
-        subnet = self.supernet.extract(arch)
+    def subnet(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
+        """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode.
+
+        Args:
+            arch: which.
+            share: as for `Supernet.extract`.
+        """
+        subnet = self.supernet.extract(arch, share)
         if self.calibration:
             self.recalibrate(subnet, resized(self.supernet, arch, self.calibration))
         return subnet.eval()

@@ -22,10 +22,14 @@ _TABLES = {dict, OrderedDict, set, list}
 _OWN = {"_parameters", "_buffers", "_modules", "_elastic", "_compiled_call_impl"}
 
 
-def cut_out(model: nn.Module) -> nn.Module:
+def cut_out(model: nn.Module, share: bool = False) -> nn.Module:
     """A plain copy of the active subnet of an elastic `model`, sharing no memory with it.
 
     Modules, parameters and buffers that occur twice occur twice, and are shared, in the copy too.
+
+    Args:
+        model: whose.
+        share: let parameters be views of the model's, where a view is what is active.
     """
     memo: dict[int, Any] = {}
     with torch.no_grad():
@@ -33,7 +37,7 @@ def cut_out(model: nn.Module) -> nn.Module:
             plain = upstream_class(module)
             memo[id(module)] = plain.__new__(plain)
         for module in active_modules(model):
-            _fill(memo[id(module)], module, memo)
+            _fill(memo[id(module)], module, memo, share)
     clone: nn.Module = memo[id(model)]
     return clone
 
@@ -65,7 +69,7 @@ def active_modules(module: nn.Module) -> list[nn.Module]:
     return list(found.values())
 
 
-def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
+def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any], share: bool) -> None:
     rules = module._elastic if isinstance(module, Elastic) else {}
     state = clone.__dict__
     for name, value in module.__dict__.items():
@@ -80,7 +84,7 @@ def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
     }
     helpers = helper_names(rules)
     state["_parameters"] = {
-        name: _copied_tensor(module, name, parameter, memo)
+        name: _copied_tensor(module, name, parameter, memo, share)
         for name, parameter in module._parameters.items()
         if name not in helpers
     }
@@ -97,12 +101,15 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(value, memo)
 
 
-def _copied_tensor(module: nn.Module, name: str, stored: Tensor | None, memo: dict[int, Any]) -> Any:
+def _copied_tensor(
+    module: nn.Module, name: str, stored: Tensor | None, memo: dict[int, Any], share: bool = False
+) -> Any:
     """The active part of a parameter or buffer, as what it was: a parameter or a plain tensor."""
     if stored is None:
         return None
     if id(stored) not in memo:
-        active: Tensor = getattr(module, name).detach().clone()
+        active: Tensor = getattr(module, name).detach()
+        active = active if share else active.clone()
         is_parameter = isinstance(stored, nn.Parameter)
         memo[id(stored)] = nn.Parameter(active, stored.requires_grad) if is_parameter else active
     return memo[id(stored)]

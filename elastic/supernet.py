@@ -140,17 +140,22 @@ class Supernet(nn.Module):
 
     # --- cutting one out ------------------------------------------------------------------------------------
 
-    def extract(self, arch: Mapping[str, Number]) -> nn.Module:
+    def extract(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
         """The subnet as an ordinary module: upstream's classes, tensors of its own, nothing of this library.
 
         Computes exactly what the supernet computes with `arch` active (give it images of the arch's
         resolution). The supernet is left as it was.
 
+        Args:
+            arch: which subnet.
+            share: to run and throw away, or to hold many subnets in the memory of one: parameters are views of the
+                supernet's, wherever a view is what is active, so train or save neither; buffers are its own.
+
         Raises:
             ArchError: as for `activate`.
         """
         with self.active(arch):
-            subnet = cut_out(self.model)
+            subnet = cut_out(self.model, share)
             config = getattr(subnet, "pretrained_cfg", None)
             if isinstance(config, dict) and "resolution" in self._arch:
                 config = {**config, "input_size": self.input_shape()}

@@ -149,6 +149,7 @@ class RobustAccuracy(MeasuredAccuracy):
     def __call__(self, arch: Arch) -> Mapping[str, float]:
         """`{"accuracy": …, "robust": …}`, both top-1, in percent."""
         if arch not in self._known:
-            found = measure_robustness(self.subnet(arch), self.sized(arch), [self.attack], self.threat, self.seed)
+            subnet = self.subnet(arch, share=True)
+            found = measure_robustness(subnet, self.sized(arch), [self.attack], self.threat, self.seed)
             self._known[arch] = {"accuracy": found[CLEAN].accuracy, "robust": found[self.attack].accuracy}
         return self._known[arch]

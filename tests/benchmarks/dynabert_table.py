@@ -1,31 +1,41 @@
-"""DynaBERT on SST-2: the twelve pairs of width and depth, and widths free in each layer against one for all.
+"""DynaBERT on a task of GLUE: the twelve pairs of width and depth, and widths free in each layer against one for all.
 
     python tests/benchmarks/dynabert_table.py runs/dynabert_sst2
     python tests/benchmarks/dynabert_table.py runs/dynabert_sst2 --alone      each pair trained alone, too: takes hours
 
-The run is one of `elastic fit --config dynabert_sst2`, the texts are its own. Subnets are chosen on held-out training
-texts and reported on the development split, which chose nothing; ± is the standard error of its 872 texts.
+The run is one of `elastic fit --config dynabert_sst2`, the texts and the metric (× 100) are its own. Subnets are chosen
+on held-out training texts and reported on the development split, which chose nothing; ± is the standard error over its
+texts, by bootstrap.
 """
 
 import argparse
 import itertools
 import json
-import math
+import statistics
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import torch
+import yaml
 from lightning.pytorch import Trainer
+from torch import nn
 
 import elastic
 import zoo
 from elastic import Arch, Supernet, load_supernet
 from elastic.evaluation import MeasuredAccuracy
+from elastic.inputs import predict
 from elastic.storage import load_source
 from trainers import Curriculum, NoDistiller, OptimizerOptions, Phase, StepOptions, SupernetModule, UniformSampler
+from trainers.batches import Batch
 from trainers.data import SupernetData
 from trainers.deploy import load_data
+from trainers.metrics import answers, make_metric, measure
 
+RESAMPLES = 200
 WIDTHS, DEPTHS = (0.25, 0.5, 0.75, 1.0), (0.5, 0.75, 1.0)
 BUDGETS = ((0.25, 1.0), (0.5, 1.0), (0.75, 1.0))
 """Pairs whose MACs are budgets for the search."""
@@ -39,32 +49,47 @@ def pairs(supernet: Supernet) -> dict[tuple[float, float], Arch]:
     }
 
 
-def spell(percent: float, n: int) -> str:
-    """An accuracy with its standard error."""
-    return f"{percent:.2f} ± {math.sqrt(percent * (100 - percent) / n):.2f}"
+def judge(supernet: Supernet, data: SupernetData, split: str) -> MeasuredAccuracy:
+    """By the task's metric, on the development split or on held-out training texts."""
+    loader = data.test_dataloader() if split == "dev" else data.val_dataloader()
+    return MeasuredAccuracy(supernet, loader, metric=data.metric, measure=partial(measure, data.metric))
 
 
-def twelve(supernet: Supernet, data: SupernetData, alone: dict[str, float]) -> str:
+def with_error(model: nn.Module, batches: Iterable[Batch], metric: str) -> list[float]:
+    """The metric, and its standard error."""
+    with torch.inference_mode():
+        pairs = [(answers(predict(model, inputs)), labels) for inputs, labels in batches]
+    found, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    random = torch.Generator().manual_seed(0)
+    draws = [torch.randint(len(labels), (len(labels),), generator=random) for _ in range(RESAMPLES)]
+    values = [float(make_metric(metric, 2)(found[one], labels[one])) for one in (torch.arange(len(labels)), *draws)]
+    return [100 * values[0], 100 * statistics.stdev(values[1:])]
+
+
+def spell(value: float, error: float) -> str:
+    return f"{value:.2f} ± {error:.2f}"
+
+
+def twelve(supernet: Supernet, data: SupernetData, alone: dict[str, list[float]]) -> str:
     """A row per pair."""
-    dev = MeasuredAccuracy(supernet, data.test_dataloader())
-    n = sum(len(labels) for _, labels in dev.validation)
-    lines = ["| width | depth | parameters | MACs | in the supernet, % | alone, % |", "|---|---|---|---|---|---|"]
+    dev = judge(supernet, data, "dev")
+    title = f"in the supernet, {data.metric}"
+    lines = [f"| width | depth | parameters | MACs | {title} | alone |", "|---|---|---|---|---|---|"]
     for (width, depth), arch in pairs(supernet).items():
         macs, params = supernet.macs([arch])[0] / 1e6, supernet.params([arch])[0] / 1e6
         lone = alone.get(f"{width} {depth}")
         lines.append(
-            f"| {width} | {depth} | {params:.2f} M | {macs:.1f} M | {spell(dev(arch)['accuracy'], n)} "
-            f"| {'–' if lone is None else spell(lone, n)} |"
+            f"| {width} | {depth} | {params:.2f} M | {macs:.1f} M "
+            f"| {spell(*with_error(dev.subnet(arch), dev.validation, data.metric))} "
+            f"| {'–' if lone is None else spell(*lone)} |"
         )
     return "\n".join(lines)
 
 
 def free_and_uniform(supernet: Supernet, data: SupernetData, seed: int) -> str:
     """A row per budget: the best uniform subnet within it, and the best that a search over free widths finds."""
-    held_out, dev = (
-        MeasuredAccuracy(supernet, loader) for loader in (data.val_dataloader(), data.test_dataloader())
-    )
-    n, all_pairs = sum(len(labels) for _, labels in dev.validation), list(pairs(supernet).values())
+    held_out, dev, metric = judge(supernet, data, "held out"), judge(supernet, data, "dev"), data.metric
+    all_pairs = list(pairs(supernet).values())
     costs = supernet.macs(all_pairs)
     lines = [
         "| MACs, at most | uniform: held out | development split | free: held out | development split |",
@@ -73,25 +98,26 @@ def free_and_uniform(supernet: Supernet, data: SupernetData, seed: int) -> str:
     for width, depth in BUDGETS:
         most = int(supernet.macs([pairs(supernet)[width, depth]])[0])
         within = [arch for arch, macs in zip(all_pairs, costs, strict=True) if macs <= most]
-        uniform = max(within, key=lambda arch: held_out(arch)["accuracy"])
+        uniform = max(within, key=lambda arch: held_out(arch)[metric])
         found = elastic.search(
-            supernet, minimize=["macs"], subject_to={"macs": most}, evaluate=held_out, population=24, generations=6,
-            seed=seed, progress=True,
+            supernet, maximize=[metric], minimize=["macs"], subject_to={"macs": most}, evaluate=held_out,
+            population=24, generations=6, seed=seed, progress=True,
         )  # fmt: skip
         cells = [
             cell for arch in (uniform, found.best.arch)
-            for cell in (f"{held_out(arch)['accuracy']:.2f}", spell(dev(arch)["accuracy"], n))
+            for cell in (f"{held_out(arch)[metric]:.2f}", spell(*with_error(dev.subnet(arch), dev.validation, metric)))
         ]  # fmt: skip
         lines.append(f"| {most / 1e6:.1f} M | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def train_alone(folder: Path, data_file: Path, arch: Arch, epochs: int) -> float:
-    """Accuracy on the development split of one subnet, trained alone from random weights."""
-
-
-    data = load_data(data_file)
-    phase = Phase("alone", epochs, 5e-4, 0.2, schedule="linear")
+def train_alone(folder: Path, arch: Arch) -> list[float]:
+    """The metric on the development split, and its error, of one subnet, trained alone for as many epochs."""
+    config = folder / "config.yaml"
+    data, trained = load_data(config), yaml.safe_load(config.read_text("utf-8"))["model"]["curriculum"]
+    first, epochs = trained["phases"][0], sum(phase["epochs"] for phase in trained["phases"])
+    epochs = max(round(epochs * trained["scale"]), 1)
+    phase = Phase("alone", epochs, first["learning_rate"], first["warmup_epochs"], schedule="linear")
     module = SupernetModule(
         replace(load_source(folder), arch=dict(arch)), Curriculum([phase], batch_size=64), UniformSampler(1),
         NoDistiller(), optimizer=OptimizerOptions("adamw", weight_decay=0.01, clip_value=None, clip_norm=1.0),
@@ -102,15 +128,14 @@ def train_alone(folder: Path, data_file: Path, arch: Arch, epochs: int) -> float
         enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
-    alone = module.supernet.eval()
-    return MeasuredAccuracy(alone, data.test_dataloader())(alone.space.largest)["accuracy"]
+    dev = judge(module.supernet.eval(), data, "dev")
+    return with_error(dev.subnet(module.supernet.space.largest), dev.validation, data.metric)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of the training")
     parser.add_argument("--alone", action="store_true", help="train each pair alone, too")
-    parser.add_argument("--epochs", type=int, default=7, help="of each lone training: as many as the supernet's")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     supernet, config = load_supernet(given.run), given.run / "config.yaml"
@@ -118,7 +143,8 @@ def main() -> None:
     alone = json.loads(kept.read_text()) if kept.exists() else {}
     for (width, depth), arch in pairs(supernet).items() if given.alone else ():
         if f"{width} {depth}" not in alone:
-            alone[f"{width} {depth}"] = train_alone(given.run, config, arch, given.epochs)
+            torch.manual_seed(given.seed)
+            alone[f"{width} {depth}"] = train_alone(given.run, arch)
             kept.write_text(json.dumps(alone))
     data = load_data(config)
     sys.stdout.write(f"{twelve(supernet, data, alone)}\n\n{free_and_uniform(supernet, data, given.seed)}\n")

@@ -120,6 +120,23 @@ def test_resolution_resizes_the_batch_and_positions_follow(resolution):
 
 
 @families
+@given(seed=st.integers(0, 2**31))
+def test_a_subnet_that_shares_memory_is_the_same_and_leaves_the_supernet_alone(family, seed):
+    supernet = FAMILIES[family]()
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    arch = supernet.space.sample(seed)
+    subnet = supernet.extract(arch, share=True)
+    x = torch.randn(2, *supernet.input_shape(arch))
+    assert torch.equal(subnet(x), supernet.extract(arch)(x))
+    stored = {p.untyped_storage().data_ptr() for p in supernet.parameters()}
+    views = [p for p in subnet.parameters() if p.untyped_storage().data_ptr() in stored]
+    assert len(views) > 0.7 * len(list(subnet.parameters()))  # not qkv, nor what is resampled
+    subnet.train()(x)
+    for name, tensor in supernet.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@families
 def test_the_largest_subnet_is_the_original_at_any_size(family):
     supernet = FAMILIES[family]()
     subnet = supernet.extract(supernet.space.largest)

@@ -42,16 +42,20 @@ SOURCE = SupernetSource("transformers:bert", TINY, recipe="dynabert")
 @pytest.fixture
 def folder(tmp_path):
     rng = random.Random(0)
-    path = tmp_path / "SST-2"
-    path.mkdir()
+    sst2, cola = tmp_path / "SST-2", tmp_path / "CoLA"
     for split, n in (("train", 200), ("dev", 40)):
-        rows = ["sentence\tlabel"]
+        rows = []
         for _ in range(n):
             label = rng.random() < 0.5
             words = [rng.choice(REST) for _ in range(rng.randint(1, 9))] + [rng.choice(GOOD if label else BAD)]
             rng.shuffle(words)
-            rows.append(f"{' '.join(words)}\t{int(label)}")
-        (path / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+            rows.append((" ".join(words), int(label)))
+        for path, lines in (
+            (sst2, ["sentence\tlabel", *(f"{words}\t{label}" for words, label in rows)]),
+            (cola, [f"book\t{label}\t\t{words}" for words, label in rows]),
+        ):
+            path.mkdir(exist_ok=True)
+            (path / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
     return tmp_path
 
@@ -205,9 +209,11 @@ def test_killed_in_any_stage_and_resumed_it_ends_with_the_same_weights(folder):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2"])
+@pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2", "dynabert_cola"])
 def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tmp_path, capsys):
     words = [*configuration(config, folder), "--trainer.limit_train_batches", "2", "--name", "one"]
+    if config == "dynabert_cola":
+        words[1:1] = ["--config", "dynabert_sst2"]
     assert main(words) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
     assert all(phase in shown for phase in ("finetune", "width"))
