@@ -26,15 +26,18 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 from images import Batches, Data, Labelled, load_images
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
+import elastic
 from elastic import Arch, Supernet
 from elastic.batchnorm import recalibrate
 from elastic.building import SupernetSource
 from elastic.evaluation import MeasuredAccuracy
+from elastic.prediction import PredictionError
 from elastic.progress import progress_bar
 from elastic.storage import load_supernet, save_supernet
 from trainers import (
@@ -54,7 +57,7 @@ from trainers import (
 from trainers.robust_statistics import recalibrate_attacked
 from trainers.robustness import RobustAccuracy, Share, measure_robustness
 
-BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING = 128, 8, 3, 8, 1000
+BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING, PREDICTOR = 128, 8, 3, 8, 1000, 60
 SETTINGS = {
     "fashion_mnist": {"input_size": [1, 28, 28], "crop": 2, "epsilon": "0.1", "step_size": "0.05"},
     "cifar10": {"input_size": [3, 32, 32], "crop": 4, "epsilon": "8/255", "step_size": "4/255"},
@@ -228,6 +231,7 @@ def widths(bench: Bench, folder: Path, chosen_by: Labelled, images: int) -> str:
         for arch in archs:
             judge(arch)
             advance(1)
+    noted = predicted(supernet, judge, archs)
     lines = ["| MACs, at most | one width: set aside | test | widths of their own: set aside | test | what |"]
     lines.append("|---" * 6 + "|")
     for budget in BUDGETS:
@@ -239,7 +243,28 @@ def widths(bench: Bench, folder: Path, chosen_by: Labelled, images: int) -> str:
             error = math.sqrt(share * (100 - share) / n)
             cells += [f"{judge(best)['robust']:.1f}", f"{share:.1f} ± {error:.1f}"]
         lines.append(f"| {most / 1e6:.2f} M | {' | '.join(cells)} | {best} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *noted])
+
+
+def predicted(supernet: Supernet, judge: RobustAccuracy, archs: list[Arch]) -> list[str]:
+    """How far predictors of both accuracies, fitted to some subnets, are off for the others."""
+    seen: list[Arch] = []
+
+    def asked(arch: Arch) -> dict[str, float]:
+        seen.append(arch)
+        return dict(judge(arch))
+
+    lines = []
+    for name, predictor in elastic.fit_figures(supernet, asked, PREDICTOR).items():
+        left = [arch for arch in archs if arch not in seen]
+        error = PredictionError.of(
+            predictor(supernet.space.encode(left)), np.array([judge(arch)[name] for arch in left])
+        )
+        lines.append(
+            f"{name}, predicted ({predictor.kind}, fitted to {len(set(seen))}): off by {error.rmse:.2f} (root mean "
+            f"square, n = {error.n}), by cross-validation {predictor.error.rmse:.2f}; Kendall τ {error.tau:.2f}."
+        )
+    return lines
 
 
 def parse() -> argparse.Namespace:
