@@ -1,16 +1,14 @@
 """Killed at any moment and resumed, a training ends with the bits of one that wasn't."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from forked import run_elastic
 from safetensors.torch import load_file
 from torch.utils.data import Dataset, TensorDataset
 
@@ -22,25 +20,6 @@ from trainers.loading import EpochOrder, ResumableLoader
 from trainers.randomness import SeededExamples, random_states, restore_random_states
 
 STEPS, EPOCHS = 5, 2
-
-# runs `elastic` and, at the nth call of a function, kills the process
-KILLED = """
-import os, pkgutil, signal, sys
-from trainers.cli import main
-
-(owner, _, name), last, words = sys.argv[1].rpartition("."), int(sys.argv[2]), sys.argv[3:]
-owner, calls = pkgutil.resolve_name(owner), []
-function = getattr(owner, name)
-
-def counted(*args):
-    calls.append(args)
-    if len(calls) == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return function(*args)
-
-setattr(owner, name, counted)
-sys.exit(main(words))
-"""
 
 
 def edited(path: Path, **changes) -> Path:
@@ -79,10 +58,8 @@ def clothes(root: Path) -> dict:
 
 def killed(words, function, call):
     """Run `elastic` in a process of its own that is killed at a function's nth call."""
-    program = [sys.executable, "-c", KILLED, function, str(call), *words]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: sums depend on it
-    done = subprocess.run(program, capture_output=True, text=True, env=one_thread)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    status, printed = run_elastic(words, Path.cwd(), (function, call))
+    assert status == -signal.SIGKILL, printed
 
 
 def test_killed_at_a_step_then_while_saving(config, tmp_path):

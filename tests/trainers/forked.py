@@ -1,0 +1,70 @@
+"""Runs `elastic` in a process of its own that has imported everything already: forked off a server.
+
+Most commands in these tests do little, and would spend seconds on importing torch and Lightning.
+"""
+
+import multiprocessing
+import os
+import pkgutil
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+_PRELOADED = ("trainers.cli", "trainers.fitting", "trainers.searching", "trainers.attacking", "trainers.demo")
+
+
+def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None = None) -> tuple[int, str]:
+    """Runs `elastic WORDS` in a directory.
+
+    Args:
+        words: behind `elastic`.
+        directory: where; a file beside it keeps what is printed.
+        kill: the path of a function, and at which of its calls to kill the process.
+
+    Returns:
+        The exit status, and what was printed.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    log = directory.with_name(f"{directory.name}-printed.txt")
+    given = {"words": words, "directory": str(directory), "log": str(log), "kill": kill}
+    process = context.Process(target=runpy.run_path, args=(__file__, given, "__forked__"))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, log.read_text("utf-8")
+
+
+def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | None) -> None:
+    import torch
+
+    from trainers.cli import main
+
+    os.chdir(directory)
+    with Path(log).open("wb") as file, Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    torch.set_num_threads(1)  # as in the tests' own process: sums depend on it
+    if kill is not None:
+        _kill_at(*kill)
+    sys.exit(main(words))
+
+
+def _kill_at(function: str, last: int) -> None:
+    path, _, name = function.rpartition(".")
+    owner, calls = pkgutil.resolve_name(path), []
+    original = getattr(owner, name)
+
+    def counted(*args):
+        calls.append(args)
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args)
+
+    setattr(owner, name, counted)
+
+
+if __name__ == "__forked__":
+    _main(**{name: globals()[name] for name in ("words", "directory", "log", "kill")})
