@@ -13,6 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from elastic.layers import write_active, writes_through
 
 
+def has_batchnorm(model: nn.Module) -> bool:
+    """Whether a model has statistics, which belong to one subnet and one kind of input."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     """Set the BatchNorm statistics of `model` to those of `batches`, pooled over all of them.
 

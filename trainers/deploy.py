@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.arch import Arch
-from elastic.batchnorm import recalibrate
+from elastic.batchnorm import has_batchnorm, recalibrate
 from elastic.card import Card
 from elastic.commands import choose_arch, export_table, names_in
 from elastic.errors import CheckpointError
@@ -144,11 +143,6 @@ def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:
 def calibration_images(data: SupernetData) -> list[Any]:
     """Training images for BatchNorm statistics, at full resolution."""
     return list(islice(data.calibration_batches(), CALIBRATION_BATCHES))
-
-
-def has_batchnorm(supernet: Supernet) -> bool:
-    """Whether statistics have to be re-estimated for each subnet."""
-    return any(isinstance(module, _BatchNorm) for module in supernet.modules())
 
 
 def first_images(batches: Iterable[Batch], images: int) -> list[Batch]:

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from elastic.batchnorm import recalibrate
+from elastic.batchnorm import has_batchnorm, recalibrate
 from elastic.evaluation import Recalibrate
 from elastic.inputs import predict
 from elastic.named import find_supernet
@@ -39,7 +38,7 @@ def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary:
         adversary: that of the training.
         seed: of where the ascents start.
     """
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if not has_batchnorm(model):
         return
     modes = [(module, module.training) for module in model.modules()]
     try:

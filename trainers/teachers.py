@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from elastic import Supernet
+from elastic.batchnorm import has_batchnorm
 from elastic.building import SupernetSource
 from elastic.errors import TrainingError
 from elastic.inputs import classes_of, example_inputs, predict
@@ -73,8 +74,18 @@ class SnapshotTeacher:
         return {self.after: "full"} if isinstance(self.after, str) else dict(self.after)
 
     def build(self, supernet: Supernet) -> nn.Module | None:
-        """The largest subnet, cut out; a copy of the supernet where it is to teach at several widths."""
+        """The largest subnet, cut out; a copy of the supernet where it is to teach at several widths.
+
+        Raises:
+            TrainingError: it is to teach at several widths, and has BatchNorm, whose statistics are those of one.
+        """
         if "student" in self._ways.values():
+            if has_batchnorm(supernet):
+                phase = next(phase for phase, way in self._ways.items() if way == "student")
+                raise TrainingError(
+                    f"after phase {phase!r} the teacher is to be as wide as each student, but BatchNorm's statistics "
+                    f"are those of one width; let it teach at full width: {{{phase}: full}}"
+                )
             return copy.deepcopy(supernet)
         return supernet.extract(supernet.space.largest)
 

@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
+from small import mobilenet
 from torch import nn
 from torch.utils.data import DataLoader
 from watching import PLAIN, Ends, Watch, fit, fresh, gradients, images
@@ -180,6 +181,11 @@ def test_phases_run_one_after_the_other(source):
     # the optimiser has begun anew: after one step, momentum is that step's gradient, weight decay included
     gradient = [p.grad for p in module.supernet.model.parameters()]
     assert len(gradient) == len(later[0][3])
+
+
+def test_a_teacher_at_several_widths_has_no_batchnorm():
+    with pytest.raises(TrainingError, match=r"BatchNorm's statistics are those of one width.*\{first: full\}"):
+        SnapshotTeacher({"first": "student"}).build(mobilenet())
 
 
 def test_a_teacher_of_its_own(vit):
