@@ -53,3 +53,9 @@ class ExportError(ElasticError, RuntimeError):
 
 class TrainingError(ElasticError, RuntimeError):
     """A training step can't be trusted: a loss that isn't finite, a batch of the wrong shape."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's exception says, short enough for a message of ours; its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elastic.errors import ExportError
+from elastic.errors import ExportError, first_line
 from elastic.ordered import BATCH, Given, free_axes, names_and_values, ordered
 from elastic.packages import require_packages
 from elastic.quiet import quiet
@@ -53,7 +53,7 @@ def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: boo
             assert program is not None
             program.save(path, external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        cause = first_line(error.__cause__ or error)
         raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from elastic.errors import ExportError
+from elastic.errors import ExportError, first_line
 from elastic.export import read_config
 from elastic.storage import sha256
 
@@ -44,10 +44,9 @@ def push(folder: str | Path, repo: str, private: bool = False) -> str:
             ignore_patterns=[".*", "*/.*", "__pycache__/*"],
         )
     except _FAILURES as error:
-        cause = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(
-            f"{folder} couldn't be pushed to {repo}: {cause[0]}; the folder is whole. Check the network, and that your "
-            "token may write there (hf auth whoami), and push again"
+            f"{folder} couldn't be pushed to {repo}: {first_line(error)}; the folder is whole. Check the network, "
+            "and that your token may write there (hf auth whoami), and push again"
         ) from error
     return str(page)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from elastic.errors import ExportError
+from elastic.errors import ExportError, first_line
 from elastic.formats.openvino import compile_file, require_openvino
 from elastic.onnx_files import open_onnx, require_onnx, write_onnx_files
 from elastic.protocol import Run
@@ -67,10 +67,9 @@ def _compiled(given: Sequence[Given], setting: Setting) -> list[Run]:
         try:
             run()
         except TorchDynamoException as error:
-            reason = str(error).strip().split("\n")[0]
             raise ExportError(
-                f"{type(model).__name__} can't be compiled ({reason}); on CPUs inductor needs a C++ compiler. "
-                "Install one, or use the runtime torch"
+                f"{type(model).__name__} can't be compiled ({first_line(error)}); on CPUs inductor needs a C++ "
+                "compiler. Install one, or use the runtime torch"
             ) from error
         runs.append(run)
     return runs

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from elastic.errors import RecipeError
+from elastic.errors import RecipeError, first_line
 
 PREFIX = "transformers:"
 """What such a name begins with."""
@@ -54,10 +54,9 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
             return _made(builder.from_pretrained(own, **fields))
         return _made(builder.from_config(transformers.AutoConfig.from_pretrained(own, **fields)))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise RecipeError(
-            f"transformers can't make {own!r} with {fields or 'no arguments'}: {reason}; give a type such as bert, a "
-            "published model's name (which needs a network the first time), or its folder"
+            f"transformers can't make {own!r} with {fields or 'no arguments'}: {first_line(error)}; give a type such "
+            "as bert, a published model's name (which needs a network the first time), or its folder"
         ) from error
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elastic import Supernet, storage
 from elastic.building import SupernetSource
-from elastic.errors import CheckpointError
+from elastic.errors import CheckpointError, first_line
 from elastic.storage import check_tensors, digest_supernet
 
 KEY = "elastic"
@@ -133,7 +133,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} doesn't exist; wanted a checkpoint that elastic fit wrote") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0].split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         raise CheckpointError(f"{path} can't be read as a checkpoint ({reason}); it is truncated or foreign") from error
     if not isinstance(checkpoint, dict) or not {KEY, "state_dict"} <= checkpoint.keys():
         keys = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__

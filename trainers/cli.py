@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from elastic.errors import ElasticError, TrainingError
+from elastic.errors import ElasticError, TrainingError, first_line
 from trainers.configurations import UsageError, name_configurations
 
 TRAINING = {
@@ -132,9 +132,8 @@ def _compile_error(error: RuntimeError) -> TrainingError | None:
 
     if not isinstance(error, TorchDynamoException):
         return None
-    reason = str(error).strip().split("\n")[0]
     return TrainingError(
-        f"a block can't be compiled ({reason}); on CPUs inductor needs a C++ compiler. Train without: "
+        f"a block can't be compiled ({first_line(error)}); on CPUs inductor needs a C++ compiler. Train without: "
         "--model.step.compile false"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from elastic.errors import TrainingError
+from elastic.errors import TrainingError, first_line
 
 Example = tuple[str, str | None, float]
 """A text, the second one of a pair, and the label: a class number, or a number to predict."""
@@ -137,8 +137,9 @@ def _from_datasets(name: str, split: str) -> list[Example]:
     try:
         rows = load_dataset("nyu-mll/glue", name, split=task.dev if split == "dev" else split)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise TrainingError(f"GLUE's {name} can't be fetched: {reason}; give its folder (--data.root)") from error
+        raise TrainingError(
+            f"GLUE's {name} can't be fetched: {first_line(error)}; give its folder (--data.root)"
+        ) from error
     texts = [rows[field] for field in task.fields]
     seconds = texts[1] if len(texts) > 1 else [None] * len(texts[0])
     return [(a, b, float(label)) for a, b, label in zip(texts[0], seconds, rows["label"], strict=True)]

@@ -12,7 +12,7 @@ from torch import nn
 from elastic import Supernet
 from elastic.batchnorm import has_batchnorm
 from elastic.building import SupernetSource
-from elastic.errors import TrainingError
+from elastic.errors import TrainingError, first_line
 from elastic.inputs import classes_of, example_inputs, predict
 from trainers.curriculum import Curriculum
 
@@ -148,9 +148,8 @@ class ModelTeacher:
             with torch.no_grad():
                 logits = predict(model.eval(), example_inputs(supernet))
         except (RuntimeError, AssertionError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
             raise TrainingError(
-                f"the teacher {self.model} can't take the student's inputs {shape}: {reason}; "
+                f"the teacher {self.model} can't take the student's inputs {shape}: {first_line(error)}; "
                 "choose another model, or model_args for such inputs"
             ) from error
         if tuple(logits.shape) != (1, classes):

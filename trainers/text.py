@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from elastic.errors import TrainingError
+from elastic.errors import TrainingError, first_line
 from elastic.inputs import Inputs
 from trainers.glue_tasks import Example
 from zoo.catalog import vocabulary_file
@@ -119,8 +119,7 @@ def load_tokenizer(name: str) -> Any:
             return BertTokenizer(str(pieces))
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise TrainingError(
-            f"there is no tokenizer {name!r}: {reason}; give a published model's name, a folder with a tokenizer, or a "
-            "vocab.txt (--data.tokenizer)"
+            f"there is no tokenizer {name!r}: {first_line(error)}; give a published model's name, a folder with a "
+            "tokenizer, or a vocab.txt (--data.tokenizer)"
         ) from error

@@ -11,7 +11,7 @@ from timm.data import DEFAULT_CROP_PCT, create_dataset, create_transform
 from torch.utils.data import Subset
 from torchvision.transforms import Compose
 
-from elastic.errors import TrainingError
+from elastic.errors import TrainingError, first_line
 from trainers.data import Examples, Splits, count
 from trainers.image_data import ImageDataModule
 
@@ -122,9 +122,9 @@ class TimmData(ImageDataModule):
         try:
             dataset: Any = create_dataset(self.dataset, self.root, split=split, download=self.download)
         except (RuntimeError, AssertionError, ValueError, OSError, ImportError) as error:
-            reason = str(error).split("\n")[0].rstrip(".")
             raise TrainingError(
-                f"can't read split {split!r} of {self.dataset or 'the image folder'} in {self.root}: {reason}"
+                f"can't read split {split!r} of {self.dataset or 'the image folder'} in {self.root}: "
+                f"{first_line(error)}"
             ) from error
         dataset.transform = Compose([_Colours(self.input_size[0]), self._transform(training)])
         return cast(Examples, dataset)

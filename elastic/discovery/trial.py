@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from elastic.errors import first_line
 from elastic.layout import Layout, bind
 from elastic.recipe import Recipe
 from elastic.sizes import Number
@@ -76,7 +77,7 @@ def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
         try:
             found = shapes()
         except Exception as error:  # noqa: BLE001 - whatever a model's code raises when a size is another
-            return str(error).strip().partition("\n")[0] or type(error).__name__
+            return first_line(error)
         finally:
             layout.set(full)
         return "" if found == wanted else f"it gives {list(map(tuple, found))} instead of {list(map(tuple, wanted))}"
