@@ -28,7 +28,8 @@ def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     log = directory.with_name(f"{directory.name}-printed.txt")
-    given = {"words": words, "directory": str(directory), "log": str(log), "kill": kill}
+    usual = multiprocessing.get_start_method()
+    given = {"words": words, "directory": str(directory), "log": str(log), "kill": kill, "usual": usual}
     process = context.Process(target=runpy.run_path, args=(__file__, given, "__forked__"))
     process.start()
     process.join()
@@ -36,7 +37,7 @@ def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None 
     return process.exitcode, log.read_text("utf-8")
 
 
-def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | None) -> None:
+def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | None, usual: str) -> None:
     import torch
 
     from trainers.cli import main
@@ -46,6 +47,7 @@ def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | No
         os.dup2(nothing.fileno(), 0)
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    multiprocessing.set_start_method(usual, force=True)  # for workers of its own, whatever it was started by itself
     torch.set_num_threads(1)  # as in the tests' own process: sums depend on it
     if kill is not None:
         _kill_at(*kill)
@@ -67,4 +69,4 @@ def _kill_at(function: str, last: int) -> None:
 
 
 if __name__ == "__forked__":
-    _main(**{name: globals()[name] for name in ("words", "directory", "log", "kill")})
+    _main(**{name: globals()[name] for name in ("words", "directory", "log", "kill", "usual")})
