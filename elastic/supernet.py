@@ -148,8 +148,9 @@ class Supernet(nn.Module):
 
         Args:
             arch: which subnet.
-            share: to run and throw away, or to hold many subnets in the memory of one: parameters are views of the
-                supernet's, wherever a view is what is active, so train or save neither; buffers are its own.
+            share: to run or export it and throw it away, or to hold many subnets in the memory of one: parameters are
+                views of the supernet's, wherever a view is what is active, so that training one trains the other
+                (`torch.save` would write the whole of what is viewed); buffers are its own.
 
         Raises:
             ArchError: as for `activate`.
