@@ -14,6 +14,7 @@ from small import FAMILIES, mobilenet, randomise, vit
 
 import elastic
 from elastic.errors import ArchError, LayoutError
+from elastic.storage import save_weights
 
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -121,8 +122,8 @@ def test_resolution_resizes_the_batch_and_positions_follow(resolution):
 
 @families
 @given(seed=st.integers(0, 2**31))
-def test_a_subnet_that_shares_memory_is_the_same_and_leaves_the_supernet_alone(family, seed):
-    supernet = FAMILIES[family]()
+def test_a_subnet_that_shares_memory_is_the_same_and_leaves_the_supernet_alone(family, tmp_path_factory, seed):
+    tmp_path, supernet = tmp_path_factory.mktemp("weights"), FAMILIES[family]()
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     arch = supernet.space.sample(seed)
     subnet = supernet.extract(arch, share=True)
@@ -131,6 +132,7 @@ def test_a_subnet_that_shares_memory_is_the_same_and_leaves_the_supernet_alone(f
     stored = {p.untyped_storage().data_ptr() for p in supernet.parameters()}
     views = [p for p in subnet.parameters() if p.untyped_storage().data_ptr() in stored]
     assert len(views) > 0.7 * len(list(subnet.parameters()))  # not qkv, nor what is resampled
+    assert save_weights(subnet, tmp_path / "shared") == save_weights(supernet.extract(arch), tmp_path / "own")
     subnet.train()(x)
     for name, tensor in supernet.state_dict().items():
         assert torch.equal(tensor, before[name]), name
