@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -18,44 +19,36 @@ from trainers.curriculum import Curriculum
 
 
 class Teacher(Protocol):
-    """Says which network teaches, and from when on."""
+    """Says which network teaches, and from when on: by default from the first phase, as it is then, at full size."""
 
+    @abstractmethod
     def build(self, supernet: Supernet) -> nn.Module | None:
         """A network of its own, its weights kept in checkpoints; None: the step's largest subnet teaches."""
 
     def begins(self, curriculum: Curriculum) -> int:
         """The index of the first phase that it teaches."""
+        return 0
 
     def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
         """The indices of the phases at whose beginning it takes over the supernet's weights."""
+        return ()
 
     def is_as_wide(self, phase: str) -> bool:
         """Whether it then teaches each subnet at the subnet's own widths, rather than at full size."""
+        return False
 
 
 @dataclass(frozen=True)
-class InPlaceTeacher:
+class InPlaceTeacher(Teacher):
     """The step's largest subnet, as it is: the subnets trained after it learn from its logits (US-Nets, BigNAS)."""
 
     def build(self, supernet: Supernet) -> nn.Module | None:
         """No network of its own."""
         return None
 
-    def begins(self, curriculum: Curriculum) -> int:
-        """From the first phase on."""
-        return 0
-
-    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
-        """None."""
-        return ()
-
-    def is_as_wide(self, phase: str) -> bool:
-        """No."""
-        return False
-
 
 @dataclass(frozen=True)
-class SnapshotTeacher:
+class SnapshotTeacher(Teacher):
     """The supernet as it was when a phase ended (Once-for-All's teacher: the full network).
 
     The BatchNorm statistics of a full network are re-estimated: those of training are a mixture of all subnets'. Where
@@ -118,7 +111,7 @@ class SnapshotTeacher:
 
 
 @dataclass(frozen=True)
-class ModelTeacher:
+class ModelTeacher(Teacher):
     """Any model of timm, or behind `transformers:` of transformers, made for the student's classes and input.
 
     Attributes:
@@ -158,15 +151,3 @@ class ModelTeacher:
                 "classes; leave num_classes out of the teacher's model_args"
             )
         return model.train()  # as Lightning wants all modules before a fit; in steps it is in eval mode
-
-    def begins(self, curriculum: Curriculum) -> int:
-        """From the first phase on."""
-        return 0
-
-    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
-        """None."""
-        return ()
-
-    def is_as_wide(self, phase: str) -> bool:
-        """No."""
-        return False
