@@ -36,6 +36,12 @@ def _read(name: str, data: Path, split: str) -> Labelled:
     return images / 255, labels.long()
 
 
+def in_batches(labelled: Labelled, size: int, count: int | None = None) -> list[Labelled]:
+    """The first `count` images, or all, to judge on."""
+    images, labels = (part[:count].split(size) for part in labelled)
+    return list(zip(images, labels, strict=True))
+
+
 class Batches:
     """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long."""
 

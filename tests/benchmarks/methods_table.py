@@ -13,21 +13,20 @@ followed by the whole space at once (the same losses and teacher), and against t
 
 import argparse
 import json
-import logging
 import math
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 import torch
-from images import Batches, Data, Labelled, load_images
+from images import Batches, Data, Labelled, in_batches, load_images
 from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import Trainer
+from sittings import Log, ladder, quiet, table_parser
 from timm.layers import SqueezeExcite
 from timm.models import register_model
 from timm.models._efficientnet_builder import decode_arch_def
@@ -144,13 +143,7 @@ def subnets(source: dict, compound: bool) -> tuple[dict, dict, dict]:
     coupled = SupernetSource(**couple(source)).build() if compound else whole
     spaces = [coupled.space] if compound else list(_ends_and_all(coupled.space))
     archs = list(dict.fromkeys(arch for space in spaces for arch in space.sample(0, 200)))
-    macs = dict(zip(archs, map(int, coupled.macs(archs)), strict=True))
-    low, high = map(int, coupled.macs([coupled.space.smallest, coupled.space.largest]))
-    chosen = {"smallest": coupled.space.smallest}
-    for k in range(1, MIDDLES + 1):
-        target = low + (high - low) * k / (MIDDLES + 1)
-        chosen[f"middle {k}"] = min(archs, key=lambda arch, target=target: abs(macs[arch] - target))
-    chosen["largest"] = coupled.space.largest
+    chosen = ladder(coupled, archs, MIDDLES)
     full = {name: size.full for name, size in coupled.layout.sizes.items()}
     free = {}
     for name, arch in chosen.items():
@@ -218,8 +211,7 @@ def run(
     calibration = list(train[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
     trainer.fit(module, datamodule=Data(batches, calibration))
     trained = time.perf_counter() - began
-    judged = list(zip(test[0].split(500), test[1].split(500), strict=True))
-    measure = MeasuredAccuracy(module.supernet, judged, calibration)
+    measure = MeasuredAccuracy(module.supernet, in_batches(test, 500), calibration)
     found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
     taken = len(batches) * BATCH * subnet_epochs
     return {"accuracy": found, "n": len(test[1]), "passes_taken": taken, "seconds": round(trained)}
@@ -255,36 +247,27 @@ def _cell(values: list[float], found: list[dict]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
-    parser.add_argument("--setting", choices=SETTINGS, required=True)
-    parser.add_argument("--passes", type=int, default=300_000, help="image passes of each training")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser = table_parser(__doc__, SETTINGS, 300_000, "runs/methods")
     parser.add_argument("--only", default="*", help="train what has this name: CompOFA, or alone*")
     parser.add_argument("--held_out", action="store_true", help="leave the test split alone")
     parser.add_argument("--rate", type=float, help="another learning rate, or factor, to try with --held_out")
-    parser.add_argument("--out", type=Path, default=Path("runs/methods"))
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse()
-    warnings.filterwarnings("ignore")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    options.out.mkdir(parents=True, exist_ok=True)
-    log = options.out / f"{options.setting}{'-held-out' if options.held_out else ''}.jsonl"
+    quiet()
     if options.rate is not None:
         RATES.update(dict.fromkeys(RATES, options.rate))
-    done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    done = [r for r in done if r["passes"] == options.passes and r["rates"] == RATES]
+    file = options.out / f"{options.setting}{'-held-out' if options.held_out else ''}.jsonl"
+    log = Log(file, {"passes": options.passes, "rates": dict(RATES)})
     setting = SETTINGS[options.setting]
     methods = setting.get("methods", SHARED)
     free, coupled, macs = subnets(setting["source"], "CompOFA" in methods)
     train, test = load_normalised(options.setting, options.data, options.held_out)
     for seed in range(options.seeds):
         for name in [*methods, *(f"alone: {subnet}" for subnet in macs)]:
-            if not fnmatch(name, options.only) or any((r["method"], r["seed"]) == (name, seed) for r in done):
+            if not fnmatch(name, options.only) or log.has(method=name, seed=seed):
                 continue
             torch.manual_seed(seed)
             module = build(options.setting, name, free, options.out, seed)
@@ -292,10 +275,8 @@ def main() -> None:
             if name not in METHODS:
                 archs = {name.removeprefix("alone: "): Arch({})}
             found = run(module, train, test, setting["crop"], archs, options.passes, seed)
-            done.append({"method": name, "seed": seed, "passes": options.passes, "rates": dict(RATES), **found})
-            with log.open("a") as file:
-                file.write(json.dumps(done[-1], ensure_ascii=False) + "\n")
-    sys.stdout.write(table(done, macs, methods) + "\n")
+            log.add(method=name, seed=seed, **found)
+    sys.stdout.write(table(log.results, macs, methods) + "\n")
 
 
 if __name__ == "__main__":

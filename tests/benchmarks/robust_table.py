@@ -15,21 +15,19 @@ those of one relative width, at equal MACs? Both are chosen by PGD-20 on trainin
 """
 
 import argparse
-import json
-import logging
 import math
 import sys
 import time
-import warnings
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from images import Batches, Data, Labelled, load_images
+from images import Batches, Data, Labelled, in_batches, load_images
 from lightning.pytorch import Trainer
+from sittings import Log, ladder, quiet, table_parser
 from torch import Tensor, nn
 
 import elastic
@@ -56,6 +54,7 @@ from trainers import (
 )
 from trainers.robust_statistics import recalibrate_attacked
 from trainers.robustness import RobustAccuracy, Share, measure_robustness
+from trainers.teachers import Teacher
 
 BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING, PREDICTOR = 128, 8, 3, 8, 1000, 60
 SETTINGS = {
@@ -103,26 +102,21 @@ class Bench:
     def calibration(self) -> list[Tensor]:
         return list(self.train[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
 
+    def recalibrate(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
+        recalibrate_attacked(model, batches, self.adversary)
+
 
 def students(supernet: Supernet) -> dict[str, Arch]:
     """The smallest, the largest, and others in equal steps of MACs between them."""
-    space = supernet.space
-    low, high = map(int, supernet.macs([space.smallest, space.largest]))
-    archs = list(dict.fromkeys(space.sample(0, 400)))
-    macs = dict(zip(archs, map(int, supernet.macs(archs)), strict=True))
-    found = {"smallest": space.smallest}
-    for k in range(1, MIDDLES + 1):
-        target = low + (high - low) * k / (MIDDLES + 1)
-        found[f"middle {k}"] = min(archs, key=lambda arch, target=target: abs(macs[arch] - target))
-    return {**found, "largest": space.largest}
+    return ladder(supernet, list(dict.fromkeys(supernet.space.sample(0, 400))), MIDDLES)
 
 
 # --- trainings ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class TaughtBy:
-    """A teacher that was trained before; see `trainers.teachers.Teacher`."""
+class TaughtBy(Teacher):
+    """A teacher that was trained before."""
 
     folder: Path
     calibration: tuple[Tensor, ...]
@@ -132,15 +126,6 @@ class TaughtBy:
         model = trained.extract(trained.space.largest)
         recalibrate(model, self.calibration)
         return model
-
-    def begins(self, curriculum: Curriculum) -> int:
-        return 0
-
-    def snapshots(self, curriculum: Curriculum) -> tuple[int, ...]:
-        return ()
-
-    def is_as_wide(self, phase: str) -> bool:
-        return False
 
 
 def trained(bench: Bench, name: str, passes: int, seed: int, arch: Arch | None = None, teacher: Path | None = None):
@@ -152,13 +137,12 @@ def trained(bench: Bench, name: str, passes: int, seed: int, arch: Arch | None =
         sampler = SandwichSampler(1) if arch is None else UniformSampler(1)
         per_image = adversary.steps + 2 * sampler.subnets_per_step
         steps = max(round(passes / per_image / BATCH / EPOCHS), 1)
-        if arch is None:
-            adversary = Adversary(**{**vars(adversary), "shared": True})
         module = SupernetModule(
             source, Curriculum([Phase("all", EPOCHS, 0.1, warmup_epochs=1)], batch_size=BATCH), sampler,
             RSLAD(alone=TRADES(6.0)), InPlaceTeacher() if teacher is None else TaughtBy(teacher, (*bench.calibration,)),
-            adversary, OptimizerOptions("sgd", momentum=0.9, weight_decay=2e-4, clip_value=1.0),
-            StepOptions(channels_last=True), seed=seed,
+            replace(adversary, shared=arch is None),
+            OptimizerOptions("sgd", momentum=0.9, weight_decay=2e-4, clip_value=1.0), StepOptions(channels_last=True),
+            seed=seed,
         )  # fmt: skip
         batches, began = Batches(bench.train, SETTINGS[bench.setting]["crop"], BATCH, steps, seed), time.perf_counter()
         Trainer(
@@ -186,11 +170,10 @@ def trainings(bench: Bench, archs: dict[str, Arch], passes: int, seed: int):
 
 def attacked(bench: Bench, folder: Path, arch: Arch, images: int, few: int) -> dict[str, Share]:
     """What is told rightly: clean, under PGD-20, and under AutoAttack."""
-    calibrated = partial(recalibrate_attacked, adversary=bench.adversary)
-    model = MeasuredAccuracy(load_supernet(folder), [], bench.calibration, recalibrate=calibrated).subnet(arch)
-    found: dict[str, Share] = {}
+    judge = MeasuredAccuracy(load_supernet(folder), [], bench.calibration, recalibrate=bench.recalibrate)
+    model, found = judge.subnet(arch), {}
     for attack, count in (("pgd-20", images), ("autoattack", few)):
-        batches = zip(*(part[:count].split(250) for part in bench.test), strict=True)
+        batches = in_batches(bench.test, 250, count)
         found = {**measure_robustness(model, batches, [attack], bench.threat).shares, **found}
     return {name: found[name] for name in MEASURES}
 
@@ -211,11 +194,11 @@ def table(results: list[dict], macs: dict[str, int]) -> str:
 
 def widths(bench: Bench, folder: Path, chosen_by: Labelled, images: int) -> str:
     """A row per budget: of the subnets within it the most robust of one relative width and depth, and of all."""
-    supernet, calibrated = load_supernet(folder), partial(recalibrate_attacked, adversary=bench.adversary)
+    supernet = load_supernet(folder)
     judge, report = (
         RobustAccuracy(
-            supernet, list(zip(*(part[:count].split(250) for part in labelled), strict=True)), bench.calibration,
-            "pgd-20", bench.threat, recalibrate=calibrated,
+            supernet, in_batches(labelled, 250, count), bench.calibration, "pgd-20", bench.threat,
+            recalibrate=bench.recalibrate,
         )
         for labelled, count in ((chosen_by, CHOOSING // 2), (bench.test, images))
     )  # fmt: skip
@@ -268,23 +251,16 @@ def predicted(supernet: Supernet, judge: RobustAccuracy, archs: list[Arch]) -> l
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
-    parser.add_argument("--setting", choices=SETTINGS, required=True)
-    parser.add_argument("--passes", type=int, default=1_200_000, help="of the supernet's training")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser = table_parser(__doc__, SETTINGS, 1_200_000, "runs/robust")
     parser.add_argument("--images", type=int, default=2000, help="of the test, as they are and under PGD-20")
     parser.add_argument("--few", type=int, default=128, help="of these, under AutoAttack")
     parser.add_argument("--widths", action="store_true", help="compare widths within the supernet instead")
-    parser.add_argument("--out", type=Path, default=Path("runs/robust"))
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse()
-    warnings.filterwarnings("ignore")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet()
     train, test = load_images(options.setting, options.data)
     kept, aside = (tuple(part[where] for part in train) for where in (slice(-CHOOSING), slice(-CHOOSING, None)))
     bench = Bench(options.setting, kept, test, options.out / options.setting)
@@ -294,22 +270,15 @@ def main() -> None:
         return
     supernet = bench.source().build()
     archs = students(supernet)
-    log = bench.folder / "results.jsonl"
-    bench.folder.mkdir(parents=True, exist_ok=True)
-    results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    counts = {key: getattr(options, key) for key in ("passes", "images", "few")}
-    results = [one for one in results if all(one[key] == count for key, count in counts.items())]
+    log = Log(bench.folder / "results.jsonl", {key: getattr(options, key) for key in ("passes", "images", "few")})
     for seed in range(options.seeds):
         for method, name, folder, arch in trainings(bench, archs, options.passes, seed):
-            if any((one["method"], one["student"], one["seed"]) == (method, name, seed) for one in results):
-                continue
-            shares = attacked(bench, folder, arch, options.images, options.few)
-            found = {"method": method, "student": name, "seed": seed, **counts}
-            results.append({**found, "shares": {key: share.to_dict() for key, share in shares.items()}})
-            with log.open("a") as file:
-                file.write(json.dumps(results[-1]) + "\n")
+            if not log.has(method=method, student=name, seed=seed):
+                found = attacked(bench, folder, arch, options.images, options.few)
+                shares = {key: share.to_dict() for key, share in found.items()}
+                log.add(method=method, student=name, seed=seed, shares=shares)
     macs = {name: int(count) for name, count in zip(archs, supernet.macs(list(archs.values())), strict=True)}
-    sys.stdout.write(table(results, macs) + "\n")
+    sys.stdout.write(table(log.results, macs) + "\n")
 
 
 if __name__ == "__main__":
