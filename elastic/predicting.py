@@ -8,7 +8,7 @@ import numpy as np
 
 from elastic.features import Features
 from elastic.measurements import Evaluate, open_measurements
-from elastic.prediction import Predictor, fit_predictor
+from elastic.prediction import Predictor, check_count, fit_predictor
 from elastic.progress import progress_bar
 from elastic.sampling import corner_rows, distinct_rows, spread_rows
 from elastic.supernet import Supernet
@@ -47,8 +47,10 @@ def fit_figures(
         ProfileError: too few subnets, or an unknown kind.
         CheckpointError: the cache is another supernet's, or broken.
     """
-    drawn = np.concatenate([corner_rows(supernet.space), spread_rows(supernet.space, seed, _DRAWN * max(subnets, 0))])
-    rows = distinct_rows(drawn)[: max(subnets, 0)]
+    check_count(subnets)  # before any is measured
+    drawn = np.concatenate([corner_rows(supernet.space), spread_rows(supernet.space, seed, _DRAWN * subnets)])
+    rows = distinct_rows(drawn)[:subnets]
+    check_count(len(rows))
     found = []
     with (
         open_measurements(evaluate, supernet, cache) as measure,
@@ -60,5 +62,5 @@ def fit_figures(
     features = Features(supernet.space, supernet)
     return {
         name: fit_predictor(features, rows, np.array([figures[name] for figures in found]), kind, False, seed)
-        for name in (found[0] if found else {})
+        for name in found[0]
     }

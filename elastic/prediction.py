@@ -210,13 +210,23 @@ def _cross_validate(
     return predicted
 
 
+def check_count(subnets: int) -> None:
+    """Check that so many measured subnets can carry a prediction.
+
+    Raises:
+        ProfileError: they are too few.
+    """
+    if subnets < FEWEST:
+        raise ProfileError(
+            f"a prediction needs {FEWEST} measured subnets or more, got {subnets}; measure more (--subnets of elastic "
+            "profile, --predictor of elastic search)"
+        )
+
+
 def _check(rows: Rows, targets: Floats, relative: bool) -> None:
     if targets.shape != (len(rows),):
         raise ProfileError(f"wanted one figure for each of {len(rows)} subnets, got shape {targets.shape}")
-    if len(targets) < FEWEST:
-        raise ProfileError(
-            f"a prediction needs {FEWEST} measured subnets or more, got {len(targets)}; measure more (--subnets)"
-        )
+    check_count(len(targets))
     wrong = ~np.isfinite(targets) | (targets <= 0 if relative else False)
     if wrong.any():
         wanted = "numbers above 0" if relative else "finite numbers"

@@ -83,7 +83,7 @@ def search(
         population: subnets per generation.
         generations: how many; population × generations subnets are evaluated at most.
         predictor: measure so many random subnets, learn from them what the figures of all others are, and search those:
-            thousands take seconds (--population 100 --generations 100). 0: each evaluated subnet is measured.
+            then more can be asked (--population 100 --generations 100). 0: each evaluated subnet is measured.
         images: validation images to measure the accuracy on, at most.
         again: so many subnets of the front are measured again, on other images and on this device; 0: none.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
@@ -136,8 +136,9 @@ def search(
         result.save(out)
     console = get_console()
     console.print(result_table(result))
-    for name, one in learned.items():
-        console.print(learned_note(name, one), highlight=False)
+    learned_notes = list(starmap(learned_note, learned.items()))
+    for note in learned_notes:
+        console.print(note, highlight=False)
     if extract is None:
         console.print(f"search: {out}; cut the best out with: {_extraction(supernet, out, data)}", highlight=False)
     else:
@@ -154,9 +155,7 @@ def search(
             summarize(trained, result),
             steps,
             agreement=agreement(result, profiles),
-            front_notes=" ".join(
-                [*(prediction_note(one, trained) for one in profiles.values()), *starmap(learned_note, learned.items())]
-            ),
+            front_notes=" ".join([*(prediction_note(one, trained) for one in profiles.values()), *learned_notes]),
         )
         console.print(f"report: {write_report(page, report)}", highlight=False)
 

@@ -261,5 +261,9 @@ def test_each_figure_that_is_measured_gets_a_predictor_of_its_own(tmp_path):
 
 
 def test_too_few_subnets_carry_no_prediction():
-    with pytest.raises(ProfileError, match="8 measured subnets"):
-        elastic.fit_figures(mobilenet(), lambda arch: {"accuracy": 1.0}, 4)
+    def evaluate(arch):
+        raise AssertionError("nothing is measured in vain")
+
+    for subnets in (4, 0, -5):
+        with pytest.raises(ProfileError, match="8 measured subnets"):
+            elastic.fit_figures(mobilenet(), evaluate, subnets)
