@@ -14,6 +14,7 @@ from elastic.budget import Budget, CostModel, Predict, Profiles
 from elastic.errors import BudgetError
 from elastic.fronts import hypervolume_history, spread_along, undominated
 from elastic.measurements import Evaluate, Measurements, open_measurements
+from elastic.prediction import Predictor
 from elastic.problem import Problem
 from elastic.progress import progress_bar
 from elastic.result import Candidate, SearchResult
@@ -94,6 +95,7 @@ def search(
         algorithm=name,
         evaluations=problem.evaluations,
         history=hypervolume_history(problem.goals),
+        predictors=_predictors(predict or {}),
     )
 
 
@@ -131,6 +133,15 @@ def _kept(problem: Problem) -> NDArray[np.intp]:
     others = np.flatnonzero(~kept)
     kept[others[np.linspace(0, len(others) - 1, max(0, _SOME - int(kept.sum()))).round().astype(int)]] = True
     return np.flatnonzero(kept)
+
+
+def _predictors(predict: Mapping[str, Predict]) -> dict[str, dict[str, Any]]:
+    """What is known of predictors that `fit_predictor` made."""
+    made = {name: one for name, one in predict.items() if isinstance(one, Predictor)}
+    return {
+        name: {"kind": one.kind, "n": one.error.n, "rmse": one.error.rmse, "tau": one.error.tau}
+        for name, one in made.items()
+    }
 
 
 def _device(profile: Profiles | None) -> dict[str, Any]:

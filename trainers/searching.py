@@ -136,7 +136,7 @@ def search(
         result.save(out)
     console = get_console()
     console.print(result_table(result))
-    learned_notes = list(starmap(learned_note, learned.items()))
+    learned_notes = list(starmap(predictor_note, result.predictors.items()))
     for note in learned_notes:
         console.print(note, highlight=False)
     if extract is None:
@@ -287,10 +287,10 @@ def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
     )
 
 
-def learned_note(name: str, learned: Predictor) -> str:
-    """How far a predicted figure is from a measured one."""
-    error = learned.error
+def predictor_note(name: str, facts: Mapping[str, Any]) -> str:
+    """How far a predicted figure is from a measured one, by `SearchResult.predictors`."""
     return (
-        f"{spell_name(name).capitalize()} is predicted ({learned.kind}); cross-validated over {error.n} measured "
-        f"subnets, it is off by {spell_figure(name, error.rmse)} (root mean square), with Kendall τ {error.tau:.2f}."
+        f"{spell_name(name).capitalize()} is predicted ({facts['kind']}); cross-validated over {facts['n']} measured "
+        f"subnets, it is off by {spell_figure(name, facts['rmse'])} (root mean square), "
+        f"with Kendall τ {facts['tau']:.2f}."
     )

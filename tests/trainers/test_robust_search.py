@@ -61,6 +61,7 @@ def test_predictors_of_both_accuracies_are_searched(run, tmp_path, capsys):
     result = SearchResult.load(out)
     assert result.algorithm == "nsga2"
     assert result.evaluations > 12
+    assert {name: facts["n"] for name, facts in result.predictors.items()} == {"accuracy": 12, "robust": 12}
     measured = (tmp_path / "s.16-images-linf-0.0157.jsonl").read_text().splitlines()
     assert len(measured) == 1 + 12
     said = capsys.readouterr().out
