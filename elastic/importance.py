@@ -45,7 +45,7 @@ def importance(
         By size name, a float32 score per unit, shape `(full,)`.
 
     Raises:
-        ValueError: an unknown kind, or `"taylor"` without batches.
+        ValueError: an unknown kind; `"taylor"` without batches, or with parameters that are all frozen.
     """
     if kind in ("l1", "l2"):
         return _magnitude(supernet, 1 if kind == "l1" else 2)
@@ -91,13 +91,16 @@ def _reads(supernet: Supernet, rule: TensorRule, size: Size) -> bool:
 
 def _taylor(supernet: Supernet, batches: Iterable[tuple[Any, Any]], loss: Loss) -> dict[str, Tensor]:
     parameters = {name: p for name, p in supernet.model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise ValueError("importance 'taylor' needs gradients, and every parameter is frozen; choose 'l1' or 'l2'")
     sizes = _sizes(supernet)
     scores = {size.name: torch.zeros(size.full) for size in sizes}
     modes = [(module, module.training) for module in supernet.modules()]
     supernet.eval()
+    seen = 0
     try:
-        with supernet.active(supernet.space.largest):
-            for inputs, targets in batches:
+        with supernet.slicing(), supernet.active(supernet.space.largest):
+            for seen, (inputs, targets) in enumerate(batches, 1):  # noqa: B007 - counted for the error below
                 value = loss(predict(supernet, inputs), targets)
                 found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
                 change = {
@@ -110,6 +113,8 @@ def _taylor(supernet: Supernet, batches: Iterable[tuple[Any, Any]], loss: Loss) 
     finally:
         for module, mode in modes:
             module.training = mode
+    if not seen:
+        raise ValueError("importance 'taylor' got no batches; it needs (input, target) pairs from the training data")
     return scores
 
 

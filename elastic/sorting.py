@@ -39,6 +39,8 @@ def _order(layout: Layout, name: str, scores: Tensor, within: SearchSpace | None
         raise LayoutError(f"can't sort {name!r}: the layout can reorder {sortable}")
     if scores.shape != (size.full,):
         raise LayoutError(f"importance of {name!r}: wanted {size.full} scores, got shape {tuple(scores.shape)}")
+    if scores.isnan().any():
+        raise LayoutError(f"importance of {name!r}: score {int(scores.isnan().nonzero()[0])} isn't a number (NaN)")
     order = torch.argsort(scores, descending=True, stable=True)
     if within is None:
         return order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,10 @@ class Supernet(nn.Module):
         """Within the block, a step runs exactly the operators of the extracted model: the fast way to train.
 
         Gradients of the active slices accumulate straight into `.grad` of the full parameters, as ever full
-        size and zero elsewhere. What looks for parameters inside the graph doesn't find them meanwhile:
-        `torch.autograd.grad` with respect to parameters, and hooks on them (`DistributedDataParallel`'s too;
-        reduce gradients after the backward passes instead). Keep gradients between steps
-        (`zero_grad(set_to_none=False)`) to gain all of it.
+        size and zero elsewhere. What looks for parameters inside the graph doesn't find them meanwhile, but within
+        `slicing()`: `torch.autograd.grad` with respect to parameters, and hooks on them
+        (`DistributedDataParallel`'s too; reduce gradients after the backward passes instead). Keep gradients
+        between steps (`zero_grad(set_to_none=False)`) to gain all of it.
         """
         if self._aliasing:
             yield self
@@ -103,6 +104,18 @@ class Supernet(nn.Module):
             self._aliasing = False
             self.layout.unalias()
 
+    @contextmanager
+    def slicing(self) -> Iterator[Supernet]:
+        """Within the block, parameters themselves are in the graph, as they are outside of `training_in_place`."""
+        aliasing, self._aliasing = self._aliasing, False
+        self.layout.unalias()
+        try:
+            yield self
+        finally:
+            self._aliasing = aliasing
+            if aliasing:
+                self.layout.alias()
+
     def _before_backward(self, model: nn.Module, inputs: Any, output: Any) -> None:
         link_before_backward(output, self.layout.aliases())
 
@@ -116,6 +129,9 @@ class Supernet(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The active subnet's output. A batch of images `(N, C, H, W)` is resized to the active resolution first."""
+        if not inputs and "resolution" in self._arch:
+            first = next(iter(signature(self.model.forward).parameters))  # the images; a mask isn't to be resized
+            named = {name: self.resize(one) if name == first else one for name, one in named.items()}
         return self.model(*(self.resize(one) for one in inputs[:1]), *inputs[1:], **named)
 
     def resize(self, images: Any) -> Any:
@@ -209,6 +225,7 @@ class Supernet(nn.Module):
                 widths that it offers.
 
         Raises:
-            LayoutError: a size that the layout doesn't have or that can't be reordered, or scores of a wrong shape.
+            LayoutError: a size that the layout doesn't have or that can't be reordered, or scores of a wrong shape or
+                that aren't numbers.
         """
         sort_units(self.model, self.layout, importance, within)

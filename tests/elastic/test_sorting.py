@@ -64,6 +64,26 @@ def test_taylor_of_a_neuron_against_its_formula():
     assert all(p.grad is None for p in supernet.parameters())
 
 
+@families
+def test_taylor_while_training_in_place_is_taylor(family):
+    supernet = FAMILIES[family]()
+    batches = [(torch.randn(2, *supernet.input_shape()), torch.tensor([0, 1]))]
+    expected = elastic.importance(supernet, "taylor", batches)
+    assert all(score.sum() > 0 for score in expected.values())
+    active = supernet.space.sample(0)
+    with supernet.training_in_place(), supernet.active(active):
+        supernet(batches[0][0])
+        found = elastic.importance(supernet, "taylor", batches)
+        assert supernet.layout.aliases()
+        with supernet.active(supernet.space.largest):
+            supernet.zero_grad(set_to_none=False)
+            torch.nn.functional.cross_entropy(supernet(batches[0][0]), batches[0][1]).backward()
+        assert any(p.grad is not None and p.grad.any() for p in supernet.parameters())
+    assert not supernet.layout.aliases()
+    for name, score in expected.items():
+        torch.testing.assert_close(found[name], score)
+
+
 def test_what_cannot_be_sorted_is_refused():
     supernet = mobilenet()
     with pytest.raises(LayoutError, match=r"can't sort 'kernel.1.0'"):
@@ -72,8 +92,15 @@ def test_what_cannot_be_sorted_is_refused():
         supernet.sort({"mid.1.0": torch.rand(3)})
     with pytest.raises(ValueError, match="unknown"):
         elastic.importance(supernet, "l3")
+    with pytest.raises(LayoutError, match=r"score 3 isn't a number"):
+        supernet.sort({"mid.1.0": torch.where(torch.arange(48) == 3, torch.nan, 1.0)})
     with pytest.raises(ValueError, match="needs batches"):
         elastic.importance(supernet, "taylor")
+    with pytest.raises(ValueError, match="got no batches"):
+        elastic.importance(supernet, "taylor", [])
+    supernet.requires_grad_(False)
+    with pytest.raises(ValueError, match="every parameter is frozen"):
+        elastic.importance(supernet, "taylor", [(torch.randn(2, 3, 32, 32), torch.zeros(2, dtype=torch.long))])
 
 
 @families

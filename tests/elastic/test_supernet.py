@@ -117,6 +117,8 @@ def test_resolution_resizes_the_batch_and_positions_follow(resolution):
         assert torch.equal(supernet(x), subnet(resized))
         assert supernet.input_shape() == (3, resolution, resolution)
     assert subnet.patch_embed.img_size == (resolution, resolution)
+    with supernet.active(arch):
+        assert torch.equal(supernet(x=x), supernet(x))
     assert subnet.pos_embed.shape == (1, 1 + (resolution // 8) ** 2, 48)
 
 
