@@ -36,6 +36,10 @@ class Arch(Mapping[str, Number]):
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type[Arch], tuple[dict[str, Number]]]:
+        """Made anew from its values: hashes of strings are other ones in another process."""
+        return Arch, (self._values,)
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Arch):
             return self._values == other._values

@@ -24,7 +24,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     The pooled variance is E[var_b] + Var[mean_b]: the mean of the batches' variances alone misses how far their
     means lie apart. Works in place and without a copy, on an extracted subnet or on a supernet (whose active
     slices it sets). Only BatchNorm is in training mode meanwhile; dropout and drop-path are off. Across
-    processes, every rank gives its own batches and all end with the same statistics.
+    processes, every rank gives its own batches, if it has any, and all end with the same statistics.
 
     Args:
         model: any module; one without BatchNorm is left alone.
@@ -41,9 +41,9 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
         for batch in batches:
             model(batch[0] if isinstance(batch, (tuple, list)) else batch)
             count += 1
-        if not count:
+        if not _over_ranks(_statistic(norms[0]).new_tensor([count]))[0]:
             raise ValueError("recalibrate: no batches; give it some of the training inputs")
-        pooled = [_reduced(moment) for moment in moments]
+        pooled = [_reduced(moment, norm) for norm, moment in zip(norms, moments, strict=True)]
     for norm, moment in zip(norms, pooled, strict=True):
         moment.write(norm)
 
@@ -83,16 +83,28 @@ class _Moments:
         write_active(norm, "running_var", variance)
 
 
-def _reduced(moments: _Moments) -> _Moments:
-    """The sums over all ranks."""
-    ranks = distributed.is_available() and distributed.is_initialized()
-    if not ranks or moments.total is None or moments.squares is None:
-        return moments
-    packed = torch.cat([moments.total.new_tensor([float(moments.count)]), moments.total, moments.squares])
-    distributed.all_reduce(packed)
+def _statistic(norm: _BatchNorm) -> Tensor:
+    """A statistic's shape and place, in the precision of sums."""
+    assert norm.running_mean is not None
+    return torch.zeros_like(norm.running_mean, dtype=torch.float64)
+
+
+def _over_ranks(sums: Tensor) -> Tensor:
+    """Summed over all ranks, in place."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(sums)
+    return sums
+
+
+def _reduced(moments: _Moments, norm: _BatchNorm) -> _Moments:
+    """The sums over all ranks; every rank takes part, those on which the layer didn't run, too."""
+    nothing = _statistic(norm)
+    total, squares = (nothing if one is None else one for one in (moments.total, moments.squares))
+    packed = _over_ranks(torch.cat([nothing.new_tensor([moments.count]), total, squares]))
     pooled = _Moments()
     pooled.count = int(packed[0])
-    pooled.total, pooled.squares = packed[1:].chunk(2)
+    if pooled.count:
+        pooled.total, pooled.squares = packed[1:].chunk(2)
     return pooled
 
 

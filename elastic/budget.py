@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -142,10 +143,10 @@ class Budget:
             costs.check(name, "a budget of")
             if name not in costs.names:
                 raise BudgetError(f"no cost is called {name!r}; a budget may limit {', '.join(costs.names)}")
-            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < math.inf:
+            if isinstance(limit, bool) or not isinstance(limit, Real) or not 0 < limit < math.inf:
                 raise BudgetError(f"the budget of {name} must be a number above 0, got {limit!r}")
         self.costs = costs
-        self.limits = dict(limits)
+        self.limits = {name: float(limit) for name, limit in limits.items()}
 
     @property
     def binds(self) -> bool:
@@ -239,7 +240,7 @@ def _sufficient(figure: float) -> str:
 def neighbour_rows(row: Rows, counts: list[int]) -> Rows:
     """All rows that differ from `row` (one row) in one column."""
     columns = np.repeat(np.arange(len(counts)), counts)
-    values = np.concatenate([np.arange(count) for count in counts]).astype(np.int16)
+    values = np.concatenate([np.zeros(0), *map(np.arange, counts)]).astype(np.int16)
     around = np.repeat(row, len(columns), axis=0)
     around[np.arange(len(columns)), columns] = values
     kept: Rows = around[values != row[0, columns]]

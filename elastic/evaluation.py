@@ -25,7 +25,7 @@ Measure = Callable[[nn.Module, Iterable[Batch]], float]
 
 
 class MeasuredAccuracy:
-    """Measures subnets for `elastic.search`; each arch once.
+    """Measures subnets for `elastic.search`, with the weights that the supernet has at that moment.
 
     Args:
         supernet: whose subnets; it is left as it was.
@@ -51,14 +51,10 @@ class MeasuredAccuracy:
         self.metric = metric
         self.measure = measure or accuracy
         self.recalibrate = recalibrate
-        self._known: dict[Arch, dict[str, float]] = {}
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
         """`{"accuracy": …}`: top-1, in percent; or another metric's figure."""
-        if arch not in self._known:
-            subnet = self.subnet(arch, share=True)
-            self._known[arch] = {self.metric: self.measure(subnet, self.sized(arch))}
-        return self._known[arch]
+        return {self.metric: self.measure(self.subnet(arch, share=True), self.sized(arch))}
 
     def subnet(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
         """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode.

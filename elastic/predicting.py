@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from elastic.errors import ProfileError
 from elastic.features import Features
 from elastic.measurements import Evaluate, open_measurements
 from elastic.prediction import Predictor, check_count, fit_predictor
@@ -44,7 +45,7 @@ def fit_figures(
         A predictor by figure, in that figure's unit; each has its cross-validated `error`, and intervals.
 
     Raises:
-        ProfileError: too few subnets, or an unknown kind.
+        ProfileError: too few subnets, an unknown kind, or `evaluate` gives now these figures, now those.
         CheckpointError: the cache is another supernet's, or broken.
     """
     check_count(subnets)  # before any is measured
@@ -58,6 +59,8 @@ def fit_figures(
     ):
         for arch in supernet.space.decode(rows):
             found.append(measure(arch))
+            if found[-1].keys() != found[0].keys():
+                raise ProfileError(f"evaluate gave {sorted(found[0])} of one subnet and {sorted(found[-1])} of another")
             advance(1)
     features = Features(supernet.space, supernet)
     return {

@@ -67,6 +67,9 @@ class Problem:
             raise BudgetError("nothing to search for: name a figure to maximise or to minimise")
         for name in self.objectives:
             self.costs.check(name, "minimising")
+        for name in self.maximize:
+            if name in self.budget.limits:
+                raise BudgetError(f"a budget is the most that {name} may be, and it is to be maximised; leave one out")
         if self.measure is None and self.unpredicted:
             raise BudgetError(
                 f"{self.unpredicted[0]} isn't a cost ({', '.join(self.costs.names)}): pass evaluate=, which measures "

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elastic.arch import Arch
-from elastic.errors import CheckpointError
+from elastic.errors import ArchError, CheckpointError
 from elastic.fronts import undominated
-from elastic.storage import read_json, write_json
+from elastic.storage import digest_supernet, read_json, write_json
+from elastic.supernet import Supernet
 
 _KIND = "elastic search result"
 
@@ -79,6 +80,19 @@ class SearchResult:
         kept = np.flatnonzero(undominated(goals))
         first_of_equals = kept[np.sort(np.unique(goals[kept], axis=0, return_index=True)[1])]
         return [self.candidates[at] for at in sorted(first_of_equals, key=lambda at: tuple(goals[at][::-1]))]
+
+    def check_supernet(self, supernet: Supernet) -> None:
+        """Check that the search was in this supernet's space; weights don't matter.
+
+        Raises:
+            ArchError: it wasn't.
+        """
+        digest = digest_supernet(supernet)
+        if digest != self.supernet:
+            raise ArchError(
+                f"the search was in supernet {self.supernet}, this one is {digest}: other dims or shapes; search this "
+                "one with `elastic search`"
+            )
 
     def goals(self) -> NDArray[np.float64]:
         """All objectives as numbers to minimise: `(candidates, objectives)`, the maximised ones first."""

@@ -76,6 +76,9 @@ def search(
 
     if min(population, generations) < 1:
         raise BudgetError(f"population ({population}) and generations ({generations}) must be 1 or more")
+    for given in (maximize, minimize):
+        if isinstance(given, str):
+            raise BudgetError(f"figures are named in a list: wanted [{given!r}], got {given!r}")
     budget = Budget(CostModel(supernet, profile, predict), subject_to or {})
     with _measurements(evaluate, supernet, cache) as measure:
         problem = Problem(budget, maximize, minimize, measure, (seed,), population * generations)
@@ -88,7 +91,7 @@ def search(
         supernet=digest_supernet(supernet),
         maximize=problem.maximize,
         minimize=problem.minimize,
-        subject_to=dict(subject_to or {}),
+        subject_to=budget.limits,
         candidates=_candidates(problem),
         seed=seed,
         device=_device(profile),

@@ -74,7 +74,7 @@ class SearchSpace:
                 raise ArchError(f"the arch lacks {dim.name!r}; choose one of {list(dim.choices)}")
             if values[dim.name] not in dim.choices:
                 raise ArchError(f"{dim.name} = {values[dim.name]!r} isn't on offer; choose one of {list(dim.choices)}")
-            chosen[dim.name] = values[dim.name]
+            chosen[dim.name] = dim.choices[dim.choices.index(values[dim.name])]  # 64, where 64.0 or an int64 was given
         return Arch(chosen)
 
     def variant(self, changes: Mapping[str, Number], of: Mapping[str, Number] | None = None) -> Arch:
@@ -184,7 +184,7 @@ class SearchSpace:
             ArchError: rows of another width, or an index out of range.
         """
         rows = self.checked(rows)
-        exists = np.stack(self.existing(rows), axis=1).tolist() if self.dims else [[]] * len(rows)
+        exists = self._present(rows).tolist()
         named = [(dim.name, dim.choices) for dim in self.dims]
         return [
             Arch({name: choices[at] for (name, choices), at, there in zip(named, row, present, strict=True) if there})
@@ -211,17 +211,29 @@ class SearchSpace:
         return self.canonical(np.random.default_rng(seed).integers(0, self.counts, (n, len(self.dims))))
 
     def mutate_rows(self, rows: Rows, rate: float, seed: Seed) -> Rows:
-        """Encoded archs with each dim redrawn with probability `rate`."""
+        """Encoded archs with each dim redrawn with probability `rate`; those that a larger depth brings are drawn."""
         rng = np.random.default_rng(seed)
         mutated = np.array(self.checked(rows))
-        redrawn = np.flatnonzero(rng.random(mutated.shape, np.float32) < rate)
-        mutated.flat[redrawn] = rng.integers(0, self.counts[redrawn % len(self.dims)])
+        chosen = (rng.random(mutated.shape, np.float32) < rate) | ~self._present(mutated)
+        self._draw(mutated, chosen, rng)
         return self.canonical(mutated)
 
     def crossover_rows(self, one: Rows, other: Rows, seed: Seed) -> Rows:
-        """Encoded children that take each dim from either parent with equal chance."""
-        from_one = np.random.default_rng(seed).integers(0, 2, one.shape, np.bool_)
-        return self.canonical(other + (one - other) * from_one)  # as np.where gives, several times as fast
+        """Encoded children that take each dim from either parent with equal chance, or from the only one that has it.
+
+        What neither has is drawn: an inner depth of one parent may open what only an outer depth of the other reaches.
+        """
+        rng = np.random.default_rng(seed)
+        has_one, has_other = self._present(one), self._present(other)
+        from_one = rng.integers(0, 2, one.shape, np.bool_) & has_one | ~has_other
+        children = other + (one - other) * from_one  # as np.where gives, several times as fast
+        self._draw(children, ~(has_one | has_other), rng)
+        return self.canonical(children)
+
+    def _draw(self, rows: Rows, where: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Draw the entries of `rows` that are marked, in place."""
+        drawn = np.flatnonzero(where)
+        rows.flat[drawn] = rng.integers(0, self.counts[drawn % len(self.dims)])
 
     def values(self, rows: NDArray[np.integer[Any]]) -> dict[str, NDArray[Any]]:
         """The chosen value of each dim, an array per dim, whether the dim exists or not."""
@@ -266,6 +278,10 @@ class SearchSpace:
             return cache[uses]
 
         return [any_use(dim.uses) for dim in self.dims]
+
+    def _present(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which dims each row has: `(n, dims)`."""
+        return np.stack(self.existing(rows), axis=1) if self.dims else np.ones(rows.shape, bool)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from elastic.extraction import active_modules
 from elastic.layers import write_active
 from elastic.result import SearchResult
 from elastic.sizes import Number
+from elastic.space import SearchSpace
 from elastic.storage import load_supernet
 from elastic.supernet import Supernet
 
@@ -59,15 +60,17 @@ class Runtime:
             result: what `elastic search` found, or its file: the best of its subnets that meets a budget is taken.
 
         Raises:
-            ArchError: an arch that the supernet doesn't have, or no budgets.
-            BudgetError: a budget that no subnet of the result meets.
+            ArchError: an arch that the supernet doesn't have, another supernet's result, or no budgets.
+            BudgetError: a budget that no subnet of the result meets, or of a figure that it lacks.
         """
         if not budgets:
             raise ArchError('no budgets; give some by name, such as Runtime(supernet, {"small": arch})')
         self.supernet = (supernet if isinstance(supernet, Supernet) else load_supernet(supernet)).eval()
         found = SearchResult.load(result) if isinstance(result, (str, Path)) else result
+        if found is not None:
+            found.check_supernet(self.supernet)
         space = self.supernet.space
-        self.archs = {name: space.arch(_arch(name, budget, found)) for name, budget in budgets.items()}
+        self.archs = {name: space.arch(_arch(name, budget, space, found)) for name, budget in budgets.items()}
         batches = list(calibration) if calibration is not None else []
         self._statistics = {name: self._estimate(arch, batches) for name, arch in self.archs.items()} if batches else {}
         self._gate = _Gate()
@@ -114,11 +117,14 @@ def _tracks(norm: _BatchNorm) -> bool:
     return norm.running_mean is not None
 
 
-def _arch(name: str, budget: Budget, result: SearchResult | None) -> Budget:
+def _arch(name: str, budget: Budget, space: SearchSpace, result: SearchResult | None) -> Budget:
     """The arch itself, or the best that meets the limits."""
-    figures = set() if result is None else set(result.candidates[0].figures)
-    if result is None or not set(budget) <= figures:
+    if result is None or set(budget) <= set(space.names):
         return budget
+    figures = {figure for one in result.candidates for figure in one.figures}
+    unknown = sorted(set(budget) - figures)
+    if unknown:
+        raise BudgetError(f"the budget {name!r} limits {unknown[0]}; the result has {', '.join(sorted(figures))}")
     within = [
         one for one in result.candidates if all(one.figures[figure] <= most for figure, most in budget.items())
     ]

@@ -47,8 +47,10 @@ def verify(
         The result, the chosen candidates' `measured` filled: the latency in milliseconds, and what `evaluate` gives.
 
     Raises:
+        ArchError: the result is another supernet's.
         ProfileError: the profile is another supernet's or another device's.
     """
+    result.check_supernet(supernet)
     if profile is not None:
         profile.check_supernet(supernet)
         _check_here(profile)
@@ -57,7 +59,7 @@ def verify(
     with progress_bar("measuring the front again", len(chosen), progress) as advance:
         for one in chosen:
             if evaluate is not None:
-                measured[one.arch].update(evaluate(one.arch))
+                measured[one.arch].update({name: float(value) for name, value in evaluate(one.arch).items()})
             advance(1)
     if profile is not None:
         for one, timing in zip(chosen, time_subnets(supernet, chosen, profile, seconds, seed), strict=True):

@@ -176,7 +176,9 @@ def choose_archs(
         raise UsageError("say which subnets: either --archs, or --result search.json")
     named: dict[str, Arch] = {}
     if result is not None:
-        found = [supernet.space.arch(one.arch) for one in spread(SearchResult.load(result), front)]
+        searched = SearchResult.load(result)
+        searched.check_supernet(supernet)
+        found = [one.arch for one in spread(searched, front)]
         named = {one.id: one for one in found}
     elif archs is not None and archs.lstrip().startswith("{"):
         one = choose_arch(supernet, archs)

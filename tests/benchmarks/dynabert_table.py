@@ -9,13 +9,13 @@ texts, by bootstrap.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import statistics
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -52,7 +52,7 @@ def pairs(supernet: Supernet) -> dict[tuple[float, float], Arch]:
 def judge(supernet: Supernet, data: SupernetData, split: str) -> MeasuredAccuracy:
     """By the task's metric, on the development split or on held-out training texts."""
     loader = data.test_dataloader() if split == "dev" else data.val_dataloader()
-    return MeasuredAccuracy(supernet, loader, metric=data.metric, measure=partial(measure, data.metric))
+    return MeasuredAccuracy(supernet, loader, metric=data.metric, measure=functools.partial(measure, data.metric))
 
 
 def with_error(model: nn.Module, batches: Iterable[Batch], metric: str) -> list[float]:
@@ -89,6 +89,7 @@ def twelve(supernet: Supernet, data: SupernetData, alone: dict[str, list[float]]
 def free_and_uniform(supernet: Supernet, data: SupernetData, seed: int) -> str:
     """A row per budget: the best uniform subnet within it, and the best that a search over free widths finds."""
     held_out, dev, metric = judge(supernet, data, "held out"), judge(supernet, data, "dev"), data.metric
+    measured = functools.cache(held_out)
     all_pairs = list(pairs(supernet).values())
     costs = supernet.macs(all_pairs)
     lines = [
@@ -98,14 +99,14 @@ def free_and_uniform(supernet: Supernet, data: SupernetData, seed: int) -> str:
     for width, depth in BUDGETS:
         most = int(supernet.macs([pairs(supernet)[width, depth]])[0])
         within = [arch for arch, macs in zip(all_pairs, costs, strict=True) if macs <= most]
-        uniform = max(within, key=lambda arch: held_out(arch)[metric])
+        uniform = max(within, key=lambda arch: measured(arch)[metric])
         found = elastic.search(
-            supernet, maximize=[metric], minimize=["macs"], subject_to={"macs": most}, evaluate=held_out,
+            supernet, maximize=[metric], minimize=["macs"], subject_to={"macs": most}, evaluate=measured,
             population=24, generations=6, seed=seed, progress=True,
         )  # fmt: skip
         cells = [
             cell for arch in (uniform, found.best.arch)
-            for cell in (f"{held_out(arch)[metric]:.2f}", spell(*with_error(dev.subnet(arch), dev.validation, metric)))
+            for cell in (f"{measured(arch)[metric]:.2f}", spell(*with_error(dev.subnet(arch), dev.validation, metric)))
         ]  # fmt: skip
         lines.append(f"| {most / 1e6:.1f} M | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,4 +1,8 @@
 import json
+import os
+import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -17,6 +21,14 @@ def test_archs_are_values():
     assert json.loads(arch.to_json()) == dict(arch)
     with pytest.raises(TypeError):
         arch["depth"] = 3
+
+
+def test_an_arch_from_another_process_is_the_same_key():
+    """Strings hash differently there, so that a hash must not travel."""
+    code = "import pickle, sys, elastic; sys.stdout.buffer.write(pickle.dumps(elastic.Arch({'depth': 2, 'e': 0.5})))"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment).stdout
+    assert pickle.loads(other) in {Arch({"depth": 2, "e": 0.5})}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"depth": "two"}', '{"depth": true}', "null"])

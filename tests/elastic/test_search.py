@@ -1,11 +1,14 @@
 """Search: within the budget always, the same for the same seed, better than chance, and no endless loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import mobilenet, vit
 
+from elastic import SupernetSource
 from elastic.budget import Budget, CostModel, neighbour_rows
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
 from elastic.evaluation import MeasuredAccuracy, accuracy
@@ -260,6 +263,26 @@ def test_wrong_objectives_are_refused():
         search(MOBILENET, maximize=["robustness"], minimize=["macs"], evaluate=score)
     with pytest.raises(BudgetError, match="population"):
         find(population=0)
+    with pytest.raises(BudgetError, match=r"wanted \['macs'\], got 'macs'"):
+        search(MOBILENET, minimize="macs", evaluate=score)
+    predict = {"accuracy": lambda rows: np.ones(len(rows))}
+    with pytest.raises(BudgetError, match="the most that accuracy may be, and it is to be maximised"):
+        search(MOBILENET, minimize=["macs"], predict=predict, subject_to={"accuracy": 0.9})
+
+
+def test_figures_of_numpy_are_budgets():
+    most = MOBILENET.params(MOBILENET.space.sample(0, 1))[0]
+    assert max(one.figures["params"] for one in find(subject_to={"params": most}).candidates) <= most
+    assert find(subject_to={"params": np.float32(most)}) == find(subject_to={"params": most})
+
+
+@pytest.mark.parametrize("algorithm", ["nsga2", "nsga3", "evolution", "random", "linas"])
+def test_a_space_of_one_subnet_is_searched(algorithm):
+    source = SupernetSource("test_resnet", {"num_classes": 5}, options={"input_size": [3, 32, 32]})
+    supernet = replace(source, arch=dict(source.build().space.smallest)).build()
+    only = search(supernet, maximize=["accuracy"], minimize=["macs"], evaluate=lambda _: {"accuracy": 1.0},
+                  algorithm=algorithm)  # fmt: skip
+    assert [one.arch for one in only.candidates] == [supernet.space.largest]
 
 
 def test_another_supernets_profile_is_refused():
@@ -304,6 +327,9 @@ def test_measured_accuracy_is_that_of_the_extracted_recalibrated_subnet():
         right = sum((subnet.eval()(supernet.resize(x)).argmax(1) == y).sum().item() for x, y in batches)
     assert evaluate(arch) == {"accuracy": 100 * right / 16}
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
+    with torch.no_grad():
+        supernet.model.classifier.bias[:4] = -1e9
+    assert evaluate(arch) == {"accuracy": 100 / 8}  # of the weights as they are now, which say 4 of everything
     with pytest.raises(ValueError, match="no images"):
         accuracy(subnet, [])
     with pytest.raises(ArchError):

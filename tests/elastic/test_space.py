@@ -74,13 +74,31 @@ def test_mutation_and_crossover_stay_inside_and_take_from_parents(space, seed, r
     child = space.crossover(one, other, seed)
     assert child in space
     for dim, value in child.items():
-        assert value in {one.get(dim), other.get(dim), space[dim].choices[0]}
+        assert value in {one.get(dim), other.get(dim)} or dim not in {*one, *other}
     assert space.crossover(one, one, seed) == one
 
 
 def small() -> SearchSpace:
     gates = [frozenset({(Gate("depth", i, 3),)}) for i in range(3)]
     return SearchSpace((Dim("depth", (1, 2, 3)), *(Dim(f"mid.{i}", (8, 16), gates[i]) for i in range(3))))
+
+
+def test_what_a_larger_depth_brings_is_drawn_from_all_choices():
+    space = SearchSpace((Dim("depth", (1, 2)), Dim("mid", (4, 6, 8), frozenset({(Gate("depth", 1, 2),)}))))
+    shallow = np.repeat(space.encode([space.smallest]), 600, axis=0)
+    mids = [arch["mid"] for arch in space.decode(space.mutate_rows(shallow, 0.5, 0)) if "mid" in arch]
+    assert all(0.2 < mids.count(mid) / len(mids) < 0.5 for mid in (4, 6, 8))
+    deep = np.repeat(space.encode([space.largest]), 600, axis=0)
+    for parents in ((shallow, deep), (deep, shallow)):
+        assert {arch.get("mid") for arch in space.decode(space.crossover_rows(*parents, 0))} == {None, 8}
+
+
+def test_values_become_the_choices_they_equal():
+    space = small()
+    archs = [space.arch({name: kind(value) for name, value in space.largest.items()}) for kind in (float, np.int64)]
+    assert archs == [space.largest] * 2
+    assert {arch.id for arch in archs} == {space.largest.id}
+    assert {type(value) for arch in archs for value in arch.values()} == {int}
 
 
 def test_depths_leave_dims_out():

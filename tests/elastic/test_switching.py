@@ -11,6 +11,7 @@ from small import mobilenet, randomise, vit
 import elastic
 from elastic.errors import ArchError, BudgetError
 from elastic.result import Candidate, SearchResult
+from elastic.storage import digest_supernet
 
 
 def batches(count=3, side=32):
@@ -75,7 +76,7 @@ def found(supernet):
     archs = [supernet.space.smallest, supernet.space.sample(1), supernet.space.largest]
     figures = [{"accuracy": 50.0 + at, "latency_ms": 1.0 + at} for at in range(3)]
     candidates = tuple(Candidate(arch, one) for arch, one in zip(archs, figures, strict=True))
-    return archs, SearchResult("digest", ("accuracy",), ("latency_ms",), {}, candidates)
+    return archs, SearchResult(digest_supernet(supernet), ("accuracy",), ("latency_ms",), {}, candidates)
 
 
 def test_budgets_are_met_by_the_best_that_a_search_found(tmp_path):
@@ -86,6 +87,10 @@ def test_budgets_are_met_by_the_best_that_a_search_found(tmp_path):
     assert runtime.archs == {"2 ms": archs[1], "any": archs[2]}
     with pytest.raises(BudgetError, match=r"budget 'now' \{'latency_ms': 0.1\}; the least are \{'latency_ms': 1.0\}"):
         elastic.Runtime(supernet, {"now": {"latency_ms": 0.1}}, result=result)
+    with pytest.raises(BudgetError, match="limits latency; the result has accuracy, latency_ms"):
+        elastic.Runtime(supernet, {"now": {"latency": 2.0}}, result=result)
+    with pytest.raises(ArchError, match="search this one"):
+        elastic.Runtime(mobilenet(), {"any": {"latency_ms": 9}}, result=result)
 
 
 def test_a_folder_is_loaded(tmp_path):

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from small import mobilenet
+from small import mobilenet, vit
 
-from elastic.errors import ProfileError
+from elastic.errors import ArchError, ProfileError
 from elastic.measure import Setting
 from elastic.profiling import measure_profile
 from elastic.result import SearchResult
@@ -53,6 +54,18 @@ def test_the_front_is_covered_evenly(found, subnets):
     assert result.best in chosen
     assert len(chosen) <= max(subnets, 1)
     assert chosen == [one for one in result.front if one in chosen]
+
+
+def test_figures_of_numpy_can_be_saved(found, tmp_path):
+    supernet, _, result = found
+    again = verify(supernet, result, lambda arch: {"accuracy": np.float32(7)}, subnets=1)
+    assert SearchResult.load(again.save(tmp_path / "s.json")) == again
+
+
+def test_another_supernet_is_refused(found):
+    _, _, result = found
+    with pytest.raises(ArchError, match="search this one with"):
+        verify(vit(), result)
 
 
 def test_another_device_is_refused(found):

@@ -15,7 +15,7 @@ from elastic.building import SupernetSource
 from elastic.errors import ArchError, TrainingError
 from elastic.evaluation import MeasuredAccuracy, resized
 from elastic.result import Candidate, SearchResult
-from elastic.storage import load_supernet, save_supernet
+from elastic.storage import digest_supernet, load_supernet, save_supernet
 from trainers.attack_report import Attacked, data_uri, suspects
 from trainers.attacking import COMMANDS, attack, choose_archs, held_out
 from trainers.attacks import Threat
@@ -103,7 +103,7 @@ def test_which_subnets(run, tmp_path):
     assert choose_archs(supernet, f"{tmp_path / 'mine.json'},largest", 0, None, 8, 0) == {"mine": space.largest}
 
     candidates = tuple(Candidate(arch, {"accuracy": at, "macs": at}) for at, arch in enumerate(space.sample(2, 5)))
-    result = SearchResult("…", ("accuracy",), ("macs",), {}, candidates).save(tmp_path / "s.json")
+    result = SearchResult(digest_supernet(supernet), ("accuracy",), ("macs",), {}, candidates).save(tmp_path / "s.json")
     chosen = choose_archs(supernet, None, 0, str(result), 3, 0)
     assert candidates[-1].arch in chosen.values()
     assert 1 < len(chosen) <= 3
