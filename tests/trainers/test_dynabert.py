@@ -147,6 +147,13 @@ def test_each_stage_has_its_teacher_losses_and_subnets(folder):
     taught.load_state_dict(seen[1][1])
     torch.testing.assert_close(taught.eval()(**inputs).logits, wide.eval()(**inputs).logits, rtol=1e-4, atol=1e-5)
     assert not torch.equal(fine.model.classifier.weight, wide.model.classifier.weight)
+    # the units of stage 2 are in the order of importance on held-out texts, which isn't that of the fine-tuned network
+    held_out = list(texts(folder).held_out_batches())
+    for name, scores in elastic.importance(wide, "taylor", held_out).items():
+        assert scores.any(), name
+        torch.testing.assert_close(scores, scores.sort(descending=True).values, rtol=1e-3, atol=1e-7)
+    before_sorting = elastic.importance(fine, "taylor", held_out)
+    assert any(not torch.equal(scores, scores.sort(descending=True).values) for scores in before_sorting.values())
 
 
 def test_the_gradient_of_the_second_stage_is_that_of_the_papers_loss(folder):
