@@ -33,7 +33,7 @@ from elastic.inputs import Inputs, first, predict
 from elastic.measure import Setting
 from elastic.sizes import Number
 from elastic.standalone import write_loader
-from elastic.storage import load_weights, read_json, staged, write_json
+from elastic.storage import load_weights, read_json, remove_with, staged, write_json
 
 _KIND = "elastic subnet"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
@@ -73,7 +73,7 @@ def export(
 ) -> Exported:
     """Write an extracted subnet into `folder`; where anything fails, the folder's former content is whole.
 
-    The files of a former export stay if it was of the same weights and input size; else they are removed in the end.
+    The files of a former export stay if it was of the same weights and input size; else they are removed with it.
 
     Args:
         subnet: what `supernet.extract` gave; it is left as it was.
@@ -135,8 +135,8 @@ def export(
         }
         write_json(stage / _CONFIG, config)
         write_card(stage / "README.md", card, config)
-    for file in own_files(former) - {*known, *loader}:
-        (folder / file).unlink(missing_ok=True)
+        for file in own_files(former) - {*known, *loader}:
+            remove_with(stage, file)
     return Exported(folder, known, figures, timed)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+from filelock import FileLock, Timeout
 
 from elastic.arch import Arch
 from elastic.errors import CheckpointError
@@ -17,6 +19,8 @@ Evaluate = Callable[[Arch], Mapping[str, float]]
 """Measures a subnet: figures by name, such as `{"accuracy": 97.5}`."""
 
 _KIND = "elastic search cache"
+_PATIENCE = 10.0
+"""Seconds to wait for a file that another search holds: workers of one that was killed hold it for a while."""
 
 
 class Measurements:
@@ -26,18 +30,24 @@ class Measurements:
         evaluate: measures a subnet.
         known: what was measured before.
         file: where new figures are appended, a line of JSON each.
+        wanted: names of figures; a subnet that was measured without one of them is measured again.
     """
 
     def __init__(
-        self, evaluate: Evaluate, known: dict[Arch, dict[str, float]] | None = None, file: TextIO | None = None
+        self,
+        evaluate: Evaluate,
+        known: dict[Arch, dict[str, float]] | None = None,
+        file: TextIO | None = None,
+        wanted: Collection[str] = (),
     ) -> None:
         self.evaluate = evaluate
         self.known = {} if known is None else known
         self.file = file
+        self.wanted = frozenset(wanted)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """The subnet's figures by name, measured or remembered."""
-        if arch not in self.known:
+        if arch not in self.known or not self.wanted <= self.known[arch].keys():
             figures = {name: float(value) for name, value in self.evaluate(arch).items()}
             if self.file is not None:
                 self.file.write(json.dumps({"arch": dict(arch), "figures": figures}) + "\n")
@@ -47,28 +57,45 @@ class Measurements:
 
 
 @contextmanager
-def open_measurements(evaluate: Evaluate, supernet: Supernet, path: str | Path | None) -> Iterator[Measurements]:
-    """Measurements that are kept in the file at `path`, where one is given.
+def open_measurements(
+    evaluate: Evaluate, supernet: Supernet, path: str | Path | None, wanted: Collection[str] = ()
+) -> Iterator[Measurements]:
+    """Measurements that are kept in the file at `path`, where one is given; nobody else has it meanwhile.
 
     The file is only appended to: a header, which names the supernet's dims and weights, then a line per
-    subnet. A last line that was cut short is dropped. It can't know what `evaluate` does: keep a file for each way
-    of measuring.
+    subnet; of two of the same subnet the later one counts. A last line that was cut short is dropped. It can't know
+    what `evaluate` does: keep a file for each way of measuring.
+
+    Args:
+        evaluate: measures a subnet.
+        supernet: whose subnets.
+        path: the file; made where it is missing. None: nothing is kept.
+        wanted: figures that a subnet of the file must have, so that it isn't measured again.
 
     Raises:
-        CheckpointError: the file is another supernet's, broken, or something else.
+        CheckpointError: the file is another supernet's, broken, something else, or another search is writing it.
     """
     if path is None:
-        yield Measurements(evaluate)
+        yield Measurements(evaluate, wanted=wanted)
         return
     path = Path(path)
     header = {"kind": _KIND, "supernet": digest_supernet(supernet), "weights": digest_weights(supernet)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = _read(path, header, supernet)
-    with path.open("a", encoding="utf-8") as file:
-        if file.tell() == 0:
-            file.write(json.dumps(header) + "\n")
-            file.flush()
-        yield Measurements(evaluate, known, file)
+    with _locked(path):
+        known = _read(path, header, supernet)
+        with path.open("a", encoding="utf-8") as file:
+            if file.tell() == 0:
+                file.write(json.dumps(header) + "\n")
+                file.flush()
+            yield Measurements(evaluate, known, file, wanted)
+
+
+def _locked(path: Path) -> AbstractContextManager[object]:
+    """Keeps others off the file: a line that is being written looks like one that was cut short."""
+    try:
+        return FileLock(f"{path}.lock").acquire(timeout=_PATIENCE)
+    except Timeout as error:
+        raise CheckpointError(f"another search is writing {path}; wait for its end, or name another file") from error
 
 
 def _read(path: Path, header: Mapping[str, str], supernet: Supernet) -> dict[Arch, dict[str, float]]:

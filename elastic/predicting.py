@@ -46,7 +46,7 @@ def fit_figures(
 
     Raises:
         ProfileError: too few subnets, an unknown kind, or `evaluate` gives now these figures, now those.
-        CheckpointError: the cache is another supernet's, or broken.
+        CheckpointError: the cache is another supernet's, broken, or in another search's hands.
     """
     check_count(subnets)  # before any is measured
     drawn = np.concatenate([corner_rows(supernet.space), spread_rows(supernet.space, seed, _DRAWN * subnets)])

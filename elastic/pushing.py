@@ -5,15 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError
-
 from elastic.errors import ExportError, first_line
 from elastic.export import read_config
 from elastic.storage import sha256
-
-# the hub's client has changed its HTTP library: what it raises without a network is a relative of its own error
-_FAILURES: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
 
 
 def push(folder: str | Path, repo: str, private: bool = False) -> str:
@@ -31,6 +25,8 @@ def push(folder: str | Path, repo: str, private: bool = False) -> str:
         ExportError: not such a name, no token, no network, or the hub refuses.
         CheckpointError: a folder without an exported subnet.
     """
+    from huggingface_hub import HfApi  # takes a while to import
+
     folder = Path(folder)
     _check_files(folder)
     check_repo(repo)
@@ -43,7 +39,7 @@ def push(folder: str | Path, repo: str, private: bool = False) -> str:
             commit_message="Exported by elastic",
             ignore_patterns=[".*", "*/.*", "__pycache__/*"],
         )
-    except _FAILURES as error:
+    except _failures() as error:
         raise ExportError(
             f"{folder} couldn't be pushed to {repo}: {first_line(error)}; the folder is whole. Check the network, "
             "and that your token may write there (hf auth whoami), and push again"
@@ -57,6 +53,8 @@ def check_repo(repo: str) -> None:
     Raises:
         ExportError: it isn't, or there is none.
     """
+    from huggingface_hub import get_token  # as above
+
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise ExportError(f"{repo!r} is no repository's name; write it as OWNER/NAME")
     if get_token() is None:
@@ -66,8 +64,15 @@ def check_repo(repo: str) -> None:
         )
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What the hub's client raises; it changed its HTTP library: without a network a relative of its own error."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, ValueError, *HfHubHTTPError.__bases__)
+
+
 def _check_files(folder: Path) -> None:
     for file, facts in read_config(folder)["files"].items():
         path = folder / file
-        if not path.exists() or sha256(path) != facts.get("sha256", sha256(path)):
+        if not path.exists() or facts.get("sha256") not in (None, sha256(path)):
             raise ExportError(f"{path} isn't the file that was exported (missing, or another SHA-256); export it again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def search(
         BudgetError: no subnet fits, which is known before any is evaluated; an unknown cost, or a limit in another
             unit; nothing to measure an objective with; an unknown algorithm, or one that this problem isn't for.
         ProfileError: a profile is another supernet's.
-        CheckpointError: the cache is another supernet's, or broken.
+        CheckpointError: the cache is another supernet's, broken, or in another search's hands.
     """
     from elastic.algorithms import ALGORITHMS  # pymoo takes a while to import
 
@@ -80,7 +80,8 @@ def search(
         if isinstance(given, str):
             raise BudgetError(f"figures are named in a list: wanted [{given!r}], got {given!r}")
     budget = Budget(CostModel(supernet, profile, predict), subject_to or {})
-    with _measurements(evaluate, supernet, cache) as measure:
+    measured = {*maximize, *minimize} - {*budget.costs.names}
+    with _measurements(evaluate, supernet, cache, measured) as measure:
         problem = Problem(budget, maximize, minimize, measure, (seed,), population * generations)
         name = algorithm or ("linas" if problem.unpredicted else "nsga2")
         if name not in ALGORITHMS:
@@ -104,12 +105,12 @@ def search(
 
 @contextmanager
 def _measurements(
-    evaluate: Evaluate | None, supernet: Supernet, cache: str | Path | None
+    evaluate: Evaluate | None, supernet: Supernet, cache: str | Path | None, wanted: Collection[str]
 ) -> Iterator[Measurements | None]:
     if evaluate is None:
         yield None
         return
-    with open_measurements(evaluate, supernet, cache) as measure:
+    with open_measurements(evaluate, supernet, cache, wanted) as measure:
         yield measure
 
 

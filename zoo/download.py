@@ -18,6 +18,7 @@ from torch import hub
 
 from elastic.errors import CheckpointError
 from elastic.storage import sha256
+from zoo.importing import read_state_dict
 
 _VARIABLE = "ELASTIC_CACHE"
 _SECONDS = 30.0
@@ -39,7 +40,8 @@ def download(url: str, name: str, digest: str | None = None, size: int | None = 
     Args:
         url: its address.
         name: the file's name in the cache.
-        digest: the SHA-256 that it must have, as hexadecimal digits; None: isn't known.
+        digest: the SHA-256 that it must have, as hexadecimal digits; None: isn't known, and it must be a file that
+            `read_state_dict` reads.
         size: the bytes that it must have; None: isn't known.
 
     Raises:
@@ -52,7 +54,7 @@ def download(url: str, name: str, digest: str | None = None, size: int | None = 
         if path.exists() and _objection(path, digest, size) is None:
             return path
         part = path.with_name(f"{name}.part")
-        _complete(url, part, path)
+        _complete(url, part, path, size)
         objection = _objection(part, digest, size)
         if objection is not None:
             part.unlink()
@@ -69,16 +71,27 @@ def _objection(path: Path, digest: str | None, size: int | None) -> str | None:
     given = path.stat().st_size
     if size is not None and given != size:
         return f"it has {given} bytes, wanted {size}"
-    found = None if digest is None else sha256(path)
+    if digest is None:
+        return _unreadable(path)
+    found = sha256(path)
     return None if found == digest else f"its SHA-256 is {found}, wanted {digest}"
 
 
-def _complete(url: str, part: Path, path: Path) -> None:
+def _unreadable(path: Path) -> str | None:
+    """Why it isn't a file of Once-for-All's, as those are of which no digest is known; None if it is."""
+    try:
+        read_state_dict(path)
+    except CheckpointError:
+        return "it is no PyTorch file with a state_dict, or a truncated one"
+    return None
+
+
+def _complete(url: str, part: Path, path: Path, size: int | None) -> None:
     """Download what `part` lacks, and go on for as long as there is progress."""
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _append(url, part, before):
+            if _append(url, part, before, size):
                 return
             reason = "the connection broke off"
         except HTTPError as error:
@@ -97,18 +110,21 @@ def _complete(url: str, part: Path, path: Path) -> None:
             )
 
 
-def _append(url: str, part: Path, begin: int) -> bool:
-    """Ask for the bytes from `begin` on, and write them behind those of `part`; whether that was the file's end."""
+def _append(url: str, part: Path, begin: int, size: int | None) -> bool:
+    """Ask for the bytes from `begin` on, and write them behind those of `part`; whether that was the file's end.
+
+    A server that doesn't say how many bytes follow can break off unnoticed; `size`, where it is known, tells.
+    """
     request = Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})  # noqa: S310 - an entry's address
     with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - as above
         begin = begin if answer.status == 206 else 0  # others send all of it
         length = answer.headers.get("Content-Length")
-        end = None if length is None else begin + int(length)
+        end = size if length is None else begin + int(length)
         with part.open("ab" if begin else "wb") as file, _progress(part.stem, begin, end) as shown:
             while piece := answer.read(1 << 16):
                 file.write(piece)
                 shown.advance(shown.task_ids[0], len(piece))
-            return end is None or file.tell() == end
+            return end is None or file.tell() >= end
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Exported files compute what the model computes, and a failed export changes nothing."""
 
+import errno
 import json
 from importlib import import_module
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small import mobilenet, randomise, vit
-from test_storage import SOURCE, contents, full_disk
+from test_storage import SOURCE, contents, full_disk, renames_that_end
 from torch import nn
 
 from elastic.card import Card
@@ -110,6 +111,19 @@ def test_a_full_disk_leaves_the_former_export_whole(exported, monkeypatch, broke
     with pytest.raises(OSError, match="No space"):
         export(subnet, written.folder, ["safetensors", "onnx"], images(supernet, arch))
     assert contents(written.folder) == before
+
+
+@pytest.mark.parametrize("after", range(1, 6))
+def test_a_move_that_fails_leaves_the_former_export_whole(exported, tmp_path, monkeypatch, after):
+    supernet, arch, subnet, _ = exported
+    export(subnet, tmp_path, ["safetensors", "torch.export"], images(supernet, arch), arch, SOURCE)
+    before = contents(tmp_path)
+    other = supernet.space.smallest
+    renames = renames_that_end(monkeypatch, tmp_path, after, PermissionError(errno.EACCES, "held open"))
+    with pytest.raises(PermissionError):
+        export(supernet.extract(other), tmp_path, example=images(supernet, other), arch=other, source=SOURCE)
+    assert len(renames) > after
+    assert contents(tmp_path) == before
 
 
 def test_files_of_the_same_subnet_stay(exported, tmp_path):

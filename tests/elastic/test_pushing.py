@@ -1,11 +1,15 @@
 """Publishing: a folder goes up whole, or what is wrong is said; nothing here leaves this machine."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from small import vit
 
 import elastic
 from elastic.errors import CheckpointError, ExportError
+from elastic.storage import sha256
 
 PAGE = "https://huggingface.co/someone/small"
 
@@ -35,8 +39,8 @@ def folder(tmp_path):
 @pytest.fixture
 def hub(monkeypatch):
     made = Hub()
-    monkeypatch.setattr("elastic.pushing.HfApi", lambda: made)
-    monkeypatch.setattr("elastic.pushing.get_token", lambda: "a token")
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: made)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
     return made
 
 
@@ -59,14 +63,14 @@ def test_a_name_that_is_none_is_refused(folder, hub, repo):
 
 
 def test_without_a_token_nothing_is_tried(folder, hub, monkeypatch):
-    monkeypatch.setattr("elastic.pushing.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     with pytest.raises(ExportError, match=r"the hub needs a token that may write; get one at .*set HF_TOKEN"):
         elastic.push(folder, "someone/small")
     assert not hub.asked
 
 
 def test_without_a_network_it_is_said(folder, monkeypatch):
-    monkeypatch.setattr("elastic.pushing.get_token", lambda: "a token")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     with pytest.raises(ExportError, match=r"couldn't be pushed to someone/small: .*Check the network"):
         elastic.push(folder, "someone/small")
@@ -81,3 +85,15 @@ def test_only_a_whole_export_is_pushed(folder, hub, tmp_path):
     with pytest.raises(CheckpointError, match="elastic extract writes one"):
         elastic.push(tmp_path / "empty", "someone/small")
     assert not hub.asked
+
+
+def test_each_file_is_read_once(folder, hub, monkeypatch):
+    read = []
+    monkeypatch.setattr("elastic.pushing.sha256", lambda path: read.append(path) or sha256(path))
+    elastic.push(folder, "someone/small")
+    assert read == [folder / "model.safetensors"]
+
+
+def test_the_hub_s_client_is_imported_by_those_who_push_only():
+    program = "import sys, elastic; sys.exit('huggingface_hub' in sys.modules)"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", program]).returncode == 0

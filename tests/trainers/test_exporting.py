@@ -90,7 +90,7 @@ def test_int8_without_data_is_refused(subnet):
 
 def test_a_folder_is_pushed_once_it_is_written(subnet, monkeypatch, capsys):
     pushed = []
-    monkeypatch.setattr("elastic.pushing.get_token", lambda: "a token")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
     monkeypatch.setattr("trainers.exporting.push_folder", lambda *given: pushed.append(given) or "https://hub/a/b")
     assert main(["export", subnet, "--formats", "onnx", "--push", "a/b", "--private", "true"]) == 0
     ((folder, repo, private),) = pushed
@@ -99,7 +99,7 @@ def test_a_folder_is_pushed_once_it_is_written(subnet, monkeypatch, capsys):
 
 
 def test_without_a_token_nothing_is_written(subnet, monkeypatch, capsys):
-    monkeypatch.setattr("elastic.pushing.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     before = config_of(subnet)
     assert main(["export", subnet, "--push", "a/b"]) == 2
     assert "set HF_TOKEN" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 
 from elastic.errors import CheckpointError
 from zoo.download import cache_folder, download
@@ -14,7 +15,10 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT; `/broken` sends a part at a time, `/stuck` the same part for ever, `/old` knows no ranges."""
+    """Serves CONTENT; `/broken` sends a part at a time, `/stuck` the same part for ever, `/old` knows no ranges.
+
+    `/mute` doesn't say how many bytes it sends, and sends a part at a time.
+    """
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Range")))
@@ -24,9 +28,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         ranged = self.headers.get("Range") is not None and self.path != "/old"
         self.send_response(206 if ranged else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - begin))
+        if self.path != "/mute":
+            self.send_header("Content-Length", str(len(CONTENT) - begin))
         self.end_headers()
-        stop = {"/broken": begin + 200_000, "/stuck": min(begin + 200_000, 300_000)}.get(self.path)
+        more = begin + 200_000
+        stop = {"/broken": more, "/mute": more, "/stuck": min(more, 300_000)}.get(self.path)
         self.wfile.write(CONTENT[begin:stop])
 
     def log_message(self, *_):
@@ -67,6 +73,17 @@ def test_a_file_is_downloaded_once(server, cache):
 def test_what_breaks_off_is_resumed_where_it_broke_off(server, cache):
     assert download(f"{server.url}/broken", "net", DIGEST).read_bytes() == CONTENT
     assert server.asked == [("/broken", None), ("/broken", "bytes=200000-"), ("/broken", "bytes=400000-")]
+
+
+def test_a_server_that_does_not_say_how_much_it_sends_is_asked_until_the_size_is_reached(server, cache):
+    assert download(f"{server.url}/mute", "net", DIGEST, len(CONTENT)).read_bytes() == CONTENT
+    assert [asked for _, asked in server.asked] == [None, "bytes=200000-", "bytes=400000-"]
+
+
+def test_more_than_the_size_is_thrown_away(server, cache):
+    with pytest.raises(CheckpointError, match="it has 200000 bytes, wanted 1000"):
+        download(f"{server.url}/mute", "net", DIGEST, 1000)
+    assert files(cache) == set()
 
 
 def test_a_partial_file_of_before_is_continued(server, cache):
@@ -112,6 +129,19 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server, cache):
     path.write_bytes(CONTENT[:-1])
     assert download(f"{server.url}/whole", "net", DIGEST).read_bytes() == CONTENT
     assert len(server.asked) == 2
+
+
+def test_a_file_without_a_digest_is_kept_only_if_it_can_be_read(server, cache, tmp_path):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    torch.save({"state_dict": {"weight": torch.arange(1000.0)}}, whole)
+    half.write_bytes(whole.read_bytes()[:2000])
+    for url in (half.as_uri(), f"{server.url}/mute"):
+        with pytest.raises(CheckpointError, match=r"no PyTorch file with a state_dict.*thrown away; download it again"):
+            download(url, "net")
+        assert files(cache) == set()
+    path = download(whole.as_uri(), "net")
+    path.write_bytes(half.read_bytes())
+    assert download(whole.as_uri(), "net").read_bytes() == whole.read_bytes()
 
 
 def test_without_a_network_the_cache_is_enough_and_without_both_the_cure_is_said(server, cache):
