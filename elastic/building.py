@@ -96,12 +96,12 @@ class SupernetSource:
         return elasticize(model, Recipe({}, {}, input_size=shape, vocabulary=supernet.recipe.vocabulary))
 
     def build_model(self) -> nn.Module:
-        """The ordinary model; of a named supernet, its largest subnet.
+        """The ordinary model; of a named supernet, its largest subnet; with `arch`, that subnet.
 
         Raises:
             RecipeError: there is no model of that name or pretrained tag, or it doesn't take `model_args`.
         """
-        if find_supernet(self.model) is None:
+        if find_supernet(self.model) is None and self.arch is None:
             return self._plain_model()
         supernet = self.build()
         return supernet.extract(supernet.space.largest)
@@ -115,8 +115,9 @@ class SupernetSource:
             model = self._timm_model()
             self._normalize(model)
             return model
-        if self.input_size is not None:
-            raise RecipeError(f"{self.model} reads tokens; input_size is for images, leave it out")
+        for name in ("input_size", "normalize"):
+            if getattr(self, name) is not None:
+                raise RecipeError(f"{self.model} reads tokens; {name} is for images, leave it out")
         return build_transformer(self.model, self.model_args)
 
     def _timm_model(self) -> nn.Module:

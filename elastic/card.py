@@ -114,7 +114,7 @@ def _known(facts: Mapping[str, Any]) -> str:
 def _usage(config: Mapping[str, Any]) -> list[str]:
     """How each file is run."""
     lines = []
-    if FORMATS["safetensors"].files[0] in config["files"] and config["source"] and config["arch"]:
+    if FORMATS["safetensors"].files[0] in config["files"] and None not in (config["source"], config["arch"]):
         lines += _code('import elastic\n\nmodel, config = elastic.load_subnet(".")')
     if config["loader"]:
         lines += ["Where elastic isn't installed, in this folder:", ""]

@@ -71,7 +71,7 @@ Args:
 def profile(
     supernet: str,
     out: str = "profile.json",
-    runtime: str = "torch",
+    runtime: str | None = None,
     device: str = "cpu",
     threads: int = 1,
     batch_size: int = 1,
@@ -94,7 +94,7 @@ def profile(
     Args:
         supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
         out: the JSON file to write; with --check, one that is there is checked.
-        runtime: torch (eager), torch.compile, onnxruntime or openvino.
+        runtime: torch (eager; the default), torch.compile, onnxruntime or openvino; of a kit onnxruntime only.
         device: cpu or cuda.
         threads: threads within an operator, on the CPU.
         batch_size: inputs per forward pass.
@@ -104,29 +104,31 @@ def profile(
         blocks: measure the blocks, too, unless there are more different ones than this.
         time_limit: seconds of measuring; preparing comes on top.
         seed: draws the subnets and the order of measuring.
-        check: measure so many fresh random subnets, and compare them with what the profile predicts.
+        check: measure so many fresh random subnets, and compare them with what the profile predicts; not of a kit.
         accept_noise: end well even if the measurement is noisy.
         kit: don't measure; write a folder with models and a script that measures them with onnxruntime elsewhere.
         measured: `import`, as its class says.
     """
-    setting = Setting("onnxruntime" if kit else runtime, device, threads, batch_size, precision)
+    setting = Setting(runtime or ("torch" if kit is None else "onnxruntime"), device, threads, batch_size, precision)
     setting.check()
-    trained, sides = load_supernet(supernet), parse_resolutions(resolutions)
-    chosen: dict[str, Any] = {"blocks": blocks, "resolutions": sides, "seed": seed, "progress": True}
+    if kit is not None and (check or "import" in measured):
+        raise ProfileError("a kit is measured elsewhere, by its measure.py; give --import and --check when it is back")
+    trained = load_supernet(supernet)
+    chosen: dict[str, Any] = {"subnets": subnets, "time_limit": time_limit, "blocks": blocks, "seed": seed}
+    chosen |= {"resolutions": parse_resolutions(resolutions), "progress": True}
     if kit is not None:
-        folder = write_kit(trained, kit, setting, subnets, time_limit, **chosen)
+        folder = write_kit(trained, kit, setting, **chosen)
         get_console().print(f"kit: {folder}; on the device, run its measure.py", highlight=False, soft_wrap=True)
         return
     if "import" in measured:
         found = read_measured(trained, measured["import"])
-        found.save(out)
     elif check and Path(out).exists():
         found = load_profile(out, setting)
     else:
-        found = measure_profile(trained, setting, subnets, time_limit, out=out, **chosen)
+        found = measure_profile(trained, setting, out=out, **chosen)
     if check:
         found = found.with_check(check_profile(trained, found, check, time_limit, seed=seed + 1, progress=True))
-        found.save(out)
+    found.save(out)
     _show_profile(found, trained, out)
     if not (found.good or accept_noise):
         raise SystemExit(1)
@@ -207,13 +209,16 @@ def parse_budget(text: str) -> dict[str, float]:
     """`latency_ms=8,macs=2e6` as a mapping.
 
     Raises:
-        BudgetError: not of that form.
+        BudgetError: not of that form, or a figure that is there twice.
     """
     budget: dict[str, float] = {}
     for part in names_in(text):
         name, equals, value = part.partition("=")
+        name = name.strip()
+        if name in budget:
+            raise BudgetError(f"the budget {text!r} has {name} twice; write it once")
         try:
-            budget[name.strip()] = float(value)
+            budget[name] = float(value)
         except ValueError:
             equals = ""
         if not equals:
@@ -230,13 +235,15 @@ def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None 
         result: a search result, whose best arch is taken.
 
     Raises:
-        ArchError: both or neither given, or not an arch of this supernet.
+        ArchError: both or neither given, not an arch of this supernet, or another supernet's result.
         CheckpointError: no search result.
     """
     if (arch is None) == (result is None):
         raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
     if result is not None:
-        return supernet.space.arch(SearchResult.load(result).best.arch)
+        found = SearchResult.load(result)
+        found.check_supernet(supernet)
+        return found.best.arch
     assert arch is not None
     if arch in ("smallest", "largest"):
         return supernet.space.smallest if arch == "smallest" else supernet.space.largest

@@ -9,7 +9,7 @@ from typing import Any
 
 from elastic.arch import Arch
 from elastic.result import Candidate, SearchResult
-from elastic.words import spell_figure, spell_name
+from elastic.words import spell_difference, spell_figure, spell_name
 
 Curves = dict[str, tuple[list[float], list[float]]]
 """By name: steps and values."""
@@ -93,12 +93,13 @@ def draw_agreement(pairs: Pairs, name: str) -> Any:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    ends = [limit(value for two in pairs.values() for values in two for value in values) for limit in (min, max)]
+    shown = [value for two in pairs.values() for values in two for value in values]
+    ends = [min(shown), max(shown)] if shown else []
     figure.add_scatter(x=ends, y=ends, **_THIN)
     for at, (title, (predicted, measured)) in enumerate(pairs.items()):
         marker = {**_dot(9, _PALETTE[at % len(_PALETTE)]), "symbol": _SYMBOLS[-1 - at % len(_SYMBOLS)]}
         text = [
-            f"predicted {spell_figure(name, a)}<br>measured {spell_figure(name, b)}<br>{(a / b - 1) * 100:+.1f} %"
+            f"predicted {spell_figure(name, a)}<br>measured {spell_figure(name, b)}<br>{spell_difference(name, a, b)}"
             for a, b in zip(predicted, measured, strict=True)
         ]
         hover = "%{text}<extra></extra>"

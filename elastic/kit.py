@@ -71,7 +71,10 @@ def write_kit(
     setting, folder = setting or Setting("onnxruntime"), Path(folder).resolve()
     setting.check()
     if (setting.runtime, setting.device) != ("onnxruntime", "cpu"):
-        raise ProfileError(f"a kit is measured by onnxruntime on a CPU, not by {setting.runtime} on {setting.device}")
+        raise ProfileError(
+            f"a kit is measured by onnxruntime on a CPU, not by {setting.runtime} on {setting.device}; "
+            "leave runtime and device out"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProfileError(f"{folder} isn't empty; write the kit into a new folder")
     plan = plan_profile(supernet, setting, subnets, blocks, resolutions, seed)

@@ -12,7 +12,7 @@ _BATCH = 128
 
 
 def calibration(name: str) -> list[Tensor]:
-    """Made-up inputs at full resolution, as a named supernet wants them: batches float32 `(128, C, H, W)`.
+    """Made-up inputs at full resolution, as a named supernet wants them: batches float32 `(N, C, H, W)`.
 
         subnet = supernet.extract(arch)
         elastic.recalibrate(subnet, zoo.calibration(name))      # where the arch is of full resolution
@@ -24,7 +24,7 @@ def calibration(name: str) -> list[Tensor]:
         name: one of `zoo.list()`.
 
     Returns:
-        None at all where none come with the package.
+        Batches of 128, the last one of what is left; an empty list where no inputs come with the package.
 
     Raises:
         RecipeError: no supernet of this name.

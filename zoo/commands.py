@@ -68,11 +68,11 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
 
 
 def convert(name: str, encoding: str, out: str | None = None) -> None:
-    """Convert a subnet's encoding: the published one {"ks", "e", "d"} to an arch as other verbs take it, or back.
+    """Convert a subnet's encoding: the published one to an arch as other verbs take it, or back.
 
     Args:
         name: the supernet's, as elastic zoo list shows it.
-        encoding: JSON, or a file with such JSON.
+        encoding: JSON, or a file with such JSON: {"ks", "e", "d"}, DynaBERT's {"width", "depth"}, or an arch.
         out: a file to write instead of showing it.
     """
     wanted = 'an encoding: {"ks": [...], "e": [...], "d": [...]}, or an arch, as JSON or in a file'
@@ -81,7 +81,7 @@ def convert(name: str, encoding: str, out: str | None = None) -> None:
     except json.JSONDecodeError as error:
         raise ArchError(f"{encoding!r:.60} isn't {wanted}: {error}") from error
     supernet = create(name)
-    converted = to_arch(supernet, given) if "d" in given else from_arch(supernet, given)
+    converted = from_arch(supernet, given) if set(given) <= set(supernet.space.names) else to_arch(supernet, given)
     text = json.dumps(dict(converted))
     if out is None:
         get_console().print(text, markup=False, highlight=False, soft_wrap=True)

@@ -15,8 +15,14 @@ from elastic.recipes.efficientnet import efficientnet
 from zoo.mobile import mobilenetv3
 from zoo.preprocessing import Shape, offered
 
+KERNELS = (3, 5, 7)
+"""Sides of a block's depthwise kernel."""
+
 EXPANSIONS = (3, 4, 6)
 """A block's mid width, relative to its input's."""
+
+DEPTHS = (2, 3, 4)
+"""Blocks of a stage."""
 
 STAGES = (
     ("ds_r1_k3_s1_e1_c16_nre",),
@@ -62,9 +68,9 @@ def elastic_blocks(model: EfficientNet | MobileNetV3, resolutions: Sequence[int]
     )
     return recipe.with_choices(
         {
-            "kernel": [3, 5, 7],
+            "kernel": KERNELS,
             "mid": [expansion / max(EXPANSIONS) for expansion in EXPANSIONS],
-            "depth": [2, 3, 4],
+            "depth": DEPTHS,
             **dict.fromkeys(("stem", "width", "head", "kernel.0.*"), None),
         }
     )

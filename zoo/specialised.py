@@ -35,12 +35,19 @@ def import_specialised(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder).expanduser()
     config = read_config(folder)
-    run = folder / "run.config"
-    side = read_json(run, CheckpointError, "its resolution").get("image_size", 224) if run.exists() else 224
+    side = _read_side(folder / "run.config")
     model = build_specialised(config, str(folder / "net.config"))
     load_reference(model, read_state_dict(folder / "init"), str(folder / "init"), elastic=False)
-    describe_images(model, (3, int(side), int(side)), folder.name)
+    describe_images(model, (3, side, side), folder.name)
     return model.eval()
+
+
+def _read_side(run: Path) -> int:
+    """The side of the square input, in pixels."""
+    side = read_json(run, CheckpointError, "its resolution").get("image_size", 224) if run.exists() else 224
+    if not isinstance(side, int) or side < 1:
+        raise CheckpointError(f"{run}: image_size is {side!r}; wanted one side in pixels, such as 224")
+    return side
 
 
 def read_config(folder: Path) -> Config:
@@ -63,14 +70,14 @@ def build_specialised(config: Config, origin: str = "net.config") -> nn.Module:
         CheckpointError: a network or a layer of another kind, or a description that isn't whole.
     """
     builders = {"MobileNetV3": _mobilenetv3, "ProxylessNASNets": _proxyless, "ResNets": _resnet}
-    builder = builders.get(config.get("name", ""))
-    if builder is None:
-        raise CheckpointError(f"{origin}: name is {config.get('name')!r}; wanted one of {', '.join(builders)}")
+    name = config.get("name")
+    if not isinstance(name, str) or name not in builders:
+        raise CheckpointError(f"{origin}: name is {name!r}; wanted one of {', '.join(builders)}")
     try:
-        return builder(config)
+        return builders[name](config)
     except CheckpointError as error:
         raise CheckpointError(f"{origin}: {error}") from None
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise CheckpointError(f"{origin} describes no whole network: {type(error).__name__} {error}") from error
 
 

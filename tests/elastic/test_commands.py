@@ -107,6 +107,26 @@ def test_a_kit_goes_out_and_its_measurements_come_back(net, supernet, tmp_path, 
     assert "run its measure.py" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"runtime": "torch"}, "by onnxruntime on a CPU, not by torch on cpu; leave runtime and device out"),
+        ({"check": 3}, "a kit is measured elsewhere, by its measure.py; give --import and --check when it is back"),
+        ({"import": "kit"}, "a kit is measured elsewhere"),
+    ],
+)
+def test_what_does_not_go_with_a_kit_is_refused(net, tmp_path, options, message):
+    with pytest.raises(ProfileError, match=message):
+        profile(net, kit=str(tmp_path / "kit"), **options)
+    assert not (tmp_path / "kit").exists()
+
+
+def test_a_kits_runtime_may_be_said(net, supernet, tmp_path):
+    side = str(supernet.space["resolution"].choices[0])
+    profile(net, kit=str(tmp_path / "kit"), runtime="onnxruntime", subnets=1, blocks=0, resolutions=side)
+    assert (tmp_path / "kit" / "measure.py").exists()
+
+
 def test_the_result_table_marks_the_best(result):
     table = result_table(result)
     assert table.row_count == len(result.front)
@@ -143,6 +163,11 @@ def test_budgets_are_read():
 def test_an_unreadable_budget_is_refused(text):
     with pytest.raises(BudgetError, match="write it as latency_ms=8"):
         parse_budget(text)
+
+
+def test_a_figure_has_one_budget():
+    with pytest.raises(BudgetError, match="the budget 'macs=1, macs =2' has macs twice; write it once"):
+        parse_budget("macs=1, macs =2")
 
 
 def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):

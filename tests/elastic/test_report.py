@@ -1,6 +1,7 @@
 """The report: one page, whole, that needs nothing else."""
 
 import csv
+import math
 import re
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from elastic.errors import ArchError
 from elastic.figures import draw_agreement, draw_front, draw_history
 from elastic.report import Report, read_curves, write_csv, write_report
 from elastic.search import search
-from elastic.words import short, spell_bytes, spell_count, spell_figure, spell_name
+from elastic.words import short, spell_bytes, spell_count, spell_difference, spell_figure, spell_name
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,17 @@ def test_predictions_and_history_are_drawn(result):
     assert history.data[0].x[-1] == found.evaluations
 
 
+def test_disagreement_has_the_figures_own_unit():
+    robust = draw_agreement({"front": ([2.0, 41.5], [0.0, 40.0])}, "robust")
+    assert [text.split("<br>")[-1] for text in robust.data[1].text] == ["+2.00 points", "+1.50 points"]
+    latency = draw_agreement({"front": ([2.0], [0.0])}, "latency_ms")
+    assert latency.data[1].text[0].endswith("measured 0 ms<br>off by 2 ms")
+
+
+def test_agreement_of_nothing_is_an_empty_figure():
+    assert [len(trace.x) for trace in draw_agreement({"front": ([], [])}, "latency_ms").data] == [0, 0]
+
+
 def test_the_table_has_every_candidate_and_dim(result, tmp_path):
     _, found = result
     with write_csv(found, tmp_path / "s.csv").open(newline="") as file:
@@ -133,10 +145,23 @@ def test_the_drawing_has_every_dim_of_the_arch():
     [
         (short(1234567), "1.23M"),
         (short(12), "12"),
+        (short(999.4), "999"),
+        (short(999.6), "1k"),
+        (short(-999_999), "-1M"),
+        (short(999_999_999), "1G"),
+        (short(1.5e12), "1.5T"),
+        (short(math.nan), "nan"),
+        (spell_bytes(1023), "1023 B"),
         (spell_bytes(1536), "1.5 KiB"),
+        (spell_bytes(999 * 1024), "999 KiB"),
+        (spell_bytes(1020 * 1024), "0.996 MiB"),
+        (spell_bytes(2**50), "1.02e+03 TiB"),
         (spell_count(22113), "22,113"),
         (spell_count(22 * 10**18), "2.2e+19"),
+        (spell_count(9_990_000_000), "1.0e+10"),
         (spell_count(10**400), "1.0e+400"),
+        (spell_difference("accuracy.clean", 97.0, 97.5), "-0.50 points"),
+        (spell_difference("latency_ms.phone", 1.5, 1.0), "+50.0 %"),
         (spell_figure("latency_ms", 1.234), "1.23 ms"),
         (spell_figure("accuracy", 97.5), "97.50 %"),
         (spell_figure("memory_bytes", 2**20), "1 MiB"),

@@ -54,6 +54,8 @@ def test_what_cannot_be_made_is_said(name, args, message, monkeypatch):
         build_transformer(name, args)
 
 
-def test_images_have_sizes_and_text_has_none():
-    with pytest.raises(RecipeError, match="reads tokens; input_size is for images, leave it out"):
-        SupernetSource("transformers:bert", TINY, input_size=[3, 32, 32]).build()
+@pytest.mark.parametrize("given", [{"input_size": [3, 32, 32]}, {"normalize": {"mean": [0.5], "std": [0.2]}}])
+def test_what_is_for_images_is_refused_for_text(given):
+    for build in (SupernetSource.build, SupernetSource.build_model):
+        with pytest.raises(RecipeError, match=f"reads tokens; {next(iter(given))} is for images, leave it out"):
+            build(SupernetSource("transformers:bert", TINY, **given))

@@ -42,6 +42,14 @@ def test_an_encoding_is_converted_both_ways(capsys, tmp_path):
     assert shown(capsys, "convert", "ofa_mbv3_fashion_mnist", str(tmp_path / "published.json")) == arch
 
 
+def test_dynaberts_encoding_is_converted_too(capsys):
+    pytest.importorskip("transformers")
+    published = {"width": 0.5, "depth": 0.5}
+    arch = shown(capsys, "convert", "dynabert_sst2", json.dumps(published))
+    assert json.loads(arch)["heads.0"] == 2
+    assert json.loads(shown(capsys, "convert", "dynabert_sst2", arch)) == published
+
+
 def test_a_published_supernet_becomes_a_folder_to_extract_from(capsys, tmp_path):
     file = write(tmp_path / "published", drawn(NAME))
     out = str(tmp_path / "net")
@@ -81,6 +89,8 @@ def test_a_specialised_network_becomes_a_folder_to_export(capsys, tmp_path, name
     [
         (["info", "ofa"], "the zoo has no supernet 'ofa'; it has dynabert_sst2, ofa_mbv3"),
         (["convert", "ofa_resnet50", '{"ks'], "isn't an encoding"),
+        (["convert", "ofa_resnet50", '{"depth.0": 2}'], "the arch lacks"),
+        (["convert", "ofa_resnet50", '{"deep": 2}'], "'deep' isn't part of this supernet's encoding; it has d, e, w"),
         (["convert", "ofa_resnet50", "nothing.json"], "nothing.json doesn't exist; wanted an encoding"),
         (["import", "ofa_resnet50", "--path", "nothing"], "nothing doesn't exist; wanted one of Once-for-All's"),
         ([], "list,info,import,convert"),

@@ -89,6 +89,8 @@ def test_the_reference_says_what_a_published_config_says():
     ("name", "place", "change", "message"),
     [
         (0, (), {"name": "DARTS"}, "name is 'DARTS'; wanted one of MobileNetV3, ProxylessNASNets, ResNets"),
+        (0, (), {"name": ["MobileNetV3"]}, r"name is \['MobileNetV3'\]; wanted one of MobileNetV3"),
+        (0, (), {"bn": [1e-5]}, "describes no whole network: AttributeError"),
         (0, ("first_conv",), {"act_func": "tanh"}, "act_func of first_conv is 'tanh'; a network with 'h_swish'"),
         (0, ("blocks", 3, "conv"), {"act_func": "elu"}, "act_func of block 3 is 'elu'"),
         (2, ("blocks", 3, "conv"), {"use_se": True}, "use_se of block 3 is True"),
@@ -119,6 +121,9 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     kernel = "blocks.1.conv.depth_conv.conv.weight"
     publish(folder, config, {**state, kernel: torch.zeros(48, 1, 7, 7)})
     with pytest.raises(CheckpointError, match=r"blocks\.1\.conv\.depth_conv\.conv\.weight is \(48, 1, 7, 7\), wanted"):
+        zoo.import_specialised(folder)
+    (folder / "run.config").write_text('{"image_size": [160, 224]}')
+    with pytest.raises(CheckpointError, match=r"run\.config: image_size is \[160, 224\]; wanted one side in pixels"):
         zoo.import_specialised(folder)
     (folder / "net.config").write_text("{")
     with pytest.raises(CheckpointError, match=r"net\.config isn't a specialised network's description"):

@@ -1,0 +1,29 @@
+"""What a source builds, and what its subnets' cards say of loading them."""
+
+from dataclasses import replace
+
+from test_storage import SOURCE
+
+from elastic.export import export, load_subnet
+
+
+def test_the_model_is_the_full_one_or_the_subnet_that_the_source_names():
+    supernet = SOURCE.build()
+    space = supernet.space
+    for source, arch in ((SOURCE, space.largest), (replace(SOURCE, arch=dict(space.smallest)), space.smallest)):
+        models = (source.build_model(), supernet.extract(arch))
+        shapes, wanted = ({key: one.shape for key, one in model.state_dict().items()} for model in models)
+        assert shapes == wanted
+
+
+def test_the_card_of_a_subnet_that_was_trained_further_says_how_it_is_loaded(tmp_path):
+    """It is a supernet of one: its arch is there, and empty."""
+    supernet = SOURCE.build()
+    arch = supernet.space.smallest
+    subnet = supernet.extract(arch)
+    export(subnet, tmp_path, arch={}, source=replace(SOURCE, arch=dict(arch)))
+    load_subnet(tmp_path)
+    assert "elastic.load_subnet" in (tmp_path / "README.md").read_text()
+    for known in ({"arch": arch}, {"source": SOURCE}, {}):
+        export(subnet, tmp_path, **known)
+        assert "elastic.load_subnet" not in (tmp_path / "README.md").read_text()
