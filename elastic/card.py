@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from elastic.files import write_text
 from elastic.formats import FORMATS
-from elastic.storage import write_text
 from elastic.words import spell_bytes, spell_figure, spell_name
 
 

@@ -20,6 +20,7 @@ from elastic.conformance import ARCHITECTURES, conform, markdown, summary
 from elastic.conformance import table as conformance_table
 from elastic.errors import ArchError, BudgetError, ProfileError
 from elastic.export import Exported
+from elastic.files import read_json, write_text
 from elastic.inspection import inspect as inspect_supernet
 from elastic.inspection import render
 from elastic.kit import read_measured, write_kit
@@ -29,7 +30,7 @@ from elastic.profile import FEWEST, DeviceProfile
 from elastic.profiling import check_profile, measure_profile
 from elastic.progress import progress_bar
 from elastic.result import SearchResult
-from elastic.storage import load_source, load_supernet, read_json, write_text
+from elastic.storage import load_source, load_supernet
 from elastic.supernet import Supernet
 from elastic.timings import QUIET
 from elastic.words import spell_bytes, spell_figure, spell_name

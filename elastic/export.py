@@ -26,6 +26,7 @@ from elastic.errors import CheckpointError
 from elastic.evaluation import Batch
 from elastic.example import example_batch, first_singles, input_size, joined
 from elastic.file_latency import measure_latency
+from elastic.files import read_json, remove_with, staged, write_json
 from elastic.formats import Original
 from elastic.formats.kept import kept_files, own_files
 from elastic.formats.writing import check_formats, write_format
@@ -33,7 +34,7 @@ from elastic.inputs import Inputs, first, predict
 from elastic.measure import Setting
 from elastic.sizes import Number
 from elastic.standalone import write_loader
-from elastic.storage import load_weights, read_json, remove_with, staged, write_json
+from elastic.storage import load_weights
 
 _KIND = "elastic subnet"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"

@@ -10,13 +10,13 @@ from typing import Any
 
 from elastic import kit_script, protocol
 from elastic.errors import ProfileError
+from elastic.files import read_json, staged, write_json
 from elastic.measure import Setting
 from elastic.onnx_files import write_onnx_files
 from elastic.plan import BLOCKS, Plan, plan_profile
 from elastic.profile import DeviceProfile
 from elastic.profiling import assemble
 from elastic.progress import progress_bar
-from elastic.storage import read_json, staged, write_json
 from elastic.supernet import Supernet
 
 _KIND = "elastic measuring kit"

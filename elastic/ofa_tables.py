@@ -13,13 +13,14 @@ from typing import Any
 
 from elastic.blocks import Form, forms, parts
 from elastic.errors import ProfileError
+from elastic.files import read_json
 from elastic.latency_table import check_complete
 from elastic.measure import Setting
 from elastic.ofa_signatures import naming
 from elastic.plan import narrowed
 from elastic.profile import DeviceProfile
 from elastic.protocol import Timing
-from elastic.storage import digest_supernet, read_json
+from elastic.storage import digest_supernet
 from elastic.supernet import Supernet
 from elastic.timings import BlockTiming
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from elastic.blocks import Part
 from elastic.errors import ProfileError
+from elastic.files import read_json, write_text
 from elastic.latency import find_parts, fit_latency, sum_blocks
 from elastic.latency_table import TableFeatures
 from elastic.measure import Setting
 from elastic.prediction import FEWEST, PredictionError, Predictor
 from elastic.protocol import Timing
 from elastic.space import Floats, Rows
-from elastic.storage import digest_supernet, read_json, write_text
+from elastic.storage import digest_supernet
 from elastic.supernet import Archs, Supernet
 from elastic.timings import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 

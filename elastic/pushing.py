@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elastic.errors import ExportError, first_line
 from elastic.export import read_config
-from elastic.storage import sha256
+from elastic.files import sha256
 
 
 def push(folder: str | Path, repo: str, private: bool = False) -> str:

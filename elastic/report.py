@@ -13,8 +13,8 @@ from string import Template
 
 from elastic.drawing import draw_subnet
 from elastic.figures import Curves, Pairs, draw_agreement, draw_curves, draw_front, draw_history, to_html
+from elastic.files import write_text
 from elastic.result import Candidate, SearchResult
-from elastic.storage import write_text
 from elastic.supernet import Supernet
 from elastic.words import spell_figure, spell_name
 

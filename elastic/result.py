@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from elastic.arch import Arch
 from elastic.errors import ArchError, CheckpointError
+from elastic.files import read_json, write_json
 from elastic.fronts import undominated
-from elastic.storage import digest_supernet, read_json, write_json
+from elastic.storage import digest_supernet
 from elastic.supernet import Supernet
 
 _KIND = "elastic search result"

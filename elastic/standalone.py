@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from elastic.errors import ExportError
+from elastic.files import write_json, write_text
 from elastic.inputs import Inputs, predict
 from elastic.normalization import normalization_of
-from elastic.storage import write_json, write_text
 from elastic.templates import load as template
 from elastic.uniform import uniform_arguments
 

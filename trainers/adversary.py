@@ -42,9 +42,9 @@ class Adversary:
         step_size: how far a step goes, in the same unit.
         start: uniform in the ball; normal: the image with a little noise (σ = 0.001), as TRADES has it; image: itself.
         warmup_epochs: epochs over which the radius (and with it the step) grows from 0.
-        shared: attack each batch once, on the teacher where that is a network of its own, else on the step's first
-            subnet (in place, the largest), and train all of the step's subnets on the same images. By default each
-            subnet is attacked itself.
+        shared: attack each batch once, on the teacher where that is a network of its own (AdaAD and HAT can't), else on
+            the step's first subnet (in place, the largest), and train all of the step's subnets on the same images. By
+            default each subnet is attacked itself.
     """
 
     norm: Norm = "linf"
@@ -127,11 +127,12 @@ class Adversary:
         if self.start == "normal":
             noise = _NORMAL * torch.randn(images.shape, generator=generator)
             return project(noise.to(images), radius, self.norm)
-        uniform = (2 * torch.rand(images.shape, generator=generator) - 1).to(images)
         if self.norm == "linf":
-            return radius * uniform
-        distance = torch.rand(_per_image(images), generator=generator).to(images)
-        return radius * distance * uniform / _lengths(uniform)
+            return radius * (2 * torch.rand(images.shape, generator=generator) - 1).to(images)
+        normal = torch.randn(images.shape, generator=generator).to(images)  # prefers no direction
+        # of a ball in d dimensions, the one of a share of the radius holds that share to the power of d
+        share = torch.rand(_per_image(images), generator=generator) ** (1 / images.shape[1:].numel())
+        return radius * share.to(images) * normal / _lengths(normal)
 
     def _direction(self, gradient: Tensor) -> Tensor:
         return gradient.sign() if self.norm == "linf" else gradient / _lengths(gradient)

@@ -101,11 +101,12 @@ def check_table(subnets: Sequence[Attacked]) -> Table:
 
 
 def certified_table(subnets: Sequence[Attacked]) -> Table:
-    """Certified accuracies by radius."""
-    radii = list(subnets[0].certified)
+    """Certified accuracies by radius; each subnet's own end at the first at which nothing is certain."""
+    radii = sorted({radius for one in subnets for radius in one.certified})
     table = Table("certified within", *(Column(f"{radius:.3g}", justify="right") for radius in radii))
     for one in subnets:
-        table.add_row(one.name, *("\n".join(_spell(one.certified[radius])) for radius in radii))
+        nothing = Share(0, one.certified[0].n)
+        table.add_row(one.name, *("\n".join(_spell(one.certified.get(radius, nothing))) for radius in radii))
     return table
 
 

@@ -15,10 +15,11 @@ from elastic.arch import Arch
 from elastic.batchnorm import recalibrate
 from elastic.commands import choose_arch, names_in
 from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
+from elastic.files import write_json
 from elastic.inputs import classes_of, predict
 from elastic.progress import progress_bar
 from elastic.result import SearchResult
-from elastic.storage import digest_supernet, load_supernet, write_json
+from elastic.storage import digest_supernet, load_supernet
 from elastic.supernet import Supernet
 from elastic.verification import spread
 from trainers.adversary import Norm, check_pixels, seeded
@@ -105,10 +106,10 @@ def attack(
         out: the JSON file to write.
         report: an HTML page to write, too.
     """
-    threat, names = Threat(norm, epsilon), names_in(attacks)
+    threat, names = Threat(norm, epsilon), list(dict.fromkeys(names_in(attacks)))
     for name in names:
         find_attack(name, norm)
-    _check(names, split, device, images=images, batch=batch, front=front, samples=samples)
+    _check(names, split, device, seed, images=images, batch=batch, front=front, samples=samples)
     trained = load_supernet(supernet)
     chosen = choose_archs(trained, archs, middles, result, front, seed)
     shown = find_data(trained, supernet, data)
@@ -117,7 +118,10 @@ def attack(
     judge = Examiner(trained, batches, calibration, names, threat, seed, device, recalibration_for(supernet))
     smoothing = Smoothing(certify, n=samples) if certify is not None else None
     with progress_bar("attacking", len(chosen) * judge.steps(sanity, smoothing is not None)) as advance:
-        found = [judge.examine(name, arch, sanity, smoothing, advance) for name, arch in chosen.items()]
+        found = [
+            judge.examine(name, arch, sanity, smoothing, advance, examples=report is not None)
+            for name, arch in chosen.items()
+        ]
     notes = f"{where} Each may be moved by ε = {threat.epsilon} ({norm}). Intervals are Wilson's, 95 %."
     settings = {"norm": norm, "epsilon": epsilon, "attacks": names, "seed": seed, "sigma": certify, "notes": notes}
     described = {"kind": _KIND, "supernet": digest_supernet(trained), **settings}
@@ -134,13 +138,15 @@ COMMANDS: Mapping[str, Callable[..., None]] = {"attack": attack}
 """Verb → function; the command line is made from its signature and docstring."""
 
 
-def _check(attacks: Sequence[str], split: str, device: str, **counts: int) -> None:
+def _check(attacks: Sequence[str], split: str, device: str, seed: int, **counts: int) -> None:
     if not attacks:
         raise UsageError("--attacks is empty: wanted one at least, such as pgd-20")
     if split not in ("test", "val"):
         raise UsageError(f"--split {split}: wanted test or val")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch finds no GPU here; leave it out")
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: wanted 0 or more")
     for name, number in counts.items():
         if number < 1:
             raise UsageError(f"--{name} {number}: wanted 1 or more")
@@ -261,15 +267,23 @@ class Examiner:
         return len(self.batches) * len(self.attacks) + checked + noisy
 
     def examine(
-        self, name: str, arch: Arch, sanity: bool, smoothing: Smoothing | None, advance: Callable[[int], object]
+        self,
+        name: str,
+        arch: Arch,
+        sanity: bool,
+        smoothing: Smoothing | None,
+        advance: Callable[[int], object],
+        examples: bool,
     ) -> Attacked:
-        """Attack a subnet; check the attacks, and certify its answers, where that is wanted."""
+        """Attack a subnet; check the attacks, certify its answers, and keep attacked images, where that is wanted."""
         model = self.judge.subnet(arch).to(self.device)
         batches = [(images.to(self.device), labels.to(self.device)) for images, labels in self.judge.sized(arch)]
         few = _few(batches)
         robustness = measure_robustness(model, batches, self.attacks, self.threat, self.seed, advance)
         macs, params = (int(cost([arch])[0]) for cost in (self.supernet.macs, self.supernet.params))
-        found = Attacked(name, arch, macs, params, robustness, examples=self._examples(model, batches[0]))
+        found = Attacked(name, arch, macs, params, robustness)
+        if examples:
+            found = replace(found, examples=self._examples(model, batches[0]))
         if sanity:
             shares = measure_masking(model, few, self.threat, self.seed, advance)
             found = replace(found, checks=check_masking(shares, classes_of(model)))

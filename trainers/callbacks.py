@@ -12,6 +12,7 @@ from rich import get_console
 from rich.table import Table
 
 from elastic.errors import TrainingError
+from elastic.files import write_text
 from elastic.storage import save_supernet
 from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
 from trainers.module import SupernetModule
@@ -141,18 +142,26 @@ class RunFolder(Checkpoint):
     Each file is replaced whole or not at all.
     """
 
-    def __init__(self, folder: str | Path, checkpoint_every: int | None = None, keep_best: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        checkpoint_every: int | None = None,
+        keep_best: str | None = None,
+        configuration: str | None = None,
+    ) -> None:
         """Nothing is written before a step has been trained.
 
         Args:
             folder: the run's folder.
             checkpoint_every: optimiser steps between two checkpoints; None: one at the end of each epoch only.
-            keep_best: a logged figure, such as `val/largest/robust`: the supernet to ship is that of the phase's
-                validation where it was highest; None: the last one.
+            keep_best: a figure of the validation, such as `val/largest/robust`: the supernet to ship is that of the
+                phase's validation where it was highest; None: the last one.
+            configuration: what `config.yaml` is to hold; None: there is none.
         """
         self.folder = Path(folder)
         self.checkpoint_every = checkpoint_every
         self.keep_best = keep_best
+        self.configuration = configuration
         self._phase = ""
         self._best = -math.inf
 
@@ -165,7 +174,13 @@ class RunFolder(Checkpoint):
         self._phase, self._best = state_dict["phase"], state_dict["best"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what a killed process was writing."""
+        """Remove what a killed process was writing.
+
+        Raises:
+            TrainingError: the best is to be kept by a figure that this training never finds.
+        """
+        if self.keep_best is not None:
+            _check_figure(self.keep_best, trainer, cast(SupernetModule, pl_module))
         if trainer.is_global_zero:
             for unfinished in self.folder.glob(f".{LAST}-*"):
                 unfinished.unlink(missing_ok=True)
@@ -173,7 +188,13 @@ class RunFolder(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the checkpoint when it is time; an epoch's last step has its own, after the validation."""
+        """Write the checkpoint when it is time; an epoch's last step has its own, after the validation.
+
+        And the configuration, once: a training that was refused, as a resumed one may be, has changed nothing.
+        """
+        if self.configuration is not None and trainer.is_global_zero:
+            write_text(self.folder / "config.yaml", self.configuration)
+        self.configuration = None
         due = self.checkpoint_every and trainer.global_step % self.checkpoint_every == 0
         if due and cast(SupernetModule, pl_module).step is None and not trainer.is_last_batch:
             trainer.save_checkpoint(self.folder / LAST)
@@ -201,14 +222,22 @@ class RunFolder(Checkpoint):
 
     @staticmethod
     def _value(trainer: Trainer, name: str) -> float | None:
-        """The figure that the epoch's validation found; None where there was no validation."""
+        """The figure that the epoch's validation found; None where there was none, or the phase lacks it."""
         every = trainer.check_val_every_n_epoch
-        if every is None or (trainer.current_epoch + 1) % every:
+        if every is None or (trainer.current_epoch + 1) % every or name not in trainer.callback_metrics:
             return None
-        if name not in trainer.callback_metrics:
-            known = ", ".join(sorted(key for key in trainer.callback_metrics if key.startswith("val/")))
-            raise TrainingError(f"--keep_best {name}: no such figure was logged; there are {known or 'none'}")
         return float(trainer.callback_metrics[name])
+
+
+def _check_figure(name: str, trainer: Trainer, module: SupernetModule) -> None:
+    if trainer.check_val_every_n_epoch is None or not trainer.limit_val_batches:
+        raise TrainingError(
+            f"--keep_best {name} chooses by the validations at the ends of epochs, and there are none; give "
+            "--trainer.check_val_every_n_epoch 1 and --trainer.limit_val_batches 1.0, or --keep_best null"
+        )
+    if name not in module.figures:
+        known = ", ".join(module.figures)
+        raise TrainingError(f"--keep_best {name}: no such figure is found; in the last phase there are {known}")
 
 
 def _short(number: float) -> str:

@@ -28,13 +28,24 @@ def find_configuration(name: str) -> str:
     Raises:
         UsageError: there is neither.
     """
-    shipped = shipped_configurations()
-    path = Path(name)
-    if (path.exists() and not path.is_dir()) or "\n" in name or name.lstrip().startswith("{"):
+    if is_inline(name) or _is_there(Path(name)):
         return name
+    shipped = shipped_configurations()
     if name.removesuffix(".yaml") in shipped:
         return str(shipped[name.removesuffix(".yaml")])
     raise UsageError(f"there is no configuration {name}; give a YAML file, or a shipped one: {', '.join(shipped)}")
+
+
+def is_inline(name: str) -> bool:
+    """Whether it is YAML itself, and no name."""
+    return "\n" in name or name.lstrip().startswith("{")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()  # it may be a pipe
+    except OSError:  # longer than a name may be
+        return False
 
 
 def name_configurations(words: Sequence[str]) -> list[str]:

@@ -16,7 +16,9 @@ class GradientProjection:
     """Takes from the largest subnet's gradient what works against the others' (NASViT, Gong et al., ICLR 2022).
 
     With g_s the gradient of the largest subnet and g the sum of the others', its norm clipped, the step follows
-    g_s + g + clip(−⟨g, g_s⟩ / ‖g‖², 0, limit) · g: where the two conflict, g_s loses its part along −g.
+    g_s + g + clip(−⟨g, g_s⟩ / ‖g‖², 0, limit) · g: where the two conflict, g_s loses its part along −g. g and g_s are
+    those of all weights together, as vectors of one space: whether they conflict is asked once. NASViT's published code
+    asks tensor by tensor, each with a product and a norm of its own, and clips the norm of g over all of them, as here.
 
     Attributes:
         after: the share of all steps that are trained without it first.

@@ -30,8 +30,9 @@ class Phase:
         choices: what is trained, by kind, name or glob (see `SearchSpace.narrow`); {} is everything.
         largest: how many of the largest choices are trained, by kind, name or glob: {depth: 1} keeps depth full.
         sort: before the phase, put the units that matter most first: by this norm of the weights that read them, or by
-            the loss on held-out training data (taylor; see `elastic.importance`); they stay within the widths that
-            earlier phases have trained.
+            the loss on the first validation batches (taylor; see `elastic.importance`), a held-out part of the training
+            data only where the data's validation part is one; they stay within the widths that earlier phases have
+            trained.
         sampler: which subnets its steps train; null: the training's.
         distiller: what they are pulled to, or a robust loss; null: the training's.
     """

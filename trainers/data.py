@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
 from elastic.errors import TrainingError
 from elastic.inputs import Inputs
@@ -64,8 +64,16 @@ class SupernetData(LightningDataModule, ABC):
             batch_size: examples per step and process.
             workers: processes that prepare them; 0 does it in the training process.
             seed: of their order, and of the split where one is made.
+
+        Raises:
+            TrainingError: no examples per step, or fewer than no workers.
         """
         super().__init__()
+        if batch_size < 1 or workers < 0:
+            raise TrainingError(
+                "--data.batch_size counts examples, 1 or more, and --data.workers processes, 0 or more; "
+                f"got {batch_size} and {workers}"
+            )
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
@@ -97,14 +105,23 @@ class SupernetData(LightningDataModule, ABC):
         """The data set, read on first use."""
         if self._splits is None:
             self._splits = self.load()
-            ranks, _ = self._ranks()
-            share = count(self._splits.train) // ranks
-            if share < self.batch_size:
-                each = " of each process" if ranks > 1 else ""
-                raise TrainingError(
-                    f"{share} training examples{each} don't fill a batch of {self.batch_size}; lower --data.batch_size"
-                )
+            self._check(self._splits)
         return self._splits
+
+    def _check(self, splits: Splits) -> None:
+        ranks, _ = self._ranks()
+        share = count(splits.train) // ranks
+        if share < self.batch_size:
+            each = " of each process" if ranks > 1 else ""
+            raise TrainingError(
+                f"{share} training examples{each} don't fill a batch of {self.batch_size}; lower --data.batch_size"
+            )
+        for kind, examples in (("validation", splits.val), ("test", splits.test)):
+            if count(examples) < ranks:  # a process without any would leave the others waiting for its figures
+                raise TrainingError(
+                    f"{count(examples)} {kind} examples for {ranks} process(es); wanted one for each at least: give a "
+                    "larger split, or hold out a larger share of the training split (--data.val_fraction)"
+                )
 
     def setup(self, stage: str) -> None:
         """Read the data set before the first loader is asked for."""
@@ -120,12 +137,12 @@ class SupernetData(LightningDataModule, ABC):
         return self._loader(examples, ResumableLoader, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """In order, all of them."""
-        return self._loader(self.splits.val)
+        """In order, all of them; each rank its own share, and every example once."""
+        return self._loader(self.splits.val, sampler=OwnShare(self.splits.val, *self._ranks()))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """In order, all of them."""
-        return self._loader(self.splits.test)
+        """As for validation."""
+        return self._loader(self.splits.test, sampler=OwnShare(self.splits.test, *self._ranks()))
 
     def calibration_batches(self) -> Iterator[Inputs]:
         """Batches of training inputs without augmentation, in one fixed random order.
@@ -140,8 +157,11 @@ class SupernetData(LightningDataModule, ABC):
             yield batch
 
     def held_out_batches(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """Labelled batches that are not trained on, to score units by: the first 32 of the validation data."""
-        yield from islice(self.val_dataloader(), HELD_OUT)
+        """Labelled batches that are not trained on, to score units by: the first 32 of the validation data.
+
+        Every rank gets the same ones, so that all put units in the same order.
+        """
+        yield from islice(self._loader(self.splits.val), HELD_OUT)
 
     def _ranks(self) -> tuple[int, int]:
         """Number of processes, and the own one's rank."""
@@ -162,6 +182,25 @@ class SupernetData(LightningDataModule, ABC):
         generator = torch.Generator().manual_seed(self.seed)  # the workers' seeds
         options |= {"num_workers": self.workers, "collate_fn": self.collate, "generator": generator}
         return kind(examples, self.batch_size, **options)
+
+
+class OwnShare(DistributedSampler[int]):
+    """One rank's share of the examples, in order; together the ranks have each example once.
+
+    Lightning would put PyTorch's own sampler in the place of any other kind, and that fills shares up with examples
+    that others have. Here one rank may have a batch more than another, so nothing may be sent between ranks before all
+    batches are done.
+    """
+
+    def __init__(self, examples: Examples, ranks: int, rank: int) -> None:
+        super().__init__(examples, ranks, rank, shuffle=False)
+        self.share = range(rank, count(examples), ranks)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.share)
+
+    def __len__(self) -> int:
+        return len(self.share)
 
 
 def count(examples: Examples) -> int:

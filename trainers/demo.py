@@ -17,6 +17,7 @@ from elastic.card import Card
 from elastic.commands import export_table, profile_table, result_table
 from elastic.evaluation import Batch, MeasuredAccuracy, accuracy, resized
 from elastic.export import Exported
+from elastic.files import write_json
 from elastic.measure import Setting, prepare, time_runs, torch_threads
 from elastic.onnx_files import open_onnx, require_onnx, run_onnx
 from elastic.profile import DeviceProfile
@@ -25,7 +26,7 @@ from elastic.report import Report, read_curves, write_csv, write_report
 from elastic.result import Candidate, SearchResult
 from elastic.sampling import spread_rows
 from elastic.search import search
-from elastic.storage import load_supernet, write_json
+from elastic.storage import load_supernet
 from elastic.supernet import Supernet
 from elastic.words import short, spell_count, spell_figure
 from trainers.deploy import extract_to, first_images, load_data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -92,6 +94,15 @@ def find_data(supernet: Supernet, place: str, data: str | None) -> SupernetData:
 
         return ImageFolder(data, supernet)
     return load_data(data or Path(place) / "config.yaml")
+
+
+def digest_data(place: str, data: str | None) -> str:
+    """Eight hexadecimal digits for what `find_data` has found: for a folder's path, or what the data section says."""
+    import yaml
+
+    path = Path(data or Path(place) / "config.yaml")
+    told = str(path.resolve()) if path.is_dir() else yaml.safe_load(path.read_text("utf-8"))["data"]
+    return hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
 
 
 def load_data(path: str | Path) -> SupernetData:

@@ -11,11 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Subset, TensorDataset
 
+from elastic.errors import TrainingError
 from trainers.data import Splits
 from trainers.image_data import ImageDataModule
 
 _WHITE = 16
 """The largest value of a pixel."""
+
+_LEAST = 0.01
+"""The smallest part has so large a share of the images: some 18, enough for each digit."""
 
 
 class Digits(ImageDataModule):
@@ -48,8 +52,20 @@ class Digits(ImageDataModule):
             seed: of the split and of the order.
             mixup: arguments of `timm.data.Mixup`, such as {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: no mixing.
             raw: pixels between 0 and 1 as they are, for models that normalise themselves.
+
+        Raises:
+            TrainingError: images without pixels, or a part without images.
         """
         super().__init__(batch_size, workers, seed, mixup)
+        if min(size, channels) < 1:
+            raise TrainingError(
+                f"--data.size counts pixels and --data.channels channels, 1 or more; got {size} and {channels}"
+            )
+        if min(val_fraction, test_fraction, 1 - val_fraction - test_fraction) < _LEAST:
+            raise TrainingError(
+                f"--data.val_fraction and --data.test_fraction are shares of the images, {_LEAST} or more, that leave "
+                f"as much for training; got {val_fraction} and {test_fraction}"
+            )
         self.size = size
         self.channels = channels
         self.val_fraction = val_fraction

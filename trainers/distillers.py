@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,8 +41,8 @@ class SoftTargets:
     The loss is teacher_weight · (−T² Σ p log q) + label_weight · CE(labels), with p the teacher's softmax and q the
     subnet's, both at temperature T. The defaults are the in-place distillation of US-Nets (Yu and Huang, 2019,
     arXiv:1903.05134) and BigNAS (arXiv:2003.11142); Once-for-All (Cai et al., ICLR 2020) adds the labels with
-    weight 1. Where there is no teacher, it is cross-entropy with the labels. Of a model that predicts a number, soft
-    targets say nothing, and the labels' loss is the mean squared error.
+    weight 1. Where there is no teacher, it is cross-entropy with the labels. Of a model that predicts a number, both
+    terms are mean squared errors, from the teacher's number and from the label.
 
     Attributes:
         label_smoothing: of the cross-entropy with the labels; 0.1 in the papers.
@@ -63,26 +64,33 @@ class SoftTargets:
         """See the class."""
         if teacher is None:
             return label_loss(logits, labels, self.label_smoothing)
-        soft = F.cross_entropy(logits / self.temperature, (teacher / self.temperature).softmax(dim=1))
-        loss = self.teacher_weight * self.temperature**2 * soft
+        loss = self.teacher_weight * self._soft(logits, teacher)
         if self.label_weight:
             loss = loss + self.label_weight * label_loss(logits, labels, self.label_smoothing)
         return loss
+
+    def _soft(self, logits: Tensor, teacher: Tensor) -> Tensor:
+        if logits.shape[1] == 1:  # the softmax of one number is 1, whatever it is
+            return label_loss(logits, teacher.squeeze(1))
+        soft = F.cross_entropy(logits / self.temperature, (teacher / self.temperature).softmax(dim=1))
+        return self.temperature**2 * soft
 
 
 @dataclass(frozen=True)
 class AlphaDivergence:
     """The larger of two α-divergences from the teacher: neither over- nor underestimates its uncertainty.
 
-    D_α(p‖q) = Σ q ((p/q)^α − 1) / (α (α − 1)), which is KL(p‖q) for α = 1, averaged over the batch; of α₋ and α₊,
-    the one with the larger divergence on the batch is trained (AlphaNet, Wang et al., 2021, arXiv:2102.07954). In its
-    value and its gradient, −Σ q (p/q)^α / α · ∇log q, (p/q)^α is clipped: neither is bounded otherwise. Clip the
-    gradients, too (`optimizer.clip_value`).
+    D_α(p‖q) = Σ q ((p/q)^α − 1) / (α (α − 1)), which is KL(p‖q) for α = 1; of α₋ and α₊, the one whose divergence is
+    larger is trained, for each example of the batch on its own, as in AlphaNet's code (Wang et al., 2021,
+    arXiv:2102.07954), and averaged over the batch. In its value and its gradient, −Σ q (p/q)^α / α · ∇log q, (p/q)^α is
+    clipped: neither is bounded otherwise. For α = 1 the gradient is bounded, −Σ p ∇log q, and nothing is clipped. Clip
+    the gradients, too (`optimizer.clip_value`). Of a model that predicts a number, it is the mean squared error from
+    the teacher's.
 
     Attributes:
         alpha_minus: α₋.
         alpha_plus: α₊.
-        clip: the largest (p/q)^α.
+        clip: the largest (p/q)^α, for α other than 1.
         label_smoothing: of the cross-entropy with the labels, where there is no teacher.
     """
 
@@ -102,22 +110,26 @@ class AlphaDivergence:
         """See the class."""
         if teacher is None:
             return label_loss(logits, labels, self.label_smoothing)
+        if logits.shape[1] == 1:
+            return label_loss(logits, teacher.squeeze(1))
         log_p, log_q = teacher.float().log_softmax(dim=1), logits.float().log_softmax(dim=1)
-        alphas = (self.alpha_minus, self.alpha_plus)
-        divergences = [divergence(log_p, log_q.detach(), alpha, self.clip) for alpha in alphas]
-        which = divergences[0] > divergences[1]
-        alpha = log_q.new_tensor(alphas[::-1])[which.long()]  # chosen on the device: no wait for it
-        weight = (log_q.detach().exp() * (alpha * (log_p - log_q.detach())).exp().clamp(max=self.clip)) / alpha
-        surrogate = -(weight * log_q).sum(dim=1).mean()
-        return surrogate - surrogate.detach() + divergences[0].maximum(divergences[1])
+        fixed, alphas = log_q.detach(), (self.alpha_minus, self.alpha_plus)
+        minus, plus = (divergence(log_p, fixed, alpha, self.clip) for alpha in alphas)
+        pull_minus, pull_plus = (_tilted(log_p, fixed, alpha, self.clip) / alpha for alpha in alphas)
+        surrogate = -(torch.where((minus > plus)[:, None], pull_minus, pull_plus) * log_q).sum(dim=1)
+        return (surrogate - surrogate.detach() + minus.maximum(plus)).mean()
 
 
 def divergence(log_p: Tensor, log_q: Tensor, alpha: float, clip: float = float("inf")) -> Tensor:
-    """D_α(p‖q), with (p/q)^α clipped, averaged over the batch; from log-probabilities `(N, classes)`."""
+    """D_α(p‖q), with (p/q)^α clipped unless α = 1: `(N,)`, from log-probabilities `(N, classes)`."""
     if alpha == 1:
-        return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
-    power = (alpha * (log_p - log_q)).exp().clamp(max=clip)
-    return ((log_q.exp() * power).sum(dim=1).mean() - 1) / (alpha * (alpha - 1))
+        return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+    return (_tilted(log_p, log_q, alpha, clip).sum(dim=1) - 1) / (alpha * (alpha - 1))
+
+
+def _tilted(log_p: Tensor, log_q: Tensor, alpha: float, clip: float) -> Tensor:
+    """The terms q (p/q)^α, `(N, classes)`, with (p/q)^α clipped; for α = 1, p as it is."""
+    return log_p.exp() if alpha == 1 else log_q.exp() * (alpha * (log_p - log_q)).exp().clamp(max=clip)
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveInt, restricted_number_type
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, TrainingError
-from elastic.storage import write_text
 from trainers import digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
-from trainers.configurations import refuse_ignored
+from trainers.configurations import is_inline, refuse_ignored
 from trainers.data import SupernetData
 from trainers.module import SupernetModule
+
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
+"""What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""
 
 
 class SupernetCLI(LightningCLI):
@@ -37,7 +38,6 @@ class SupernetCLI(LightningCLI):
             SupernetData,
             subclass_mode_data=True,
             save_config_callback=None,
-            seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             trainer_defaults={
@@ -55,6 +55,10 @@ class SupernetCLI(LightningCLI):
         verbs = LightningCLI.subcommands()
         return {verb: verbs[verb] for verb in ("fit", "validate", "test")}
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seed, as a number only."""
+        parser.add_argument("--seed_everything", type=Seed, default=0, help="Seeds all that is drawn at random.")
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The run's folder, and one seed for all."""
         parser.add_argument("--name", type=str, default="run", help="The run's name; its files lie in <runs>/<name>.")
@@ -69,8 +73,8 @@ class SupernetCLI(LightningCLI):
             "--keep_best",
             type=str | None,
             default=None,
-            help="A logged figure such as val/largest/robust: ship the supernet that the last phase's validation found "
-            "highest; null: the last one.",
+            help="A figure of the validation such as val/largest/robust: ship the supernet that the last phase's "
+            "validations found highest; null: the last one.",
         )
         parser.add_argument(
             "--subnet",
@@ -96,9 +100,9 @@ class SupernetCLI(LightningCLI):
         """
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         config = self.config[self.config.subcommand]
-        for path in map(Path, map(str, config.config or [])):
-            if path.is_file():  # not YAML on the command line
-                refuse_ignored(yaml.safe_load(path.read_text("utf-8")), config, str(path))
+        for path in map(str, config.config or []):
+            if not is_inline(path) and Path(path).is_file():
+                refuse_ignored(yaml.safe_load(Path(path).read_text("utf-8")), config, path)
 
     @property
     def folder(self) -> Path:
@@ -141,8 +145,8 @@ class SupernetCLI(LightningCLI):
         if config.enable_progress_bar is not False:
             callbacks.append(PhaseProgressBar())
         if saves:
-            options = (self._get(self.config, name) for name in ("checkpoint_every", "keep_best"))
-            callbacks.append(RunFolder(self.folder, *options))
+            every, best = (self._get(self.config, name) for name in ("checkpoint_every", "keep_best"))
+            callbacks.append(RunFolder(self.folder, every, best, self._configuration()))
         kwargs["callbacks"] = [*_listed(config.callbacks), *callbacks]
         kwargs["plugins"] = [*_listed(config.plugins), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = config.default_root_dir or str(self.folder)
@@ -153,15 +157,16 @@ class SupernetCLI(LightningCLI):
             kwargs["max_epochs"] = self.model.curriculum.epochs
         return super().instantiate_trainer(**kwargs)
 
-    def before_fit(self) -> None:
-        """Keep the whole configuration beside what it makes; the checkpoint that this part of it began with left out.
+    def _configuration(self) -> str | None:
+        """What a fit keeps beside what it makes: everything but the checkpoint that this part of it began with.
 
-        Whoever trains from the file again begins anew.
+        Whoever trains from it again begins anew.
         """
+        if self.subcommand != "fit":
+            return None
         config = self.config.fit.clone()
         config.ckpt_path = None
-        if not config.trainer.fast_dev_run:
-            _write_on_rank_zero(self.folder / "config.yaml", self._parser("fit").dump(config, skip_link_targets=False))
+        return str(self._parser("fit").dump(config, skip_link_targets=False))
 
     def after_fit(self) -> None:
         """Say where the results are."""
@@ -174,8 +179,3 @@ class SupernetCLI(LightningCLI):
 def _listed(given: Any) -> list[Any]:
     """The values of an option that takes one or a list of them."""
     return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
-
-
-@rank_zero_only
-def _write_on_rank_zero(path: Path, text: str) -> None:
-    write_text(path, text)

@@ -49,13 +49,18 @@ class Glue(SupernetData):
             seed: of the split, of the order, and of the words replaced.
 
         Raises:
-            TrainingError: GLUE has no such task, or fractions that aren't.
+            TrainingError: GLUE has no such task, fractions that aren't, or a model that would replace no word.
         """
         super().__init__(batch_size, workers, seed)
         if task not in TASKS:
             raise TrainingError(f"GLUE has no task {task!r}; it has {', '.join(TASKS)}")
         if not 0 < val_fraction < 1:
             raise TrainingError(f"--data.val_fraction is a share between 0 and 1, got {val_fraction}")
+        if replace_by is not None and not replace_words:
+            raise TrainingError(
+                f"--data.replace_by {replace_by} replaces words with probability --data.replace_words, which is 0; set "
+                "that to 0.1, say, or leave --data.replace_by out"
+            )
         self.task_name = task
         self.root = root
         self.tokenizer_name = tokenizer

@@ -102,7 +102,8 @@ def _from_tsv(task: Task, split: str, folder: Path) -> list[Example]:
             f"there is no {folder / task.folder / split}.tsv; --data.root is a folder with GLUE's tasks, such as "
             f"{task.folder}/train.tsv and {task.folder}/dev.tsv; or leave it out, and they are fetched"
         )
-    lines = path.read_text("utf-8-sig").splitlines()
+    # texts may hold U+2028 and the like, at which str.splitlines ends a line, too; cells are stripped of the \r of \r\n
+    lines = path.read_bytes().decode("utf-8-sig").split("\n")
     return [_example(task, line.split("\t"), f"{path}, line {at}") for at, line in _numbered(lines, task.columns)]
 
 

@@ -26,7 +26,8 @@ class HiddenStates:
     al., 2020, arXiv:2004.04037). A subnet of smaller embedding width is compared with the teacher's first units.
 
     Attributes:
-        base: gives the loss of the logits; null: `SoftTargets` as they are by default.
+        base: gives the loss of the logits; null: `SoftTargets` as they are by default, and of a model that predicts a
+            number nothing: its hidden states alone teach, as in DynaBERT's code.
         weight: of the summed distances; 0.1 in DynaBERT's first stage, 1 in its second.
     """
 
@@ -39,7 +40,8 @@ class HiddenStates:
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """The base's loss."""
-        return (self.base or SoftTargets()).loss(logits, labels, teacher)
+        weight = 0.0 if logits.shape[1] == 1 else 1.0
+        return (self.base or SoftTargets(teacher_weight=weight)).loss(logits, labels, teacher)
 
     def distance(self, states: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """The weighted distance: a scalar.

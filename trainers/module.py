@@ -36,20 +36,23 @@ from trainers.diagnosis import RUNGS, GradientCosines, Ladder
 from trainers.distillers import Distiller, NoDistiller, SoftTargets, label_loss
 from trainers.gradients import average_over_ranks, clip, fill_missing
 from trainers.lessons import Lessons, Teaching
-from trainers.optimizers import OptimizerOptions
+from trainers.optimizers import OptimizerOptions, take_options
 from trainers.randomness import random_states, restore_random_states
 from trainers.robust_losses import RobustLoss
 from trainers.robust_statistics import recalibrate_attacked
 from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
 from trainers.steps import Step, StepOptions, StepRunner
 from trainers.strategies import check_strategy
-from trainers.teachers import InPlaceTeacher, Teacher
+from trainers.teachers import InPlaceTeacher, Teacher, check_snapshots, learns_from_teacher
 from trainers.validation import Candidate, Result, ValidationOptions, named_archs
 
 # defaults, all of them immutable
 _CURRICULUM, _OPTIMIZER, _VALIDATION, _STEP = Curriculum(), OptimizerOptions(), ValidationOptions(), StepOptions()
 _SAMPLER, _DISTILLER, _TEACHER = SandwichSampler(), SoftTargets(), InPlaceTeacher()
 _ADVERSARY = Adversary()
+
+_ASKED = 3
+"""Steps that a sampler is asked for beforehand."""
 
 
 class SupernetModule(LightningModule):
@@ -95,7 +98,7 @@ class SupernetModule(LightningModule):
         Raises:
             RecipeError: no such model, or no recipe for it.
             ArchError: a phase or a named subnet that asks for choices that the supernet doesn't have.
-            TrainingError: a teacher that the curriculum has no place for.
+            TrainingError: a teacher that the curriculum has no place for, or that would be untrained or never there.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -116,18 +119,36 @@ class SupernetModule(LightningModule):
         named_archs(self.spaces[0], self.supernet.space, validation, seed)
         self._teaches_from = teacher.begins(curriculum)
         self._snapshots = teacher.snapshots(curriculum)
+        check_snapshots(self._snapshots, curriculum, self.spaces, self.supernet.space)
         self.teaching = teacher.build(self.supernet)
         if self.teaching is not None:
             self.teaching.requires_grad_(False)
         average = get_ema_multi_avg_fn(step.average) if step.average is not None else None
         self.average = AveragedModel(self.supernet, multi_avg_fn=average) if average is not None else None
         self.distillers = [phase.distiller or distiller for phase in curriculum.phases]
+        if self.teaching is None:
+            self._check_in_place()
         self._runner = StepRunner(self.supernet, self.distillers, step, self.manual_backward, adversary)
         self.register_buffer("updates", torch.zeros(RUNGS, dtype=torch.int64))
         self._ladder = Ladder(self.supernet)
         self._candidates: list[Candidate] = []
         self._fitting = ExitStack()
         self._random_states: list[dict[str, Tensor]] = []
+        self._former_steps: int | None = None
+
+    def _check_in_place(self) -> None:
+        """Refuse a distiller that learns from a teacher where steps don't train the largest subnet before another."""
+        for index, (space, distiller) in enumerate(zip(self.spaces, self.distillers, strict=True)):
+            if space.size == 1 or not learns_from_teacher(distiller):
+                continue
+            steps = (list(self.draw(index, step)) for step in range(_ASKED))
+            if not all(space.largest in archs[:-1] for archs in steps):
+                phase = self.curriculum.phases[index]
+                raise TrainingError(
+                    f"phase {phase.name!r}: {type(distiller).__name__} learns from the step's largest subnet, and "
+                    f"{type(phase.sampler or self.sampler).__name__} doesn't train that in each step, before others; "
+                    "take SandwichSampler, a teacher of its own (SnapshotTeacher, ModelTeacher), or NoDistiller"
+                )
 
     @property
     def trained(self) -> Supernet:
@@ -149,6 +170,13 @@ class SupernetModule(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         return str(self.validation.metric or getattr(data, "metric", "accuracy"))
 
+    @property
+    def figures(self) -> list[str]:
+        """What validation logs in the last phase."""
+        named = named_archs(self.spaces[-1], self.supernet.space, self.validation, self.seed)
+        kinds = [self.metric, *([] if self.validation.attack is None else ["robust"])]
+        return [f"val/{name}/{kind}" for name in named for kind in kinds]
+
     # --- where in the curriculum ----------------------------------------------------------------------------
 
     @property
@@ -157,13 +185,21 @@ class SupernetModule(LightningModule):
 
         Raises:
             TrainingError: the data has no length.
+            CheckpointError: the checkpoint that is continued counted others.
         """
         batches = self.trainer.num_training_batches
         if batches == float("inf"):
             raise TrainingError(
                 "the training data has no length; say how many batches an epoch has (--trainer.limit_train_batches)"
             )
-        return max(-(-int(batches) // self.step_options.accumulate), 1)
+        steps = max(-(-int(batches) // self.step_options.accumulate), 1)
+        if self._former_steps not in (None, steps):
+            raise CheckpointError(
+                f"the checkpoint's epochs have {self._former_steps} steps, this training's {steps}: phases would be "
+                "misplaced. Give the data, batch_size, step.accumulate, limit_train_batches and devices as when it was "
+                "made (see config.yaml in the run's folder), or begin a run of another --name"
+            )
+        return steps
 
     @property
     def phase(self) -> Phase:
@@ -241,7 +277,14 @@ class SupernetModule(LightningModule):
             self.trainer.strategy.model = self
 
     def on_train_start(self) -> None:
-        """The random numbers that were to be drawn next when the checkpoint was made."""
+        """The random numbers that were to be drawn next when the checkpoint was made, but this training's options.
+
+        Raises:
+            TrainingError: the data has no length.
+            CheckpointError: the checkpoint's epochs have another.
+        """
+        _ = self.steps_per_epoch  # refused before a batch is trained
+        take_options(self._optimizer(), self.configure_optimizers())
         self._set_modes()
         restore_random_states(self._random_states, self.global_rank, self.device)
         self._random_states = []
@@ -256,9 +299,9 @@ class SupernetModule(LightningModule):
             self.teaching.eval()
 
     def teardown(self, stage: str) -> None:
-        """The supernet is as it was before the fit; a step that was begun is forgotten."""
+        """The supernet is as it was before the fit; a step that was begun is forgotten, and what was continued."""
         self._fitting.close()
-        self.step = None
+        self.step = self._former_steps = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One optimiser step on the summed gradients of the step's subnets; or one batch's part of it.
@@ -331,12 +374,15 @@ class SupernetModule(LightningModule):
         recalibrate(teaching, self._calibration_batches())  # all subnets' statistics until now
 
     def _held_out(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """A part of the training data that is held out, labelled; the same on every rank."""
+        """Labelled batches that aren't trained on: the first of the validation data, the same on every rank.
+
+        They are a held-out part of the training data where the data module's validation part is one.
+        """
         data = getattr(self.trainer, "datamodule", None)
         if not hasattr(data, "held_out_batches"):
             raise TrainingError(
-                "sort: taylor scores units on held-out training data, and the data has no held_out_batches(); pass the "
-                "trainer a datamodule such as trainers.Digits, or sort by l1"
+                "sort: taylor scores units on labelled data that isn't trained on, and the data has no "
+                "held_out_batches(); pass the trainer a datamodule such as trainers.Digits, or sort by l1"
             )
         for inputs, labels in data.held_out_batches():  # type: ignore[union-attr]
             yield moved(inputs, self.device), labels.to(self.device)
@@ -488,6 +534,7 @@ class SupernetModule(LightningModule):
         checkpoint[KEY] = describe(self.source, self.supernet, self.phase.name)
         checkpoint[KEY]["random_states"] = random_states(self.device)
         checkpoint[KEY]["optimizer"] = self.options.name
+        checkpoint[KEY]["steps_per_epoch"] = self.steps_per_epoch
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another supernet's checkpoint, and note what to go on with.
@@ -498,12 +545,14 @@ class SupernetModule(LightningModule):
         """
         check_description(checkpoint, digest_supernet(self.supernet))
         check_beside(checkpoint, self.state_dict())
-        former = checkpoint[KEY].get("optimizer", self.options.name)
-        if former != self.options.name and self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            raise CheckpointError(
-                f"the checkpoint's optimizer is {former}, this training's {self.options.name}; give "
-                f"--model.optimizer.name {former}, or begin a run of another --name"
-            )
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            former = checkpoint[KEY].get("optimizer", self.options.name)
+            if former != self.options.name:
+                raise CheckpointError(
+                    f"the checkpoint's optimizer is {former}, this training's {self.options.name}; give "
+                    f"--model.optimizer.name {former}, or begin a run of another --name"
+                )
+            self._former_steps = checkpoint[KEY].get("steps_per_epoch")
         self._random_states = checkpoint[KEY].get("random_states", [])
         settle_progress(checkpoint)
 

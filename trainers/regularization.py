@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-_RATES = ("drop_prob", "drop_rate", "dropout_prob")  # of timm's DropPath, timm's models, transformers' attention
+# of timm's DropPath, timm's models, timm's PatchDropout, transformers' attention
+_RATES = ("drop_prob", "drop_rate", "prob", "dropout_prob")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -108,6 +109,7 @@ class AdaAD(_Distilled):
         alone: the loss where there is no teacher (yet); the largest subnet's, where it teaches in place.
     """
 
+    attacks_teacher: ClassVar[bool] = False  # it never differs from itself
     alpha: float = 1.0
     alone: RobustLoss = field(default_factory=TRADES)
 

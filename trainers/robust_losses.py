@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,14 @@ from trainers.lessons import Answer, Lesson
 
 
 class RobustLoss(ABC):
-    """The loss of one subnet on one batch of images and their attacked twins."""
+    """The loss of one subnet on one batch of images and their attacked twins.
+
+    Attributes:
+        attacks_teacher: whether an attack that a step's subnets share is made on the teacher, where that is a network
+            of its own; else on the step's first subnet.
+    """
+
+    attacks_teacher: ClassVar[bool] = True
 
     @abstractmethod
     def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
@@ -150,6 +157,8 @@ class HAT(RobustLoss):
         beta: β.
         gamma: γ.
     """
+
+    attacks_teacher: ClassVar[bool] = False  # it withstands nothing: what breaks it would teach its mistakes
 
     beta: float = 2.5
     gamma: float = 0.5

@@ -53,7 +53,8 @@ class AttackedTrial:
         if self._shared is not None:
             attacked = self._shared
         elif self.adversary.shared:
-            attacked = self._shared = self._attack(student if lesson is None else lesson.answer, lesson, k)
+            victim = lesson.answer if lesson is not None and self.robust.attacks_teacher else student
+            attacked = self._shared = self._attack(victim, lesson, k)
         else:
             attacked = self._attack(student, lesson, k)
         return self.robust.loss(student, self.images, attacked, self.labels, lesson)

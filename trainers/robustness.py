@@ -77,7 +77,7 @@ def measure_robustness(
     Args:
         model: finished, in eval mode; it is left as it was.
         batches: of images `(N, C, H, W)` between 0 and 1 and their labels, on the model's device.
-        attacks: see `trainers.attacks.find_attack`.
+        attacks: see `trainers.attacks.find_attack`; one that is named twice is made once.
         threat: what they are allowed.
         seed: of what they draw.
         advance: told of each attack on a batch.
@@ -86,6 +86,7 @@ def measure_robustness(
         TrainingError: see `trainers.attacks.attack`.
         ValueError: no images.
     """
+    attacks = list(dict.fromkeys(attacks))
     for name in attacks:
         find_attack(name, threat.norm)
     counts, n = dict.fromkeys([CLEAN, *attacks, WORST], 0), 0

@@ -53,7 +53,10 @@ class Contest(NamedTuple):
 
 
 class Sampler(Protocol):
-    """Chooses the subnets of each step."""
+    """Chooses the subnets of each step.
+
+    Where a subnet is to learn from the largest of the same step, the largest comes before it.
+    """
 
     @property
     def subnets_per_step(self) -> int:

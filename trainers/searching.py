@@ -16,6 +16,7 @@ from elastic.commands import names_in, parse_budget, result_table
 from elastic.errors import ProfileError
 from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.figures import Pairs
+from elastic.formats.writing import check_formats
 from elastic.measure import torch_threads
 from elastic.ofa_tables import load_ofa_table
 from elastic.predicting import fit_figures
@@ -31,7 +32,7 @@ from elastic.words import spell_count, spell_figure, spell_name
 from trainers.adversary import Norm
 from trainers.attacks import Threat
 from trainers.configurations import UsageError
-from trainers.deploy import calibration_for, find_data, first_images, write_subnet
+from trainers.deploy import calibration_for, digest_data, find_data, first_images, write_subnet
 from trainers.metrics import measure
 from trainers.robust_statistics import recalibration_for
 from trainers.robustness import RobustAccuracy
@@ -95,12 +96,15 @@ def search(
         threads: threads that measuring the accuracy takes; small networks lose with more than one.
         seed: draws the subnets.
         extract: a folder to write the best subnet into, BatchNorm re-estimated, as elastic extract does.
-        formats: of safetensors and onnx, separated by commas, for --extract.
+        formats: for --extract: of safetensors, onnx, openvino, executorch, torch.export, onnx-int8 and openvino-int8,
+            separated by commas.
         robust: measure the accuracy under attack (pgd-20), too, within this ε, such as 8/255: the figure robust, which
             is maximised beside the accuracy by default.
         norm: of the attack, linf or l2.
         robust_again: the attack of the front's second measurement, as elastic attack takes it.
     """
+    if extract is not None:
+        check_formats(names_in(formats), calibration=True)
     trained = load_supernet(supernet)
     profiles = load_profiles(profile, trained)
     for name, number in (("images", images), ("threads", threads)):
@@ -111,7 +115,7 @@ def search(
     judge = Judge(trained, shown, images, threat, robust_again, recalibration_for(supernet))
     wanted = shown.metric if threat is None else "accuracy,robust"
     latencies = [latency_name(name) for name in profiles]
-    kept = cache or Path(out).with_suffix(_kept(images, threat))
+    kept = cache or Path(out).with_suffix(_kept(images, threat, digest_data(supernet, data)))
     with torch_threads(threads):
         learned: dict[str, Predictor] = {}
         if predictor:
@@ -205,9 +209,9 @@ class Judge:
         self.fresh = judging(fresh, again) if fresh else None
 
 
-def _kept(images: int, threat: Threat | None) -> str:
-    """How a cache is called: it belongs to one way of measuring."""
-    return f".{images}-images{'' if threat is None else f'-{threat.norm}-{threat.radius:.4f}'}.jsonl"
+def _kept(images: int, threat: Threat | None, data: str) -> str:
+    """How a cache is called: it belongs to one way of measuring, and to the data with this digest."""
+    return f".{images}-images-{data}{'' if threat is None else f'-{threat.norm}-{threat.radius:.4f}'}.jsonl"
 
 
 def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfile]:

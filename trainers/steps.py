@@ -44,8 +44,8 @@ class StepOptions:
         sync_batchnorm: normalise by the statistics of the whole batch over all processes.
         compile: run each kind of block as compiled code, one graph for all its widths; true, or a backend of
             `torch.compile` (true is inductor, which needs a C++ compiler on CPUs).
-        cosines_every: log every so many steps how far each subnet's gradient agrees with the largest's, on the step's
-            first batch; null: never.
+        cosines_every: log every so many steps how far each subnet's gradient agrees with the first one's (a
+            sandwich's largest), on the step's first batch; null: never.
     """
 
     accumulate: int = 1

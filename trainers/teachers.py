@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
 
-from elastic import Supernet
+from elastic import SearchSpace, Supernet
 from elastic.batchnorm import has_batchnorm
 from elastic.building import SupernetSource
 from elastic.errors import TrainingError, first_line
 from elastic.inputs import classes_of, example_inputs, predict
 from trainers.curriculum import Curriculum
+from trainers.distillers import AlphaDivergence, Distiller, SoftTargets
+from trainers.hidden_states import HiddenStates
+from trainers.robust_distillers import ARD, RSLAD, AdaAD
+from trainers.robust_losses import RobustLoss
+
+_PUPILS = (SoftTargets, AlphaDivergence, HiddenStates, ARD, RSLAD, AdaAD)
+"""Distillers that are there to learn from a teacher."""
 
 
 class Teacher(Protocol):
@@ -40,7 +48,10 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class InPlaceTeacher(Teacher):
-    """The step's largest subnet, as it is: the subnets trained after it learn from its logits (US-Nets, BigNAS)."""
+    """The step's largest subnet, as it is: the subnets trained after it learn from its logits (US-Nets, BigNAS).
+
+    It takes a sampler that trains the largest subnet in each step, before others.
+    """
 
     def build(self, supernet: Supernet) -> nn.Module | None:
         """No network of its own."""
@@ -151,3 +162,33 @@ class ModelTeacher(Teacher):
                 "classes; leave num_classes out of the teacher's model_args"
             )
         return model.train()  # as Lightning wants all modules before a fit; in steps it is in eval mode
+
+
+def learns_from_teacher(distiller: Distiller | RobustLoss) -> bool:
+    """Whether a distiller of this project makes no sense without a teacher; of a foreign one nobody knows."""
+    return isinstance(distiller, _PUPILS) or getattr(distiller, "targets", "labels") == "teacher"
+
+
+def check_snapshots(
+    snapshots: Sequence[int], curriculum: Curriculum, spaces: Sequence[SearchSpace], whole: SearchSpace
+) -> None:
+    """Refuse the largest subnet as a teacher after a phase that doesn't train it.
+
+    Args:
+        snapshots: the indices of the phases at whose beginning the weights are taken over.
+        curriculum: the phases.
+        spaces: what each of them trains.
+        whole: all that there is.
+
+    Raises:
+        TrainingError: the phase before one of these is narrowed below the largest subnet.
+    """
+    for index in snapshots:
+        name = curriculum.phases[index - 1].name
+        for dim, value in spaces[index - 1].largest.items():
+            if value != whole.largest[dim]:
+                raise TrainingError(
+                    f"the teacher is the largest subnet after phase {name!r}, which trains {dim} up to {value} and not "
+                    f"to {whole.largest[dim]}, so parts of the teacher would be untrained; keep the largest choices in "
+                    "the phase, or narrow the supernet itself (model.supernet.choices)"
+                )

@@ -13,7 +13,8 @@ from rich.table import Column, Table
 
 from elastic.commands import export_table
 from elastic.errors import ArchError
-from elastic.storage import read_json, save_supernet, write_text
+from elastic.files import read_json, write_text
+from elastic.storage import save_supernet
 from elastic.words import short, spell_count
 from zoo.cards import card
 from zoo.catalog import create, find, import_checkpoint, list_supernets, load, source_of

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from torch import hub
 
 from elastic.errors import CheckpointError
-from elastic.storage import sha256
+from elastic.files import sha256
 from zoo.importing import read_state_dict
 
 _VARIABLE = "ELASTIC_CACHE"

@@ -15,8 +15,9 @@ from torch import nn
 
 from elastic import Recipe, Supernet
 from elastic.errors import CheckpointError, RecipeError
+from elastic.files import sha256
 from elastic.inputs import classes_of
-from elastic.storage import check_tensors, sha256
+from elastic.storage import check_tensors
 from zoo.download import download
 from zoo.importing import load_reference, read_state_dict
 from zoo.preprocessing import IMAGENET, Preprocessing, describe_images, offered

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from elastic.errors import CheckpointError
+from elastic.files import read_json
 from elastic.sizes import make_divisible
-from elastic.storage import read_json
 from zoo.importing import load_reference, read_state_dict
 from zoo.mobile import mobilenetv3, proxyless
 from zoo.ofa_resnet import Stage, resnet50d

@@ -10,9 +10,9 @@ from typing import Any
 from elastic.comparing import TOLERANCE, Forward, compare, measure_difference, one_by_one
 from elastic.errors import ExportError
 from elastic.evaluation import Batch
+from elastic.files import sha256
 from elastic.formats import FORMATS, Format, Original
 from elastic.formats.judging import judge
-from elastic.storage import sha256
 
 
 def check_formats(names: Sequence[str], calibration: bool) -> list[str]:

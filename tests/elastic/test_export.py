@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from small import mobilenet, randomise, vit
-from test_storage import SOURCE, contents, full_disk, renames_that_end
+from test_files import contents, full_disk, renames_that_end
+from test_storage import SOURCE
 from torch import nn
 
 from elastic.card import Card

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small import FAMILIES, vit
-from test_storage import contents
+from test_files import contents
 from torch import nn
 
 from elastic.comparing import TOLERANCE

@@ -9,7 +9,7 @@ from small import vit
 
 import elastic
 from elastic.errors import CheckpointError, ExportError
-from elastic.storage import sha256
+from elastic.files import sha256
 
 PAGE = "https://huggingface.co/someone/small"
 

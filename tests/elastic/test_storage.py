@@ -1,30 +1,17 @@
-"""Files are written whole or not at all, and loaded strictly or not at all."""
+"""Supernets in folders: all of them or none, and loaded strictly or not at all."""
 
 import errno
 import json
-import os
-import shutil
-import time
-from pathlib import Path
 
 import pytest
 import torch
 from small import randomise
+from test_files import contents, full_disk, renames_that_end
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, RecipeError
-from elastic.storage import (
-    digest_supernet,
-    load_source,
-    load_supernet,
-    load_weights,
-    read_json,
-    remove_with,
-    save_supernet,
-    staged,
-    write_json,
-    write_text,
-)
+from elastic.files import write_json
+from elastic.storage import digest_supernet, load_source, load_supernet, load_weights, save_supernet
 
 SOURCE = SupernetSource(
     "vit_tiny_patch16_224",
@@ -33,19 +20,11 @@ SOURCE = SupernetSource(
 )
 
 
-def full_disk(*_, **__):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 @pytest.fixture
 def folder(tmp_path):
     supernet = SOURCE.build()
     randomise(supernet.model)
     return save_supernet(supernet, SOURCE, tmp_path / "net")
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def test_a_supernet_survives_its_folder(folder):
@@ -83,107 +62,6 @@ def test_a_full_disk_leaves_the_former_supernet_whole(folder, monkeypatch, broke
     assert contents(folder) == before
 
 
-def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
-    path = write_text(tmp_path / "a.txt", "before")
-
-    def interrupted():
-        with staged(tmp_path) as stage:
-            (stage / "a.txt").write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert path.read_text() == "before"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
-
-
-# --- several files at once ----------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """In the place of SIGKILL."""
-
-
-def renames_that_end(monkeypatch, folder, after, error, forever=False):
-    """So many renames into the folder work, the next one raises; or all from there on."""
-    renames = []
-
-    def ending(really):
-        def rename(path, target):
-            into = Path(target).parent == folder
-            renames.extend([target] * into)
-            if len(renames) > after and (forever or (into and len(renames) == after + 1)):
-                raise error
-            return really(path, target)
-
-        return rename
-
-    for name in ("rename", "replace"):
-        monkeypatch.setattr(Path, name, ending(getattr(Path, name)))
-    return renames
-
-
-def replace_all(folder):
-    """Two files are replaced, one is new, and one goes."""
-    with staged(folder) as stage:
-        (stage / "weights").write_text("new")
-        (stage / "more").write_text("new")
-        (stage / "about.json").write_text('{"version": "new"}')
-        remove_with(stage, "extra")
-
-
-@pytest.fixture
-def several(tmp_path):
-    for name, text in (("weights", "old"), ("extra", "old"), ("about.json", '{"version": "old"}'), ("mine", "mine")):
-        (tmp_path / name).write_text(text)
-    return tmp_path
-
-
-OLD = {"weights": b"old", "extra": b"old", "about.json": b'{"version": "old"}', "mine": b"mine"}
-NEW = {"weights": b"new", "more": b"new", "about.json": b'{"version": "new"}', "mine": b"mine"}
-
-
-def test_files_move_in_together_and_their_description_last(several, monkeypatch):
-    renames = renames_that_end(monkeypatch, several, 100, None)
-    replace_all(several)
-    assert contents(several) == NEW
-    assert [path.name for path in renames[1:-1]] == ["more", "weights", "about.json"]
-
-
-@pytest.mark.parametrize("links", [True, False])
-@pytest.mark.parametrize("after", range(4))
-@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "held open"), KeyboardInterrupt()])
-def test_a_move_that_fails_leaves_all_as_it_was(several, monkeypatch, error, after, links):
-    if not links:
-        monkeypatch.setattr(Path, "hardlink_to", full_disk)
-    renames_that_end(monkeypatch, several, after, error)
-    with pytest.raises(type(error)):
-        replace_all(several)
-    assert contents(several) == OLD
-
-
-@pytest.mark.parametrize("after", range(5))
-def test_a_process_killed_between_two_moves_loses_nothing(several, monkeypatch, after):
-    with monkeypatch.context() as dead:
-        renames_that_end(dead, several, after, Killed(), forever=True)
-        dead.setattr(shutil, "rmtree", lambda *_, **__: None)
-        with pytest.raises(Killed):
-            replace_all(several)
-    assert read_json(several / "about.json", CheckpointError, "a description")["version"] == ("new" if after else "old")
-    for stage in several.glob(".staged-*"):  # they are swept once they are old
-        shutil.rmtree(stage)
-    assert contents(several) == (NEW if after else OLD)
-
-
-def test_what_killed_processes_staged_is_swept_once_it_is_old(tmp_path):
-    for name, hours in ((".staged-old_old_", 25), (".staged-young___", 1), (".staged-mine", 25)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "half").write_text("half")
-        os.utime(tmp_path / name, times=(time.time() - hours * 3600,) * 2)
-    write_text(tmp_path / "a.txt", "a")
-    assert {path.name for path in tmp_path.iterdir()} == {".staged-young___", ".staged-mine", "a.txt"}
-
-
 @pytest.mark.parametrize("after", [1, 2])
 def test_weights_and_their_json_stay_of_one_version(folder, monkeypatch, after):
     before, supernet = contents(folder), load_supernet(folder)
@@ -193,13 +71,6 @@ def test_weights_and_their_json_stay_of_one_version(folder, monkeypatch, after):
         save_supernet(supernet, SOURCE, folder)
     assert contents(folder) == before
     load_supernet(folder)
-
-
-def test_other_files_stay_and_modes_are_ordinary(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    path = write_json(tmp_path / "a.json", {"a": 1})
-    assert (tmp_path / "mine.txt").read_text() == "mine"
-    assert path.stat().st_mode & 0o777 == (tmp_path / "mine.txt").stat().st_mode & 0o777
 
 
 def test_weights_have_the_mode_of_other_files(folder):

@@ -75,6 +75,20 @@ def test_it_is_the_plain_loop(norm):
     assert objective(found) > objective(images)
 
 
+def test_a_uniform_start_fills_its_ball_evenly():
+    """Of points in a ball, the share within s radii is s^d; and none of the directions is preferred."""
+    images, adversary = torch.zeros(20_000, 1, 1, 3), Adversary("l2", 0.5)
+    start = adversary._start(images, 0.5, seeded(0))
+    reached = lengths(start) / 0.5
+    assert reached.max() <= 1 + 1e-6
+    for share in (0.3, 0.5, 0.8, 0.95):
+        assert (reached <= share).float().mean() == pytest.approx(share**3, abs=0.01)
+    fourth = (start.flatten(1) / lengths(start)[:, None]).pow(4).mean(0)  # 1/5 on a sphere; less from a cube's corners
+    torch.testing.assert_close(fourth, torch.full((3,), 0.2), atol=0.005, rtol=0)
+    square = 0.5 * (2 * torch.rand(SHAPE, generator=seeded(7)) - 1)
+    assert torch.equal(Adversary(epsilon=0.5)._start(torch.zeros(SHAPE), 0.5, seeded(7)), square)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     norm=st.sampled_from(["linf", "l2"]),

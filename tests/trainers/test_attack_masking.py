@@ -57,6 +57,13 @@ def test_what_is_wrong_already_counts_as_lost(batches):
     assert sum(told) == 4
 
 
+def test_an_attack_that_is_named_twice_counts_once(batches):
+    model, threat, told = linear_model(0), Threat("linf", 0.01), []
+    twice = measure_robustness(model, batches, ["fgsm", "fgsm"], threat, advance=told.append)
+    assert twice == measure_robustness(model, batches, ["fgsm"], threat)
+    assert sum(told) == 2
+
+
 def test_the_worst_of_several_is_by_image(batches, monkeypatch):
     def odd_ones(name, model, images, labels, threat, seed):
         turned = images.clone()  # the linear model says the opposite of an image that is mirrored at ½

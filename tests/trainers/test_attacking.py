@@ -16,7 +16,7 @@ from elastic.errors import ArchError, TrainingError
 from elastic.evaluation import MeasuredAccuracy, resized
 from elastic.result import Candidate, SearchResult
 from elastic.storage import digest_supernet, load_supernet, save_supernet
-from trainers.attack_report import Attacked, data_uri, suspects
+from trainers.attack_report import Attacked, certified_table, data_uri, suspects
 from trainers.attacking import COMMANDS, attack, choose_archs, held_out
 from trainers.attacks import Threat
 from trainers.cli import main
@@ -141,6 +141,8 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
         attack(str(run), attacks=" ", out=out)
     with pytest.raises(UsageError, match="--images 0: wanted 1 or more"):
         attack(str(run), attacks="pgd", images=0, out=out)
+    with pytest.raises(UsageError, match="--seed -1: wanted 0 or more"):
+        attack(str(run), attacks="pgd", seed=-1, out=out)
     with pytest.raises(UsageError, match="--split train: wanted test or val"):
         attack(str(run), attacks="pgd", split="train", out=out)
     if not torch.cuda.is_available():
@@ -159,6 +161,27 @@ def test_a_failed_check_is_named(run):
     subnets = [Attacked("one", arch, 1, 1, robustness, [sound]), Attacked("two", arch, 1, 1, robustness, [sound, bad])]
     assert suspects(subnets) == ["two"]
     assert "gradient masking suspected" in MEANING
+
+
+def test_subnets_that_are_certain_within_different_radii_share_a_table(run):
+    arch = load_supernet(run).space.smallest
+    robustness = Robustness(Threat(), {"clean": Share(1, 2), "worst": Share(0, 2)})
+    radii = {"one": {0.0: Share(1, 2), 0.1: Share(0, 2)}, "two": {0.0: Share(2, 2), 0.1: Share(1, 2), 0.2: Share(0, 2)}}
+    table = certified_table([Attacked(name, arch, 1, 1, robustness, certified=found) for name, found in radii.items()])
+    assert [column.header for column in table.columns] == ["certified within", "0", "0.1", "0.2"]
+    shown = [[cell.partition("\n")[0] for cell in column.cells] for column in table.columns]
+    assert shown == [["one", "two"], ["50.0 %", "100.0 %"], ["0.0 %", "50.0 %"], ["0.0 %", "0.0 %"]]
+
+
+def test_images_are_attacked_for_a_report_only_where_one_is_written(run, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("trainers.attacking.make_attack", lambda name, model, images, *_: made.append(name) or images)
+    options = {"attacks": "fgsm,fgsm", "images": 8, "sanity": False, "out": str(tmp_path / "a.json")}
+    attack(str(run), "smallest", **options)
+    assert made == []
+    attack(str(run), "smallest", **options, report=str(tmp_path / "a.html"))
+    assert made == ["fgsm"]
+    assert json.loads((tmp_path / "a.json").read_text())["attacks"] == ["fgsm"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

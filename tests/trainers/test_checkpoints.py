@@ -2,6 +2,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.data import DataLoader
+from watching import images
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError
@@ -112,6 +114,35 @@ def test_a_resume_with_another_option_names_it(vit, made, resumed, message):
     other.trainer.state.fn = TrainerFn.FITTING
     with pytest.raises(CheckpointError, match=message):
         other.on_load_checkpoint(content)
+
+
+def fit(module, epochs, former=None, batch_size=8):
+    """Epochs of 16 images, from a checkpoint on where one is given."""
+    trainer = Trainer(accelerator="cpu", max_epochs=epochs, limit_val_batches=0, plugins=AtomicCheckpointIO(),
+                      enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+                      logger=False)  # fmt: skip
+    trainer.fit(module, DataLoader(images(16), batch_size), DataLoader(images(8), 8), ckpt_path=former)
+    return trainer
+
+
+@pytest.mark.parametrize(("name", "momentum"), [("sgd", "momentum"), ("adamw", "betas")])
+def test_a_resumed_optimizer_has_this_trainings_options(vit, tmp_path, name, momentum):
+    fit(SupernetModule(vit, optimizer=OptimizerOptions(name, 0.9, 0.1)), 1).save_checkpoint(tmp_path / "last.ckpt")
+    resumed = SupernetModule(vit, optimizer=OptimizerOptions(name, 0.5, 0.2))
+    groups = fit(resumed, 2, tmp_path / "last.ckpt").optimizers[0].param_groups
+    wanted = 0.5 if name == "sgd" else (0.5, 0.999)
+    assert [(group[momentum], group["weight_decay"]) for group in groups] == [(wanted, 0.0), (wanted, 0.2)]
+
+
+def test_a_resume_with_epochs_of_other_lengths_is_refused(vit, tmp_path):
+    last = tmp_path / "last.ckpt"
+    fit(SupernetModule(vit), 1).save_checkpoint(last)
+    with pytest.raises(CheckpointError, match=r"epochs have 2 steps, this training's 4: .* Give the data, batch_size"):
+        fit(SupernetModule(vit), 2, last, batch_size=4)
+    content = torch.load(last)
+    del content[KEY]["steps_per_epoch"]  # as checkpoints were
+    torch.save(content, last)
+    assert fit(SupernetModule(vit), 2, last, batch_size=4).current_epoch == 2
 
 
 def test_failed_write_leaves_the_former_checkpoint(source, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import yaml
 import trainers
 from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
-from trainers.configurations import find_configuration, name_configurations
+from trainers.configurations import UsageError, find_configuration, name_configurations
 
 CONFIGS = sorted((Path(trainers.__file__).parent / "configs").glob("*.yaml"))
 COMPLETE = [  # methods: test_configs.py; text: test_dynabert.py
@@ -165,18 +165,41 @@ def test_shipped_configuration_by_name(tmp_path, monkeypatch):
     assert find_configuration("digits") == "digits"
 
 
+def test_inline_configuration_of_any_length(config, capfd):
+    inline = "{name: " + 300 * "n" + "}"
+    assert find_configuration(inline) == inline
+    words = ["fit", "--config", str(config), "--config", inline, "--ckpt_path", "nowhere.ckpt"]
+    assert answer(capfd, words)[1].startswith("elastic: there is no checkpoint nowhere.ckpt")
+    with pytest.raises(UsageError, match="there is no configuration nnn"):
+        find_configuration(300 * "n")
+
+
+@pytest.mark.parametrize("seed", ["true", "false", "-1", str(2**32)])
+def test_a_seed_is_a_number(config, capfd, seed):
+    for words in (["--seed_everything", seed], ["--config", f"{{seed_everything: {seed}}}"]):
+        status, line = answer(capfd, ["fit", "--config", str(config), *words])
+        assert status == 2
+        assert 'Parser key "seed_everything": Not of type Seed: ' in line
+
+
 def test_checkpoint_mistakes(config, capfd, tmp_path):
     run = tmp_path / "runs" / "tiny"
-    fit = ["fit", "--config", str(config)]
+    fit = ["fit", "--config", str(config), "--seed_everything", "3"]
     assert "there is no checkpoint" in answer(capfd, [*fit, "--ckpt_path", "last"])[1]
     assert "needs trained weights" in answer(capfd, ["test", "--config", str(config)])[1]
     assert main(fit) == 0
     before = (run / "last.ckpt").read_bytes()
+    kept = (run / "config.yaml").read_text()
+    assert yaml.safe_load(kept)["seed_everything"] == yaml.safe_load(kept)["model"]["seed"] == 3
     assert "is of an earlier run; continue it with --ckpt_path last" in answer(capfd, fit)[1]
     other = ["--model.supernet.choices", "{mid: null}", "--ckpt_path", "last"]
     assert main([*fit, *other]) == 2
     assert "holds another supernet" in capfd.readouterr().err
+    longer = ["--trainer.limit_train_batches", "4", "--trainer.max_epochs", "3", "--ckpt_path", "last"]
+    assert main([*fit, *longer]) == 2
+    assert "the checkpoint's epochs have 3 steps, this training's 4" in capfd.readouterr().err
     assert (run / "last.ckpt").read_bytes() == before
+    assert (run / "config.yaml").read_text() == kept, "extract, search and attack read it"
 
 
 def test_full_disk_is_one_sentence_and_loses_nothing(config, capfd, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Every shipped method of training, on real digits, from the first phase to the last."""
 
 import pytest
+import yaml
 
 from trainers.cli import main
 from trainers.configurations import shipped_configurations
@@ -50,5 +51,15 @@ def test_every_shipped_configuration_is_trained_somewhere():
     data = {"digits", "digits_mobilenetv3", "digits_vit", "fashion_mnist", "imagenet_mobilenetv3", "folder", "finetune"}
     data |= {"digits_robust", "proard_cifar10", "robust_fashion_mnist"}
     data |= {"ofa_cifar10", "ofa_fashion_mnist", "ofa_imagenet"}
-    data |= {"dynabert", "dynabert_sst2", "dynabert_cola"}  # in test_dynabert.py
+    data |= {"dynabert", "dynabert_sst2", "dynabert_cola", "dynabert_finetune"}  # in test_dynabert.py
     assert set(shipped_configurations()) == data | set(METHODS)
+
+
+@pytest.mark.parametrize("base", ["digits_robust", "proard_cifar10"])
+def test_a_robust_sandwich_can_stop_early(base):
+    """Patience counts validations."""
+    shipped = shipped_configurations()
+    method, data = (yaml.safe_load(shipped[name].read_text("utf-8")) for name in ("robust_sandwich", base))
+    patience = method["trainer"]["callbacks"][0]["init_args"]["patience"]
+    epochs = sum(phase["epochs"] for phase in method["model"]["curriculum"]["phases"])
+    assert patience * data["trainer"]["check_val_every_n_epoch"] <= epochs / 2

@@ -1,5 +1,6 @@
 import gzip
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from timm.data import create_transform
-from torch.utils.data import TensorDataset
+from torch.utils.data import DistributedSampler, Subset, TensorDataset
 
 from elastic.errors import TrainingError
 from trainers import Digits, TimmData
@@ -149,6 +150,58 @@ def test_fewer_images_than_a_batch(monkeypatch):
         data.setup("fit")
     with pytest.raises(TrainingError, match=r"1257 training examples don't fill a batch of 2000; lower --data"):
         Digits(batch_size=2000).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_size": 0}, "batch_size counts examples, 1 or more.*got 0 and 0"),
+        ({"workers": -1}, "workers processes, 0 or more; got 64 and -1"),
+        ({"size": 0}, "size counts pixels .* 1 or more; got 0 and 1"),
+        ({"channels": 0}, "got 32 and 0"),
+        ({"val_fraction": 0.0}, "shares of the images, 0.01 or more.*got 0.0 and 0.15"),
+        ({"test_fraction": 0.001}, "got 0.15 and 0.001"),
+        ({"val_fraction": 0.6, "test_fraction": 0.6}, "leave as much for training; got 0.6 and 0.6"),
+    ],
+)
+def test_data_that_cannot_be_is_refused(options, words):
+    with pytest.raises(TrainingError, match=words):
+        Digits(**options)
+
+
+def test_the_smallest_parts_have_every_digit():
+    splits = Digits(val_fraction=0.01, test_fraction=0.98, batch_size=8).splits
+    for part in (splits.train, splits.val, splits.test):
+        assert {int(part[k][1]) for k in range(len(part))} == set(range(10))
+
+
+@pytest.mark.parametrize("kind", ["val", "test"])
+def test_a_process_without_an_example_is_refused(kind, monkeypatch):
+    data = Digits(batch_size=4)
+    splits = data.splits
+    few = replace(splits, **{kind: Subset(splits.val, range(1))})
+    monkeypatch.setattr(data, "load", lambda: few)
+    monkeypatch.setattr(data, "_ranks", lambda: (2, 0))
+    data._splits = None
+    with pytest.raises(TrainingError, match=r"1 (validation|test) examples for 2 process\(es\); wanted one for each"):
+        data.setup("fit")
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_ranks_together_validate_each_image_once(ranks, monkeypatch):
+    data = Digits(batch_size=2)
+    data._splits = replace(data.splits, val=Subset(data.splits.val, range(5)))
+    whole, shares = [image for image, _ in data.splits.val], []
+    for rank in range(ranks):
+        monkeypatch.setattr(data, "_ranks", lambda rank=rank: (ranks, rank))
+        loader = data.val_dataloader()
+        assert isinstance(loader.sampler, DistributedSampler)  # else Lightning puts one that repeats in its place
+        batches = [images for images, _ in loader]
+        assert len(loader) == len(batches)
+        shares.append(torch.cat(batches))
+        # units are scored on the same ones by all
+        assert torch.equal(torch.cat([images for images, _ in data.held_out_batches()]), torch.stack(whole))
+    assert all(torch.equal(share, torch.stack(whole[rank::ranks])) for rank, share in enumerate(shares))
 
 
 def test_ranks_share_the_images(monkeypatch):

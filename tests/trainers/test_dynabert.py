@@ -17,7 +17,7 @@ from elastic.onnx_files import open_onnx, run_onnx
 from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
 from trainers.curriculum import Curriculum, Phase
-from trainers.distillers import NoDistiller, SoftTargets
+from trainers.distillers import AlphaDivergence, NoDistiller, SoftTargets
 from trainers.glue import Glue
 from trainers.hidden_states import HiddenStates, recorded
 from trainers.lessons import Teaching, full_depth
@@ -182,11 +182,18 @@ def test_the_gradient_of_the_second_stage_is_that_of_the_papers_loss(folder):
             torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_a_number_is_learned_from_labels_and_hidden_states_alone():
+def test_a_number_is_learned_from_the_teacher_s_or_from_labels():
     logits, labels = torch.randn(4, 1, requires_grad=True), torch.tensor([0.5, 1.0, 2.0, 4.0])
-    assert SoftTargets().loss(logits, labels, torch.randn(4, 1)).item() == 0
-    torch.testing.assert_close(SoftTargets().loss(logits, labels, None), ((logits[:, 0] - labels) ** 2).mean())
-    torch.testing.assert_close(NoDistiller().loss(logits, labels, None), ((logits[:, 0] - labels) ** 2).mean())
+    teacher = torch.randn(4, 1)
+    from_teacher, from_labels = (((logits[:, 0] - goal) ** 2).mean() for goal in (teacher[:, 0], labels))
+    for distiller in (SoftTargets(), SoftTargets(temperature=4.0), AlphaDivergence()):
+        torch.testing.assert_close(distiller.loss(logits, labels, teacher), from_teacher)
+        torch.testing.assert_close(distiller.loss(logits, labels, None), from_labels)
+    both = SoftTargets(teacher_weight=0.5, label_weight=2.0).loss(logits, labels, teacher)
+    torch.testing.assert_close(both, 0.5 * from_teacher + 2 * from_labels)
+    assert HiddenStates().loss(logits, labels, teacher).item() == 0  # as DynaBERT has it
+    torch.testing.assert_close(HiddenStates(SoftTargets()).loss(logits, labels, teacher), from_teacher)
+    torch.testing.assert_close(NoDistiller().loss(logits, labels, teacher), from_labels)
 
 
 def configuration(config, folder, **model):
@@ -232,6 +239,16 @@ def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tm
     session = open_onnx(small / "model.onnx")
     logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])
     torch.testing.assert_close(torch.from_numpy(logits), model(**tokens).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fourth_phase_fine_tunes_with_the_labels(folder, capsys):
+    words = [*configuration("dynabert", folder), "--config", "dynabert_finetune", "--trainer.limit_train_batches", "2"]
+    assert main([*words, "--name", "four"]) == 0, capsys.readouterr().err
+    values = yaml.safe_load((folder / "four" / "config.yaml").read_text())
+    phases = values["model"]["curriculum"]["phases"]
+    assert [phase["name"] for phase in phases] == ["finetune", "width", "width_and_depth", "labels"]
+    assert phases[-1]["distiller"]["class_path"].endswith("NoDistiller")
+    assert read_checkpoint(folder / "four" / "last.ckpt")["global_step"] == 8
 
 
 def test_a_text_model_is_profiled_by_whole_subnets():

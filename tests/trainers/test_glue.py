@@ -58,6 +58,13 @@ def test_every_task_is_read_from_its_files(name, folder):
         assert all(first == first.strip() != "" for first, *_ in examples)
 
 
+def test_a_line_ends_at_a_line_feed_and_nowhere_else(folder):
+    rows = ["sentence\tlabel", "a\u2028film\t1", "a\u0085 plot\x0b .\t0"]
+    (folder / "SST-2" / "train.tsv").write_bytes("\r\n".join(rows).encode())
+    wanted = [("a\u2028film", None, 1.0), ("a\u0085 plot\x0b .", None, 0.0)]
+    assert read_task("sst2", "train", folder) == wanted
+
+
 def test_files_that_are_something_else_are_refused(folder):
     with pytest.raises(TrainingError, match=r"GLUE has no task 'sst3'; it has cola, sst2"):
         read_task("sst3", "train", folder)
@@ -149,6 +156,8 @@ def test_a_model_that_does_not_fit_is_refused(folder):
         _ = data(tokenizer=str(folder / "nothing")).tokenizer
     with pytest.raises(TrainingError, match="val_fraction is a share between 0 and 1, got 1"):
         data(val_fraction=1.0)
+    with pytest.raises(TrainingError, match=r"replace_by bert .* --data.replace_words, which is 0; set that to 0.1"):
+        data(replace_by="bert")
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ import copy
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from watching import PLAIN, fit, one_step
 
 from elastic.errors import TrainingError
 from trainers import (
     Curriculum,
     Digits,
+    NoDistiller,
     OptimizerOptions,
     Phase,
     SoftTargets,
@@ -19,7 +20,12 @@ from trainers import (
     SupernetModule,
     ValidationOptions,
 )
+from trainers.distillers import AlphaDivergence
+from trainers.robust_distillers import RSLAD
+from trainers.robust_losses import PGDAT
+from trainers.samplers import NestedSampler, RoundRobinSampler, UniformSampler
 from trainers.steps import Step
+from trainers.teachers import SnapshotTeacher
 
 
 class SmallestOnly:
@@ -60,7 +66,7 @@ def test_a_step_is_one_update_with_the_summed_gradient(source):
 
 
 def test_weights_that_no_subnet_used_count_as_zero_and_stay(source):
-    module = SupernetModule(source, optimizer=PLAIN, sampler=SmallestOnly())
+    module = SupernetModule(source, optimizer=PLAIN, sampler=SmallestOnly(), distiller=NoDistiller())
     watch = one_step(module)
     smallest = dict(watch.subnets[0].named_parameters())
     for name, parameter in module.supernet.model.named_parameters():
@@ -153,6 +159,61 @@ def test_a_loss_that_is_not_finite_names_step_and_subnet(source):
 def test_wrong_batch(source, images, labels, message):
     with pytest.raises(TrainingError, match=message):
         one_step(SupernetModule(source), DataLoader(TensorDataset(images, labels), 4))
+
+
+class Endless(IterableDataset):
+    """Nobody knows how many."""
+
+    def __iter__(self):
+        while True:
+            yield torch.zeros(1, 32, 32), 0
+
+
+def test_data_without_a_length(vit):
+    with pytest.raises(TrainingError, match=r"no length; say how many .*limit_train_batches"):
+        one_step(SupernetModule(vit), DataLoader(Endless(), 4))
+
+
+@pytest.mark.parametrize("distiller", [SoftTargets(), AlphaDivergence(), RSLAD(), PGDAT("teacher")], ids=repr)
+@pytest.mark.parametrize("sampler", [UniformSampler(4), SmallestOnly(), UniformSampler(1)], ids=repr)
+def test_a_teacher_in_place_that_is_never_there(vit, sampler, distiller):
+    pupil, draws = type(distiller).__name__, type(sampler).__name__
+    with pytest.raises(TrainingError, match=f"'everything': {pupil} learns .*, and {draws} doesn't train that in each"):
+        SupernetModule(vit, sampler=sampler, distiller=distiller)
+
+
+def test_a_teacher_in_place_is_there_or_not_needed(vit):
+    alone, together = Phase("alone", 1, largest={"*": 1}, sampler=UniformSampler(1)), Phase("together", 1)
+    SupernetModule(vit, Curriculum([alone, together]))
+    SupernetModule(vit, Curriculum([alone, together]), sampler=UniformSampler(2), teacher=SnapshotTeacher("alone"))
+    for distiller in (NoDistiller(), PGDAT()):
+        SupernetModule(vit, sampler=UniformSampler(4), distiller=distiller)
+        labels = Phase("labels", 1, sampler=UniformSampler(4), distiller=distiller)
+        SupernetModule(vit, Curriculum([labels, together]))
+    SupernetModule(vit, sampler=NestedSampler(3))
+    depths = Curriculum([Phase("depths", 1, largest={"embed": 1, "heads": 1, "hidden": 1})])
+    SupernetModule(vit, depths, sampler=RoundRobinSampler(2))
+
+
+def test_a_snapshot_of_a_phase_that_does_not_train_the_largest(vit):
+    small = Phase("small", 1, choices={"depth": [1]})
+    with pytest.raises(TrainingError, match=r"after phase 'small', which trains depth up to 1 and not to 2, .* narrow"):
+        SupernetModule(vit, Curriculum([small, Phase("all", 1)]), teacher=SnapshotTeacher("small"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 2.0}, "momentum is at least 0 and below 1.*got 2.0 and 0.0001"),
+        ({"momentum": -0.1}, "got -0.1 and"),
+        ({"weight_decay": -1.0}, "weight_decay 0 or more; got 0.9 and -1.0"),
+        ({"clip_norm": -1.0}, "clip_value and clip_norm are above 0, or null for no clipping; got 1.0 and -1.0"),
+        ({"clip_value": 0.0}, "got 0.0 and None"),
+    ],
+)
+def test_optimizer_options_that_cannot_be(options, message):
+    with pytest.raises(TrainingError, match=message):
+        OptimizerOptions(**options)
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])

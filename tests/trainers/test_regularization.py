@@ -10,7 +10,8 @@ RATES = {"drop_rate": 0.3, "drop_path_rate": 0.3, "num_classes": 10}
 
 def test_without_dropout_training_is_deterministic():
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, attn_drop_rate=0.2, **RATES).train()
-    nets = [vit, timm.create_model("mobilenetv3_small_050", **RATES).train()]
+    patches = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, patch_drop_rate=0.5).train()
+    nets = [vit, patches, timm.create_model("mobilenetv3_small_050", **RATES).train()]
     for net in nets:
         x = torch.randn(4, 3, 32, 32)
         assert not torch.equal(net(x), net(x))

@@ -1,6 +1,7 @@
 """Steps under attack: against extracted subnets that are attacked and trained by hand, and what they leave alone."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -35,6 +36,7 @@ from trainers.adversary import seeded, under_attack
 from trainers.cli import main
 from trainers.lessons import Lesson, Teaching
 from trainers.robust_statistics import recalibrate_attacked
+from trainers.robust_steps import AttackedTrial
 from trainers.steps import Step, StepOptions, StepRunner
 
 SHORT = Adversary(epsilon=0.1, steps=2, step_size=0.05)
@@ -74,7 +76,8 @@ def by_hand(supernet, archs, loss, adversary, teacher=None):
         lesson = Lesson(teacher(images).detach(), answer=teacher) if callable(teacher) else in_place
         if shared is None:
             with under_attack(subnet), under_attack(subnets[0]):
-                victim = lesson.answer if lesson is not None and adversary.shared else student
+                on_teacher = lesson is not None and adversary.shared and not isinstance(loss, (AdaAD, HAT))
+                victim = lesson.answer if on_teacher else student
                 objective = loss.objective(victim, images, labels, lesson)
                 attacked = adversary.perturb(images, objective, seeded(0, 0, 0, k))
         if adversary.shared:
@@ -149,6 +152,24 @@ def test_a_batch_is_attacked_once_where_attacks_are_shared(supernet, monkeypatch
         runner = StepRunner(supernet, [RSLAD()], StepOptions(), torch.Tensor.backward, adversary)
         runner.accumulate(Step(0, archs=archs), images, labels, archs[0], RSLAD(), "in place")
         assert len(made) == wanted
+
+
+@pytest.mark.parametrize("loss", [AdaAD(0.5), HAT()], ids=lambda loss: type(loss).__name__)
+def test_a_teacher_that_there_is_nothing_to_learn_from_is_not_attacked(loss):
+    """AdaAD's would have to differ from itself, HAT's withstands nothing: it is the first subnet that is attacked."""
+    supernet = source_in("resnet").build().train()
+    network = copy.deepcopy(supernet.extract(supernet.space.largest)).eval().requires_grad_(False)
+    archs, (images, labels) = [supernet.space.smallest, supernet.space.largest], pixels(8)
+    teaching = Teaching(network, images, None, as_wide=False)
+    with supernet.active(archs[0]), under_attack(supernet.model):
+        objective = loss.objective(partial(predict, supernet), images, labels, teaching(archs[0]))
+        wanted = SHORT.perturb(images, objective, seeded(0, 0))
+        assert objective(wanted) > objective(images)
+    trial = AttackedTrial(supernet, loss, images, labels, replace(SHORT, shared=True), 0.0, (0,))
+    for k, arch in enumerate(archs):
+        with supernet.active(arch):
+            trial.loss(k, teaching(arch))
+    assert torch.equal(trial._shared, wanted)
 
 
 def test_while_it_warms_up_the_ball_is_small(supernet):

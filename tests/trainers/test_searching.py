@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from elastic.errors import BudgetError, CheckpointError, ProfileError
+from elastic.errors import BudgetError, CheckpointError, ExportError, ProfileError
 from elastic.evaluation import accuracy, resized
 from elastic.export import load_subnet
 from elastic.profile import DeviceProfile
@@ -108,6 +108,28 @@ def test_a_search_goes_on_from_its_cache(run, tmp_path, monkeypatch):
     assert not calls
 
 
+def test_other_data_has_a_cache_of_its_own(run, tmp_path, image_folder):
+    caches = []
+
+    def fruitless(*_, cache, **__):
+        caches.append(cache.name)
+        raise BudgetError("nothing found")
+
+    other = tmp_path / "other.yaml"
+    other.write_text("data: {class_path: Digits, init_args: {batch_size: 16, seed: 1}}")
+    again = tmp_path / "again.yaml"
+    again.write_text((run / "config.yaml").read_text() + "name: again\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainers.searching.run_search", fruitless)
+        patch.setattr("trainers.searching.find_data", lambda supernet, *_: load_data(run / "config.yaml"))
+        for data in (None, str(again), str(other), str(image_folder)):
+            with pytest.raises(BudgetError):
+                search(str(run), images=32, data=data, out=str(tmp_path / "s.json"))
+    assert caches[0] == caches[1]
+    assert len(set(caches)) == 3
+    assert all(name.startswith("s.32-images-") and len(name) == len("s.32-images-01234567.jsonl") for name in caches)
+
+
 def test_several_devices_at_once(run, profile, tmp_path):
     here = DeviceProfile.load(profile)
     other = replace(here, device={**here.device, "processor": "abacus"}).save(tmp_path / "q.json")
@@ -145,6 +167,8 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
     assert not (tmp_path / "s.json").exists()
     with pytest.raises(UsageError, match="--images 0: wanted 1 or more"):
         search(str(run), images=0)
+    with pytest.raises(ExportError, match="no format 'foo'; choose of safetensors, onnx"):
+        search("nowhere", extract=str(tmp_path / "sub"), formats="foo")
     with pytest.raises(UsageError, match="--threads 0: wanted 1 or more"):
         search(str(run), threads=0)
     (run / "config.yaml").write_text("model: {}")
