@@ -174,8 +174,8 @@ def test_data_without_a_length(vit):
         one_step(SupernetModule(vit), DataLoader(Endless(), 4))
 
 
-@pytest.mark.parametrize("distiller", [SoftTargets(), AlphaDivergence(), RSLAD(), PGDAT("teacher")], ids=repr)
-@pytest.mark.parametrize("sampler", [UniformSampler(4), SmallestOnly(), UniformSampler(1)], ids=repr)
+@pytest.mark.parametrize("distiller", [SoftTargets(), AlphaDivergence(), RSLAD(), PGDAT("teacher")], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("sampler", [UniformSampler(4), SmallestOnly(), UniformSampler(1)], ids=["4 at random", "smallest", "1 at random"])
 def test_a_teacher_in_place_that_is_never_there(vit, sampler, distiller):
     pupil, draws = type(distiller).__name__, type(sampler).__name__
     with pytest.raises(TrainingError, match=f"'everything': {pupil} learns .*, and {draws} doesn't train that in each"):
