@@ -161,6 +161,10 @@ def test_wrong_batch(source, images, labels, message):
         one_step(SupernetModule(source), DataLoader(TensorDataset(images, labels), 4))
 
 
+def named(one):
+    return type(one).__name__
+
+
 class Endless(IterableDataset):
     """Nobody knows how many."""
 
@@ -174,8 +178,8 @@ def test_data_without_a_length(vit):
         one_step(SupernetModule(vit), DataLoader(Endless(), 4))
 
 
-@pytest.mark.parametrize("distiller", [SoftTargets(), AlphaDivergence(), RSLAD(), PGDAT("teacher")], ids=lambda one: type(one).__name__)
-@pytest.mark.parametrize("sampler", [UniformSampler(4), SmallestOnly(), UniformSampler(1)], ids=["4 at random", "smallest", "1 at random"])
+@pytest.mark.parametrize("distiller", [SoftTargets(), AlphaDivergence(), RSLAD(), PGDAT("teacher")], ids=named)
+@pytest.mark.parametrize("sampler", [UniformSampler(4), SmallestOnly(), UniformSampler(1)], ids=named)
 def test_a_teacher_in_place_that_is_never_there(vit, sampler, distiller):
     pupil, draws = type(distiller).__name__, type(sampler).__name__
     with pytest.raises(TrainingError, match=f"'everything': {pupil} learns .*, and {draws} doesn't train that in each"):
