@@ -35,7 +35,7 @@ def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
 
 
 @dataclass(frozen=True)
-class SoftTargets:
+class SoftTargets(Distiller):
     """Cross-entropy with the teacher's softmax, with the labels, or with both.
 
     The loss is teacher_weight · (−T² Σ p log q) + label_weight · CE(labels), with p the teacher's softmax and q the
@@ -77,7 +77,7 @@ class SoftTargets:
 
 
 @dataclass(frozen=True)
-class AlphaDivergence:
+class AlphaDivergence(Distiller):
     """The larger of two α-divergences from the teacher: neither over- nor underestimates its uncertainty.
 
     D_α(p‖q) = Σ q ((p/q)^α − 1) / (α (α − 1)), which is KL(p‖q) for α = 1; of α₋ and α₊, the one whose divergence is
@@ -133,7 +133,7 @@ def _tilted(log_p: Tensor, log_q: Tensor, alpha: float, clip: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class NoDistiller:
+class NoDistiller(Distiller):
     """Every subnet learns from the labels.
 
     Attributes:

@@ -15,7 +15,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, TrainingError
-from trainers import digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
+from trainers import (  # noqa: F401 - so that YAML can name their classes without a path
+    digits,
+    glue,
+    hidden_states,
+    macs_samplers,
+    robust_distillers,
+    timm_data,
+)
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import is_inline, refuse_ignored

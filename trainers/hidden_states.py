@@ -17,7 +17,7 @@ from trainers.distillers import Distiller, SoftTargets
 
 
 @dataclass(frozen=True)
-class HiddenStates:
+class HiddenStates(Distiller):
     """Another distiller's loss, and how far the hidden states are from the teacher's.
 
     The states are the input of the first block (the embedding) and the output of each block. With m blocks in the

@@ -18,7 +18,7 @@ from elastic import Arch
 from elastic.errors import TrainingError
 from elastic.sampling import corner_rows, spread_rows
 from elastic.space import Rows
-from trainers.samplers import Contest, Moment, check_count
+from trainers.samplers import Contest, Moment, Sampler, check_count
 
 # Candidates for a target: of 128, the nearest is about 0.6 % of the range away.
 _POOL = 128
@@ -33,7 +33,7 @@ _corner_rows = lru_cache(maxsize=16)(corner_rows)
 
 
 @dataclass(frozen=True)
-class BalancedSampler:
+class BalancedSampler(Sampler):
     """A sandwich whose middles are spread evenly over the MACs, from the smallest subnet's to the largest's.
 
     The range is cut into `n` equal parts, and each step has one subnet of each, at a random place in it.
@@ -65,7 +65,7 @@ class BalancedSampler:
 
 
 @dataclass(frozen=True)
-class ParetoSampler:
+class ParetoSampler(Sampler):
     """The largest, the smallest, and `n` subnets that won a contest among candidates of about the same MACs.
 
     The Pareto-aware sampling of AttentiveNAS (Wang et al., 2021, arXiv:2011.09011): train what would be on the
@@ -100,7 +100,7 @@ class ParetoSampler:
 
 
 @dataclass(frozen=True)
-class ComplexityWalkSampler:
+class ComplexityWalkSampler(Sampler):
     """Subnets of one part of the MACs range, a bank; from step to step it stays or moves on to a neighbour.
 
     The complexity-aware sampling of ElasticViT (Tang et al., 2023, arXiv:2303.09730): gradients of subnets of

@@ -67,7 +67,7 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True)
-class SandwichSampler:
+class SandwichSampler(Sampler):
     """The largest, the smallest, and `n_random` random subnets.
 
     The sandwich rule of US-Nets (Yu and Huang, 2019, arXiv:1903.05134) and BigNAS (arXiv:2003.11142).
@@ -96,7 +96,7 @@ class SandwichSampler:
 
 
 @dataclass(frozen=True)
-class _OfEqualRank:
+class _OfEqualRank(Sampler):
     """`n` subnets a step, all drawn by one rule."""
 
     n: int
