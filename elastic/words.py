@@ -41,7 +41,7 @@ def spell_figure(name: str, value: Any) -> str:
         return value
     name = name.partition(".")[0]  # latency_ms.phone
     if name.endswith("_ms"):
-        return f"{value:.3g} ms"
+        return f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
     if name.endswith("_bytes"):
         return spell_bytes(value)
     if _is_percentage(name):

@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from elastic.errors import ElasticError, TrainingError, first_line
@@ -59,6 +60,8 @@ def _run(words: list[str]) -> None:
     verb = words[0] if words else "--help"
     if verb in ("-h", "--help"):
         sys.stdout.write(_help(_commands()))
+    elif verb == "--version":
+        sys.stdout.write(f"elastic {version('elastic-supernets')}\n")
     elif verb in TRAINING:
         train(words)
     elif verb in ZOO:
@@ -148,7 +151,7 @@ def _help(commands: Mapping[str, Callable[..., Any]]) -> str:
         "usage: elastic [--debug] COMMAND ...\n\n"
         "Train one network once, then cut out an ordinary PyTorch model for every device and every budget.\n\n"
         f"{listed}\n\n"
-        "elastic COMMAND --help says what a command takes; --debug shows the traceback of an error.\n"
+        "elastic COMMAND --help says what a command takes; --debug shows an error's traceback; elastic --version.\n"
     )
 
 

@@ -163,6 +163,7 @@ def test_the_drawing_has_every_dim_of_the_arch():
         (spell_difference("accuracy.clean", 97.0, 97.5), "-0.50 points"),
         (spell_difference("latency_ms.phone", 1.5, 1.0), "+50.0 %"),
         (spell_figure("latency_ms", 1.234), "1.23 ms"),
+        (spell_figure("latency_ms", 1234.5), "1,234 ms"),
         (spell_figure("accuracy", 97.5), "97.50 %"),
         (spell_figure("memory_bytes", 2**20), "1 MiB"),
         (spell_name("macs"), "MACs"),

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,11 @@ def test_help_lists_every_verb_and_imports_no_trainer():
     assert done.returncode == 0, done.stderr
     for verb in ("fit", "validate", "test", "inspect", "profile", "search", "extract", "export", "demo"):
         assert f"\n  {verb} " in done.stdout
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"elastic {version('elastic-supernets')}\n"
 
 
 def test_unknown_verb(capfd):
@@ -282,8 +288,8 @@ def test_the_last_of_max_steps_is_validated(config, tmp_path):
     fit = ["fit", "--config", str(config), "--trainer.check_val_every_n_epoch", "2", "--trainer.max_steps"]
     assert main([*fit, "2"]) == 0
     assert main([*fit, "5", "--ckpt_path", "last"]) == 0
-    for version, last in enumerate((1, 4)):
-        with (tmp_path / "runs" / "tiny" / "csv" / f"version_{version}" / "metrics.csv").open() as file:
+    for number, last in enumerate((1, 4)):
+        with (tmp_path / "runs" / "tiny" / "csv" / f"version_{number}" / "metrics.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row["val/largest/accuracy"]]
         assert [int(row["step"]) for row in rows] == [last]
     written = yaml.safe_load((tmp_path / "runs" / "tiny" / "config.yaml").read_text())
