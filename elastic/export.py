@@ -22,12 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from elastic.arch import Arch
 from elastic.building import SupernetSource
 from elastic.card import Card, write_card
-from elastic.errors import CheckpointError
+from elastic.errors import CheckpointError, ExportError
 from elastic.evaluation import Batch
 from elastic.example import example_batch, first_singles, input_size, joined
 from elastic.file_latency import measure_latency
 from elastic.files import read_json, remove_with, staged, write_json
-from elastic.formats import Original
+from elastic.formats import FORMATS, Original
 from elastic.formats.kept import kept_files, own_files
 from elastic.formats.writing import check_formats, write_format
 from elastic.inputs import Inputs, first, predict
@@ -94,8 +94,8 @@ def export(
         threads: that each runtime may use meanwhile.
 
     Raises:
-        ExportError: an unknown format, a missing package, no example, nothing to calibrate on, or a file that
-            computes something else.
+        ExportError: an unknown format, a missing package, no example, nothing to calibrate on, a model that isn't in
+            float32 (but for safetensors), or a file that computes something else.
         ProfileError: threads below 1.
         OSError: the disk is full, or may not be written to.
     """
@@ -105,6 +105,7 @@ def export(
     if latency:
         Setting(threads=threads).check()
     model = copy.deepcopy(subnet).cpu().eval()
+    _check_precision(model, wanted)
     inputs = example_batch(model, joined(real) if example is None and real else example)
     card, labelled, former = card or Card(), list(validation), _former(folder)
     figures = {**measure_costs(model, first(inputs, 1)), **card.figures}
@@ -113,7 +114,7 @@ def export(
         files: dict[str, dict[str, Any]] = {}
         for name in wanted:
             files |= write_format(name, original, stage, labelled)
-        kept = kept_files(folder, former, files, input_size(inputs))
+        kept = kept_files(folder, former, files, input_size(inputs), text=not isinstance(inputs, Tensor))
         known = {**kept, **files}
         loader = write_loader(model, stage, inputs, _built_with(source)) if _WEIGHTS in files else []
         places = dict.fromkeys(kept, folder) | dict.fromkeys(files, stage)
@@ -181,6 +182,13 @@ def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
         predict(model, inputs)
     params = sum(parameter.numel() for parameter in model.parameters())
     return {"params": params, "macs": counter.get_total_flops() // 2}
+
+
+def _check_precision(model: nn.Module, formats: Sequence[str]) -> None:
+    others = {str(p.dtype) for p in model.parameters() if p.is_floating_point()} - {"torch.float32"}
+    written = [name for name in formats if FORMATS[name].files[0] != _WEIGHTS]
+    if others and written:
+        raise ExportError(f"{written[0]} takes a model in float32, this is in {others.pop()}; cast it: model.float()")
 
 
 def _former(folder: Path) -> dict[str, Any]:

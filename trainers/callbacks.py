@@ -106,7 +106,9 @@ def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Tabl
 
 def _needs(module: SupernetModule, images: int, pace: Pace | None) -> str:
     """The memory of a step, and the time of all of them."""
-    memory = f"a step of the largest subnet holds about {_short(training_memory(module.supernet, images))}B in float32"
+    needed = training_memory(module.supernet, images)
+    held = "an unknown number of bytes" if needed is None else f"about {_short(needed)}B"
+    memory = f"a step of the largest subnet holds {held} in float32"
     if pace is None:
         return (
             f"{memory}; timing passes of {images} images ran out of memory on {module.device}: "

@@ -29,6 +29,9 @@ FAILED, INTERRUPTED = 2, 130
 # jsonargparse on a value that may be one of several types: the key, and what the first of them objects to
 _NESTED = re.compile(r'(Parser key "[^"]+"):.*?Errors:\s*- (.*?)(?=\n\s*- Expected a <class|\Z)', re.DOTALL)
 
+# jsonargparse on a class that may be null: what the class itself objects to
+_OPTIONAL = re.compile(r"Does not validate against any of.*?Errors:\s*- (.*?)(?=\n\s*- Expected a <class)", re.DOTALL)
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -120,6 +123,8 @@ def train(words: list[str]) -> None:
             SupernetCLI(name_configurations(words))
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
+    except ValueError as error:
+        raise _objection(error) or error from error
     except RuntimeError as error:
         raise _compile_error(error) or error from error
     except SystemExit as end:
@@ -127,6 +132,12 @@ def train(words: list[str]) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from end
         raise
+
+
+def _objection(error: ValueError) -> UsageError | None:
+    """What a class says of its arguments where it could be left out, too; None if `error` is of something else."""
+    found = _OPTIONAL.match(str(error))
+    return None if found is None else UsageError(found[1])
 
 
 def _compile_error(error: RuntimeError) -> TrainingError | None:

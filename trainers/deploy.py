@@ -90,6 +90,11 @@ def find_data(supernet: Supernet, place: str, data: str | None) -> SupernetData:
         CheckpointError: no such file, or no `data` section that can be understood.
     """
     if data is not None and Path(data).is_dir():
+        if supernet.recipe.vocabulary is not None:
+            raise CheckpointError(
+                f"{data} is a folder, as images have it, and this supernet reads text; give a YAML file with the data "
+                "section of a training, such as data: {class_path: Glue, init_args: {task: sst2, root: FOLDER, …}}"
+            )
         from trainers.image_folder import ImageFolder
 
         return ImageFolder(data, supernet)

@@ -113,10 +113,13 @@ def step_seconds(module: Any, phase: int, pace: Pace, images: int) -> float:
     return passes * images
 
 
-def training_memory(supernet: Supernet, batch_size: int) -> int:
+def training_memory(supernet: Supernet, batch_size: int) -> int | None:
     """Bytes that a float32 step of the largest subnet holds: what backward needs, and weights, gradients, momentum.
 
     Counted on tensors without memory; an optimiser with two moments (AdamW) needs the weights' size once more.
+
+    Returns:
+        None where the model's code asks for values, as that of transformers' version 4 does: such tensors have none.
     """
     model = supernet.extract(supernet.space.largest).train().to("meta")
     weights = {id(parameter): parameter.numel() * parameter.element_size() for parameter in model.parameters()}
@@ -128,7 +131,10 @@ def training_memory(supernet: Supernet, batch_size: int) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = predict(model, example_inputs(supernet, supernet.space.largest, batch_size, "meta"))
+        try:
+            output = predict(model, example_inputs(supernet, supernet.space.largest, batch_size, "meta"))
+        except RuntimeError:
+            return None
     activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     del output
     stored = sum(parameter.numel() * parameter.element_size() for parameter in supernet.model.parameters())

@@ -17,6 +17,8 @@ from trainers.data import Splits, SupernetData
 from trainers.glue_tasks import TASKS, Example, Task, read_task
 from trainers.text import Collator, Texts, WordReplacer, load_tokenizer
 
+_SHORTEST = 3
+
 
 class Glue(SupernetData):
     """A task of GLUE; a seeded part of its training split is held out, and its development split is the test."""
@@ -56,6 +58,11 @@ class Glue(SupernetData):
             raise TrainingError(f"GLUE has no task {task!r}; it has {', '.join(TASKS)}")
         if not 0 < val_fraction < 1:
             raise TrainingError(f"--data.val_fraction is a share between 0 and 1, got {val_fraction}")
+        if max_length < _SHORTEST:
+            raise TrainingError(
+                f"--data.max_length {max_length}: a text has two marks of the tokenizer's and a piece at least; "
+                f"wanted {_SHORTEST} or more"
+            )
         if replace_by is not None and not replace_words:
             raise TrainingError(
                 f"--data.replace_by {replace_by} replaces words with probability --data.replace_words, which is 0; set "
@@ -117,13 +124,21 @@ class Glue(SupernetData):
                 f"the tokenizer {self.tokenizer_name} has {len(self.tokenizer)} pieces, the model reads "
                 f"{recipe.vocabulary}; give the model's own (--data.tokenizer), or a model with that vocab_size"
             )
+        own, known = self.tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)
+        if None not in (own, known) and own != known:
+            raise TrainingError(
+                f"the tokenizer {self.tokenizer_name} pads with {own}, the model takes {known} for padding: they don't "
+                "belong together; give the model's own (--data.tokenizer)"
+            )
         longest = longest_text(model)
         if self.max_length > longest:
-            raise TrainingError(f"--data.max_length {self.max_length}: the model reads {longest} tokens at most")
+            raise TrainingError(
+                f"--data.max_length {self.max_length}: the model reads {longest} tokens at most; lower it to that"
+            )
         if classes_of(model) != self.task.classes:
             raise TrainingError(
-                f"{self.task_name} has {self.task.classes} class(es), the model {classes_of(model)}: set "
-                f"--model.supernet.model_args.num_labels {self.task.classes}"
+                f"{self.task_name} has {self.task.classes} class(es), the model {classes_of(model)}: set num_labels "
+                f"(num_classes of a supernet of the zoo) in --model.supernet.model_args to {self.task.classes}"
             )
 
     @cached_property

@@ -18,8 +18,8 @@ _KEYS = ("width", "depth")
 
 
 def has_encoding(supernet: Supernet) -> bool:
-    """Whether a supernet's subnets can be written so: it is a transformer that reads tokens."""
-    return supernet.recipe.vocabulary is not None
+    """Whether a supernet's subnets can be written so: it reads tokens, and its heads have no groups."""
+    return supernet.recipe.vocabulary is not None and "heads.0" in supernet.layout.sizes
 
 
 def to_arch(supernet: Supernet, published: Mapping[str, Any]) -> Arch:

@@ -23,7 +23,7 @@ def own_files(former: Mapping[str, Any]) -> set[str]:
 
 
 def kept_files(
-    folder: Path, former: Mapping[str, Any], files: Mapping[str, Any], size: Sequence[int]
+    folder: Path, former: Mapping[str, Any], files: Mapping[str, Any], size: Sequence[int], text: bool = False
 ) -> dict[str, dict[str, Any]]:
     """The files of an earlier export that are still of this subnet: it had the same weights, and inputs of this size.
 
@@ -32,13 +32,15 @@ def kept_files(
         former: its `config.json`; empty where there was none.
         files: what is written now, which isn't kept.
         size: of an input.
+        text: inputs are text, whose length is any.
 
     Returns:
         Each file's name → what was known of it.
     """
     before = former.get("files", {})
     weights = {one[_WEIGHTS]["sha256"] if _WEIGHTS in one else None for one in (before, files)}
-    if None in weights or len(weights) > 1 or former.get("input_size") != list(size):
+    same = former.get("input_size") == list(size) or (text and former.get("inputs"))
+    if None in weights or len(weights) > 1 or not same:
         return {}
     own = {file for file in own_files(former) - files.keys() if (folder / file).exists()}
     return {file: facts for file, facts in before.items() if file in own}

@@ -110,6 +110,24 @@ def test_an_example_is_made_up_of_what_the_model_knows(tmp_path):
     assert text["attention_mask"].sum(1).tolist() == [LENGTH // 2 + 1, LENGTH]
 
 
+def test_files_made_with_texts_of_another_length_stay(tmp_path):
+    made = supernet("bert")
+    subnet = made.extract(made.space.smallest)
+    export(subnet, tmp_path, ["safetensors", "onnx"])
+    longer = {name: value.repeat(1, 2)[:, : LENGTH + 3] for name, value in inputs().items()}
+    again = export(subnet, tmp_path, example=longer)
+    assert "model.onnx" in again.files
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_a_model_in_half_precision_is_written_as_safetensors_only(tmp_path):
+    made = supernet("bert")
+    subnet = made.extract(made.space.smallest).bfloat16()
+    assert set(export(subnet, tmp_path).files) == {"model.safetensors"}
+    with pytest.raises(ExportError, match=r"onnx takes a model in float32, this is in torch.bfloat16; cast it"):
+        export(subnet, tmp_path, ["onnx"])
+
+
 @torch.no_grad()
 def test_a_folder_is_loaded_and_exported_again(tmp_path):
     source = SupernetSource("transformers:bert", {**CASES["bert"].config, "num_labels": 3}, "dynabert")

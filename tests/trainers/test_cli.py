@@ -14,6 +14,7 @@ import trainers
 from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
 from trainers.configurations import UsageError, find_configuration, name_configurations
+from trainers.glue_tasks import TASKS
 
 CONFIGS = sorted((Path(trainers.__file__).parent / "configs").glob("*.yaml"))
 COMPLETE = [  # methods: test_configs.py; text: test_dynabert.py
@@ -95,6 +96,17 @@ def test_help_lists_every_verb_and_imports_no_trainer():
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"elastic {version('elastic-supernets')}\n"
+
+
+def test_what_a_data_module_objects_to_is_one_sentence(capfd):
+    status, said = answer(capfd, ["fit", "--config", "dynabert_sst2", "--data.task", "sst"])
+    assert (status, said) == (2, f"elastic: GLUE has no task 'sst'; it has {', '.join(TASKS)}")
+
+
+def test_a_folder_is_no_data_of_a_text_supernet(capfd, tmp_path):
+    status, said = answer(capfd, ["extract", "dynabert_sst2", "--arch", "smallest", "--data", str(tmp_path)])
+    assert status == 2
+    assert "reads text; give a YAML file with the data section" in said
 
 
 def test_unknown_verb(capfd):

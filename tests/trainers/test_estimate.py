@@ -4,11 +4,12 @@ import contextlib
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from watching import fit, fresh
 
 from trainers import Digits
 from trainers.callbacks import SubnetReport
-from trainers.estimate import measure_pace
+from trainers.estimate import measure_pace, training_memory
 
 
 @pytest.fixture
@@ -35,6 +36,21 @@ def test_passes_run_in_the_precisions_context(vit):
     assert entered
     assert pace.seconds(sum(pace.macs) / 2) > 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_that_asks_for_values_has_no_estimate_of_its_memory(vit, monkeypatch, capsys):
+    """As transformers' version 4 does, where no attention mask is given."""
+    really = VisionTransformer.forward_features
+
+    def asking(self, x, **_):
+        return really(self, x + 0 * x.sum().item())
+
+    monkeypatch.setattr(VisionTransformer, "forward_features", asking)
+    assert training_memory(vit.build(), 4) is None
+    module = fresh(vit)
+    fit(module, SubnetReport(), Digits(batch_size=8), max_steps=1)
+    assert module.global_step == 1
+    assert "holds an unknown number of bytes in float32" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.usefixtures("crowded")

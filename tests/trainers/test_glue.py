@@ -146,7 +146,8 @@ def test_a_model_that_does_not_fit_is_refused(folder):
     for made, fitting, message in (
         (supernet(vocab_size=10), data(), r"has 11 pieces, the model reads 10; give the model's own"),
         (supernet(max_position_embeddings=8), data(), "max_length 16: the model reads 8 tokens at most"),
-        (supernet(num_labels=3), data(), r"sst2 has 2 class\(es\), the model 3: set --model.supernet.model_args.num_l"),
+        (supernet(num_labels=3), data(), r"2 class\(es\), the model 3: set num_labels \(num_classes of .*\) in"),
+        (supernet(pad_token_id=1), data(), r"pads with 0, the model takes 1 for padding: they don't belong together"),
         (supernet(), data(task="stsb"), r"stsb has 1 class\(es\), the model 2"),
         (SimpleNamespace(model=torch.nn.Identity(), recipe=elastic.Recipe({}, {})), data(), "Identity doesn.t read t"),
     ):
@@ -156,6 +157,9 @@ def test_a_model_that_does_not_fit_is_refused(folder):
         _ = data(tokenizer=str(folder / "nothing")).tokenizer
     with pytest.raises(TrainingError, match="val_fraction is a share between 0 and 1, got 1"):
         data(val_fraction=1.0)
+    for length in (0, 2):
+        with pytest.raises(TrainingError, match=f"max_length {length}: .* wanted 3 or more"):
+            data(max_length=length)
     with pytest.raises(TrainingError, match=r"replace_by bert .* --data.replace_words, which is 0; set that to 0.1"):
         data(replace_by="bert")
 

@@ -110,6 +110,18 @@ def test_wrong_encodings_are_refused(published, message):
         zoo.to_arch(elastic.elasticize(bert(), "dynabert"), published)
 
 
+def test_a_decoder_has_no_published_encoding():
+    config = transformers.LlamaConfig(
+        vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=32,
+    )  # fmt: skip
+    supernet = elastic.elasticize(transformers.LlamaForCausalLM(config))
+    with pytest.raises(ArchError, match="no published encoding"):
+        zoo.from_arch(supernet, supernet.space.largest)
+    with pytest.raises(ArchError, match="no published encoding"):
+        zoo.to_arch(supernet, {"width": 0.5, "depth": 1.0})
+
+
 def test_layers_of_different_widths_have_no_encoding():
     supernet = elastic.elasticize(bert())
     with pytest.raises(ArchError, match="one width for all layers and one depth"):
