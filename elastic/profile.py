@@ -21,7 +21,7 @@ from elastic.measure import Setting
 from elastic.prediction import FEWEST, PredictionError, Predictor
 from elastic.protocol import Timing
 from elastic.space import Floats, Rows
-from elastic.storage import digest_supernet
+from elastic.storage import check_digest
 from elastic.supernet import Archs, Supernet
 from elastic.timings import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 
@@ -156,12 +156,8 @@ class DeviceProfile:
         Raises:
             ProfileError: it wasn't.
         """
-        digest = digest_supernet(supernet)
-        if digest != self.supernet:
-            raise ProfileError(
-                f"the profile was measured on supernet {self.supernet}, this one is {digest}: other dims or shapes; "
-                "measure it with `elastic profile`"
-            )
+        cure = "measure it with `elastic profile`"
+        check_digest(supernet, self.supernet, ProfileError, "the profile was measured on", cure)
 
     # --- files ----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from elastic.arch import Arch
 from elastic.errors import ArchError, CheckpointError
 from elastic.files import read_json, write_json
 from elastic.fronts import undominated
-from elastic.storage import digest_supernet
+from elastic.storage import check_digest
 from elastic.supernet import Supernet
 
 _KIND = "elastic search result"
@@ -88,12 +88,8 @@ class SearchResult:
         Raises:
             ArchError: it wasn't.
         """
-        digest = digest_supernet(supernet)
-        if digest != self.supernet:
-            raise ArchError(
-                f"the search was in supernet {self.supernet}, this one is {digest}: other dims or shapes; search this "
-                "one with `elastic search`"
-            )
+        cure = "search this one with `elastic search`"
+        check_digest(supernet, self.supernet, ArchError, "the search was in", cure)
 
     def goals(self) -> NDArray[np.float64]:
         """All objectives as numbers to minimise: `(candidates, objectives)`, the maximised ones first."""

@@ -101,6 +101,24 @@ def digest_supernet(supernet: Supernet) -> str:
     return hashlib.blake2b(json.dumps(described).encode(), digest_size=8).hexdigest()
 
 
+def check_digest(supernet: Supernet, digest: str, error: type[Exception], what: str, cure: str) -> None:
+    """Check that something was made with a supernet of these dims and shapes; weights don't matter.
+
+    Args:
+        supernet: the one at hand.
+        digest: `digest_supernet` of the one that it was made with.
+        error: the class of the error raised.
+        what: what was done with which kind of thing, for the message: "the profile was measured on".
+        cure: how to get one of this supernet.
+
+    Raises:
+        error: it was another.
+    """
+    given = digest_supernet(supernet)
+    if given != digest:
+        raise error(f"{what} supernet {digest}, this one is {given}: other dims or shapes; {cure}")
+
+
 def digest_weights(supernet: Supernet) -> str:
     """Sixteen hexadecimal digits for a supernet's weights: accuracies that were measured belong to them."""
     digest = hashlib.blake2b(digest_size=8)
