@@ -11,6 +11,7 @@ import torch
 import yaml
 
 import trainers
+from elastic import load_supernet
 from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
 from trainers.configurations import UsageError, find_configuration, name_configurations
@@ -104,6 +105,7 @@ def test_what_a_data_module_objects_to_is_one_sentence(capfd):
 
 
 def test_a_folder_is_no_data_of_a_text_supernet(capfd, tmp_path):
+    load_supernet("dynabert_sst2")  # what transformers imports may log, the first time
     status, said = answer(capfd, ["extract", "dynabert_sst2", "--arch", "smallest", "--data", str(tmp_path)])
     assert status == 2
     assert "reads text; give a YAML file with the data section" in said
