@@ -15,6 +15,11 @@ from elastic.errors import TrainingError
 class Distiller(Protocol):
     """Gives the loss of one subnet of a step."""
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether it makes no sense without a teacher."""
+        return False
+
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """The loss of one subnet on one batch: a scalar.
 
@@ -59,6 +64,11 @@ class SoftTargets(Distiller):
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise TrainingError(f"SoftTargets: temperature is a number above 0, got {self.temperature}")
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Always."""
+        return True
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """See the class."""
@@ -105,6 +115,11 @@ class AlphaDivergence(Distiller):
                 "AlphaDivergence: alphas are other than 0 and clip is above 0; "
                 f"got {self.alpha_minus}, {self.alpha_plus} and {self.clip}"
             )
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Always."""
+        return True
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """See the class."""

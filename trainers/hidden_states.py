@@ -38,6 +38,11 @@ class HiddenStates(Distiller):
         if self.weight < 0:
             raise TrainingError(f"HiddenStates: weight is 0 or more, got {self.weight}")
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Always."""
+        return True
+
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """The base's loss."""
         weight = 0.0 if logits.shape[1] == 1 else 1.0

@@ -20,6 +20,11 @@ class _Distilled(RobustLoss):
 
     alone: RobustLoss
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Always."""
+        return True
+
     def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
         """What the adversary maximises."""
         if lesson is None:

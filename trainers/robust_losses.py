@@ -25,6 +25,11 @@ class RobustLoss(ABC):
 
     attacks_teacher: ClassVar[bool] = True
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether it makes no sense without a teacher."""
+        return False
+
     @abstractmethod
     def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
         """What the adversary maximises; the student's statistics don't move meanwhile.
@@ -74,6 +79,11 @@ class PGDAT(RobustLoss):
     targets: Literal["labels", "teacher"] = "labels"
     label_smoothing: float = 0.0
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether it takes the teacher's answers for targets."""
+        return self.targets == "teacher"
+
     def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
         """The cross-entropy."""
         return _cross_entropy(student, labels)
@@ -98,6 +108,11 @@ class TRADES(RobustLoss):
     beta: float = 6.0
     targets: Literal["labels", "teacher"] = "labels"
     label_smoothing: float = 0.0
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether it takes the teacher's answers for targets."""
+        return self.targets == "teacher"
 
     def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
         """How far the answer is from that for the image as it is."""

@@ -17,13 +17,6 @@ from elastic.building import SupernetSource
 from elastic.errors import TrainingError, first_line
 from elastic.inputs import classes_of, example_inputs, predict
 from trainers.curriculum import Curriculum
-from trainers.distillers import AlphaDivergence, Distiller, SoftTargets
-from trainers.hidden_states import HiddenStates
-from trainers.robust_distillers import ARD, RSLAD, AdaAD
-from trainers.robust_losses import RobustLoss
-
-_PUPILS = (SoftTargets, AlphaDivergence, HiddenStates, ARD, RSLAD, AdaAD)
-"""Distillers that are there to learn from a teacher."""
 
 
 class Teacher(Protocol):
@@ -162,11 +155,6 @@ class ModelTeacher(Teacher):
                 "classes; leave num_classes out of the teacher's model_args"
             )
         return model.train()  # as Lightning wants all modules before a fit; in steps it is in eval mode
-
-
-def learns_from_teacher(distiller: Distiller | RobustLoss) -> bool:
-    """Whether a distiller of this project makes no sense without a teacher; of a foreign one nobody knows."""
-    return isinstance(distiller, _PUPILS) or getattr(distiller, "targets", "labels") == "teacher"
 
 
 def check_snapshots(
