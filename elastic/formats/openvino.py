@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def require_openvino() -> None:
     require_packages("OpenVINO", ("openvino",), "onnx,openvino")
 
 
+@cache
+def core() -> Any:
+    """OpenVINO's core, the only one in the process.
+
+    Each core that computes gives the thread another stack for signals, and puts the former one back when it goes. If
+    another core had made that, and went first, the next signal (a child process that ends) crashes the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def compile_file(path: str | Path, threads: int | None = None, precision: str = "f32") -> Any:
     """An OpenVINO or ONNX file, compiled for the CPU.
 
@@ -49,13 +62,10 @@ def compile_file(path: str | Path, threads: int | None = None, precision: str = 
         threads: OpenVINO's choice by default.
         precision: what it computes in, `"f32"` or `"bf16"`; OpenVINO itself would take half precision where it can.
     """
-    import openvino
-
     wanted: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         wanted["INFERENCE_NUM_THREADS"] = threads
-    core = openvino.Core()
-    return core.compile_model(core.read_model(path), "CPU", wanted)
+    return core().compile_model(core().read_model(path), "CPU", wanted)
 
 
 def open_file(path: Path, threads: int | None = None) -> Forward:
@@ -74,7 +84,7 @@ def _write(original: Original, path: Path) -> None:
     import openvino
 
     # not openvino.convert_model, which reports its use to its makers
-    openvino.save_model(openvino.Core().read_model(original.onnx), path, compress_to_fp16=False)
+    openvino.save_model(core().read_model(original.onnx), path, compress_to_fp16=False)
 
 
 OPENVINO = Format(("model.xml", "model.bin"), _write, open_file, require_openvino, "OpenVINO", "openvino", IMAGES, TEXT)

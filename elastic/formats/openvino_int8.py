@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from elastic.errors import ExportError
 from elastic.formats.format import Format, Original
-from elastic.formats.openvino import open_file, require_openvino
+from elastic.formats.openvino import core, open_file, require_openvino
 from elastic.packages import require_packages
 from elastic.quiet import quiet
 
@@ -40,7 +40,7 @@ def _write(original: Original, path: Path) -> None:
 
     if not isinstance(original.inputs, Tensor):
         raise ExportError("openvino-int8 is for inputs of a fixed size, which text isn't; choose onnx-int8 or openvino")
-    model = openvino.Core().read_model(original.onnx)
+    model = core().read_model(original.onnx)
     model.reshape([1, *original.inputs.shape[1:]])
     with quiet():
         nncf = _nncf()

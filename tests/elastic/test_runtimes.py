@@ -111,6 +111,23 @@ def test_a_missing_openvino_is_said(monkeypatch):
         Setting("openvino").check()
 
 
+@pytest.mark.skipif(not find_spec("openvino"), reason=NEEDS["openvino"])
+def test_what_openvino_has_run_leaves_signals_alone():
+    """Child processes may end after some models have gone, as those of a data loader do."""
+    program = """
+import signal, subprocess, torch
+from torch import nn
+from elastic.measure import Setting, prepare_all
+
+runs = prepare_all([(nn.Linear(2, 2).eval(), [torch.ones(1, 2)]) for _ in range(3)], Setting("openvino"))
+while runs:
+    runs.pop(0)()
+signal.signal(signal.SIGCHLD, lambda *_: None)
+subprocess.run(["true"], check=True)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+
+
 def test_the_protocol_needs_nothing_of_this_project():
     """As in a kit: with its own folder out of reach, and PyTorch missing."""
     source = Path(__file__).parents[2] / "elastic" / "protocol.py"
