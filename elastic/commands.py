@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,7 +17,7 @@ from typing_extensions import Unpack
 from elastic.arch import Arch
 from elastic.building import SupernetSource
 from elastic.card import spell_check, spell_latency
-from elastic.conformance import ARCHITECTURES, conform, markdown, summary
+from elastic.conformance import ARCHITECTURES, TRANSFORMERS, conform, markdown, summary
 from elastic.conformance import table as conformance_table
 from elastic.errors import ArchError, BudgetError, ProfileError
 from elastic.export import Exported
@@ -144,15 +145,17 @@ def _show_profile(found: DeviceProfile, supernet: Supernet, out: str) -> None:
 
 
 def conformance(names: str = "", out: str | None = None) -> None:
-    """Make architectures of timm elastic, and compare: which sizes they get, and whether every subnet is exact.
+    """Make architectures elastic, and compare: which sizes they get, and whether every subnet is exact.
 
     Ends with exit status 1 where one isn't.
 
     Args:
-        names: of timm's architectures, separated by commas; by default a list with all families.
+        names: of timm's architectures, or transformers:TYPE, separated by commas; by default all families, those of
+            transformers where it is installed.
         out: a Markdown file to write the table to.
     """
-    wanted = names_in(names) or ARCHITECTURES
+    known = ARCHITECTURES + (TRANSFORMERS if find_spec("transformers") else ())
+    wanted = names_in(names) or known
     rows = []
     with progress_bar("making elastic", len(wanted)) as advance:
         for name in wanted:

@@ -1,4 +1,4 @@
-"""Conformance: what becomes elastic in timm's architectures, and whether that is exact.
+"""Conformance: what becomes elastic in timm's and transformers' architectures, and whether that is exact.
 
 Every weight is drawn at random first: freshly made models have ones and zeros that hide a wrong slice.
 """
@@ -8,16 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 from elastic.building import SupernetSource
 from elastic.elasticize import TRACED, elasticize
 from elastic.errors import ElasticError
+from elastic.inputs import predict
 from elastic.recipe import input_size
 from elastic.supernet import Supernet
+from elastic.transformers_models import PREFIX
 
 ARCHITECTURES = (
     "resnet18", "resnet50", "resnet50_gn", "resnext50_32x4d", "seresnet50", "res2net50_26w_4s", "resnetv2_50",
@@ -35,13 +38,30 @@ ARCHITECTURES = (
 )  # fmt: skip
 """Of every family of timm one or two, small ones."""
 
+TRANSFORMERS = tuple(f"{PREFIX}{own}" for own in (
+    "albert", "bart", "bert", "big_bird", "biogpt", "bloom", "camembert", "cohere", "convbert", "ctrl",
+    "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "falcon", "fnet", "gemma", "gemma2",
+    "gemma3_text", "glm", "gpt2", "gpt_bigcode", "gpt_neox", "granite", "layoutlm", "llama", "longformer",
+    "mamba", "megatron-bert", "mistral", "mixtral", "modernbert", "mpnet", "mpt", "nystromformer", "olmo", "olmo2",
+    "openai-gpt", "opt", "persimmon", "phi", "phi3", "qwen2", "qwen3", "rembert", "roberta", "roformer", "rwkv",
+    "smollm3", "stablelm", "starcoder2", "xglm", "xlm-roberta", "yoso",
+))  # fmt: skip
+"""Types of transformers that one small configuration fits, as language models."""
+
+_SMALL = {
+    "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 200,
+    "max_position_embeddings": 64, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2,
+}  # fmt: skip
+_TOKENS = 16
+
 
 @dataclass(frozen=True)
 class Conformance:
     """What was found out about an architecture.
 
     Attributes:
-        name: timm's.
+        name: timm's, or transformers' behind `transformers:`.
         recipe: the recipe's name, or "traced"; empty where the architecture can't be made elastic.
         kinds: the kinds of dims; "width" for whatever stage widths, embeddings and widths inside blocks there are.
         ratio: parameters of the smallest subnet, as a share of the largest's.
@@ -72,26 +92,42 @@ def conform(name: str, subnets: int = 2) -> Conformance:
     """Make an architecture elastic, and compare.
 
     Args:
-        name: as for `timm.create_model`.
+        name: as for `timm.create_model`; or `transformers:TYPE`, of which a small language model is made.
         subnets: how many to compare: the smallest, and random ones.
     """
     with torch.random.fork_rng(devices=[]):
-        model = randomised(SupernetSource(name, {"num_classes": 10}).build_model())
-    images = torch.randn(1, *input_size(model), generator=torch.Generator().manual_seed(1))
+        model = randomised(SupernetSource(name, _arguments(name)).build_model())
+    inputs = _inputs(name, model)
     with torch.no_grad():
-        wanted, keys = model(images), list(model.state_dict())
+        wanted, keys = predict(model, inputs), list(model.state_dict())
         start = time.perf_counter()
         try:
             supernet = elasticize(model)
         except ElasticError as error:
             return Conformance(name, problem=str(error))
         seconds = time.perf_counter() - start
-        full = _difference(supernet(images), wanted) if list(model.state_dict()) == keys else float("inf")
-        difference = max(_active_and_extracted(supernet, images, seed) for seed in range(subnets))
+        full = _difference(predict(supernet, inputs), wanted) if list(model.state_dict()) == keys else float("inf")
+        difference = max(_active_and_extracted(supernet, inputs, seed) for seed in range(subnets))
     params = supernet.params([supernet.space.smallest, supernet.space.largest])
     ratio = float(params[0] / params[1])
     recipe, kinds, counted = _recipe(supernet), _kinds(supernet), _counted(supernet)
     return Conformance(name, recipe, kinds, ratio, full, difference, counted, seconds)
+
+
+def _arguments(name: str) -> dict[str, Any]:
+    if not name.startswith(PREFIX):
+        return {"num_classes": 10}
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    is_masked = name.removeprefix(PREFIX) in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return {**_SMALL, "head": "masked_lm" if is_masked else "causal_lm"}
+
+
+def _inputs(name: str, model: nn.Module) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    if name.startswith(PREFIX):
+        return torch.randint(3, _SMALL["vocab_size"], (1, _TOKENS), generator=generator)
+    return torch.randn(1, *input_size(model), generator=generator)
 
 
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -109,10 +145,10 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def _active_and_extracted(supernet: Supernet, images: Tensor, seed: int) -> float:
+def _active_and_extracted(supernet: Supernet, inputs: Tensor, seed: int) -> float:
     arch = supernet.space.sample(seed) if seed else supernet.space.smallest
     with supernet.active(arch):
-        return _difference(supernet(images), supernet.extract(arch)(supernet.resize(images)))
+        return _difference(predict(supernet, inputs), predict(supernet.extract(arch), supernet.resize(inputs)))
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
@@ -169,7 +205,7 @@ def cells(found: Conformance) -> list[str]:
 
 def table(rows: Iterable[Conformance]) -> Table:
     """For the terminal."""
-    made = Table("architecture", "recipe", "elastic", "smallest / largest", "exact", "seconds")
+    made = Table(Column("architecture", no_wrap=True), "recipe", "elastic", "smallest / largest", "exact", "seconds")
     for row in rows:
         if row.problem:
             made.add_row(row.name, "–", row.problem)

@@ -27,8 +27,23 @@ def predict(model: nn.Module, inputs: Inputs) -> Tensor:
         model: takes `inputs`, and returns logits, or a record with `logits` as the models of transformers do.
         inputs: images, token ids, or what a tokenizer gives.
     """
-    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    return logits_of(output)
+    return logits_of(_output(model, inputs))
+
+
+def predict_all(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """All tensors that a model returns for a batch, by name; first what `predict` gives.
+
+    A question answering model of transformers has `start_logits` and `end_logits`; a bare tensor is called `logits`.
+    """
+    output = _output(model, inputs)
+    if not isinstance(output, Mapping):
+        return {"logits": logits_of(output)}
+    found = {name: value for name, value in output.items() if isinstance(value, Tensor)}
+    return {"logits": found.pop("logits"), **found} if "logits" in found else found
+
+
+def _output(model: nn.Module, inputs: Inputs) -> Any:
+    return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
 
 
 def logits_of(output: Any) -> Tensor:
@@ -86,6 +101,7 @@ def classes_of(model: nn.Module) -> int:
 def longest_text(model: nn.Module) -> int | None:
     """How many tokens a model of transformers can tell the places of; None for other models, and without a limit."""
     limit: int | None = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    limit = limit if limit and limit > 0 else None  # XLNet says -1
     tables = [one for name, one in model.named_modules() if name.endswith("position_embeddings")]
     # RoBERTa's family counts places from behind the padding's
     padding = max((one.padding_idx + 1 for one in tables if getattr(one, "padding_idx", None) is not None), default=0)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 
 _LOGGERS = (
     "torch.onnx", "torch.export", "torch.utils", "onnxscript", "onnx_ir", "root", "executorch", "nncf",
+    "transformers",
 )  # fmt: skip
 
 

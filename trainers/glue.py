@@ -10,12 +10,11 @@ from typing import Any, cast
 import torch
 
 from elastic.errors import TrainingError
-from elastic.inputs import classes_of
-from elastic.recipes.configurations import longest_text
+from elastic.inputs import classes_of, longest_text
 from elastic.supernet import Supernet
 from trainers.data import Splits, SupernetData
 from trainers.glue_tasks import TASKS, Example, Task, read_task
-from trainers.text import Collator, Texts, WordReplacer, load_tokenizer
+from trainers.text import Collator, Texts, WordReplacer, load_tokenizer, save_tokenizer
 
 _SHORTEST = 3
 
@@ -131,7 +130,7 @@ class Glue(SupernetData):
                 "belong together; give the model's own (--data.tokenizer)"
             )
         longest = longest_text(model)
-        if self.max_length > longest:
+        if longest is not None and self.max_length > longest:
             raise TrainingError(
                 f"--data.max_length {self.max_length}: the model reads {longest} tokens at most; lower it to that"
             )
@@ -154,7 +153,7 @@ class Glue(SupernetData):
 
     def save_preprocessing(self, folder: str | Path) -> None:
         """Write the tokenizer, for `transformers.AutoTokenizer.from_pretrained(folder)`."""
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder, self.max_length)
 
     def _texts(self, examples: list[Example], replacer: WordReplacer | None = None) -> Texts:
         return Texts(examples, numbers=not self.task.labels, replacer=replacer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,3 +124,11 @@ def load_tokenizer(name: str) -> Any:
             f"there is no tokenizer {name!r}: {first_line(error)}; give a published model's name, a folder with a "
             "tokenizer, or a vocab.txt (--data.tokenizer)"
         ) from error
+
+
+def save_tokenizer(tokenizer: Any, folder: str | Path, longest: int | None) -> None:
+    """Write a tokenizer that cuts texts at `longest` tokens, for `transformers.AutoTokenizer.from_pretrained`."""
+    saved = copy.copy(tokenizer)
+    if longest is not None:
+        saved.model_max_length = min(saved.model_max_length, longest)
+    saved.save_pretrained(folder)

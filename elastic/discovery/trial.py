@@ -71,6 +71,17 @@ def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
             return [leaf.shape for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
 
     wanted = shapes()
+    buffers = {(path, name): held for path, module in model.named_modules() for name, held in module._buffers.items()}
+
+    def replaced() -> str:
+        """Which buffer the model's code has set to what it was given of it; all are put back."""
+        found = ""
+        for (path, name), held in buffers.items():
+            own = model.get_submodule(path)._buffers
+            if held is not None and (now := own[name]) is not None and now.shape != held.shape:
+                found = found or f"its code replaces {'.'.join(filter(None, (path, name)))}"
+            own[name] = held
+        return found
 
     def run(values: Mapping[str, Number]) -> str:
         layout.set({**full, **values})
@@ -80,6 +91,9 @@ def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
             return first_line(error)
         finally:
             layout.set(full)
+            changed = replaced()
+        if changed:
+            return changed
         return "" if found == wanted else f"it gives {list(map(tuple, found))} instead of {list(map(tuple, wanted))}"
 
     return run

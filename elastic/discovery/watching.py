@@ -114,6 +114,7 @@ class _Watcher(TorchDispatchMode):
         self._axes: dict[int, tuple[Tensor, Axes]] = {}
         self._live: set[int] = set()
         self._marks: dict[int, frozenset[str]] = {}
+        self._sources: dict[int, int] = {}
 
     # --- what is known of tensors -----------------------------------------------------------------------------
 
@@ -135,6 +136,10 @@ class _Watcher(TorchDispatchMode):
     def is_live(self, tensor: Tensor) -> bool:
         """Whether it depends on the input."""
         return id(tensor) in self._live
+
+    def source(self, tensor: Tensor) -> int:
+        """The identity of the live tensor whose elements it was made of one by one; its own where there are several."""
+        return self._sources.get(id(tensor), id(tensor))
 
     def put(self, tensor: Tensor, axes: Axes, live: bool = False, marks: frozenset[str] = frozenset()) -> None:
         """Say what a tensor's axes are."""
@@ -166,8 +171,11 @@ class _Watcher(TorchDispatchMode):
         if name in ADDITIONS and len(inputs) == 2 and inputs[0].shape == inputs[1].shape:
             marks = marks | {f"{path}{ADDED}" for path in marks}
         found = self._derive(func, name, args, kwargs, out, inputs)
+        sources = {self.source(tensor) for tensor in inputs if self.is_live(tensor)}
         for tensor, axes in zip(given, found, strict=True):
             self.put(tensor, axes, live, marks)
+            if is_pointwise(func) and len(sources) == 1:
+                self._sources[id(tensor)] = next(iter(sources))
         self._note_product(func, args, found, live)
         return out
 
@@ -217,8 +225,10 @@ class _Watcher(TorchDispatchMode):
             self.stack.pop()
             given = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and self.is_live(leaf)]
             made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-            same = bool(made) and given[: len(made)] == [leaf.shape for leaf in made]
-            if same and all(f"{path}{ADDED}" in self._marks.get(id(leaf), ()) for leaf in made):
+            # what has another shape comes beside the stream: attention's weights
+            alike = [leaf.shape == shape for leaf, shape in zip(made, given, strict=False)]
+            stream = [leaf for leaf, is_alike in zip(made, alike, strict=False) if is_alike]
+            if alike[:1] == [True] and all(f"{path}{ADDED}" in self._marks.get(id(leaf), ()) for leaf in stream):
                 self.seen.residual.add(path)
 
         return leave

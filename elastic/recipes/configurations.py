@@ -17,30 +17,29 @@ def prefix_of(model: Any) -> str:
     return f"{prefix}." if hasattr(model, prefix) else ""
 
 
-def longest_text(model: Any) -> int:
-    """How many tokens a model has positions for; RoBERTa's begin behind the padding's."""
-    config = model.config
-    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
-    return int(config.max_position_embeddings - reserved)
-
-
-def checked_length(length: int | None, longest: int, name: str) -> int:
+def checked_length(length: int | None, longest: int | None, name: str) -> int:
     """How many tokens costs are counted on.
+
+    Args:
+        length: what is wished; None for the usual 128, or fewer.
+        longest: how many the model takes; None where there is no limit.
+        name: of the model, for the message.
 
     Raises:
         LayoutError: more than the model takes, or none.
     """
     if length is None:
-        return min(USUAL_LENGTH, longest)
-    if not 0 < length <= longest:
-        raise LayoutError(f"length={length}: this {name} takes 1 to {longest} tokens; choose a length among them")
+        return min(USUAL_LENGTH, longest or USUAL_LENGTH)
+    if length < 1 or length > (longest or length):
+        range_ = "1 token or more" if longest is None else f"1 to {longest} tokens"
+        raise LayoutError(f"length={length}: this {name} takes {range_}; choose a length among them")
     return length
 
 
 def set_depth(config: Any, layers: Sequence[nn.Module]) -> None:
     """Restate the number of layers, and number those that are left: a cache looks keys and values up by it."""
     config.num_hidden_layers = len(layers)
-    if getattr(config, "layer_types", None):
+    if "layer_types" in vars(config) and config.layer_types:
         config.layer_types = config.layer_types[: len(layers)]  # all of one type where depth is elastic
     for index, layer in enumerate(layers):
         for module in layer.modules():

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from elastic.errors import LayoutError
+from elastic.inputs import longest_text
 from elastic.recipe import Recipe, register
-from elastic.recipes.configurations import checked_length, longest_text, prefix_of, set_depth, shared_value
+from elastic.recipes.configurations import checked_length, prefix_of, set_depth, shared_value
 from elastic.sizes import DimRule
 
 if TYPE_CHECKING:

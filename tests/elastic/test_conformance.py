@@ -1,26 +1,29 @@
 """A part of the conformance table, another one each day; the whole of it is `elastic conformance`."""
 
 from datetime import date
+from importlib.util import find_spec
 
 import pytest
 
 from elastic.commands import conformance
-from elastic.conformance import ARCHITECTURES, Conformance, conform, markdown
+from elastic.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
 
 PARTS = 16
-TODAY = ARCHITECTURES[date.today().toordinal() % PARTS :: PARTS]
+DAY = date.today().toordinal() % PARTS
+TODAY = [*ARCHITECTURES[DAY::PARTS], *(TRANSFORMERS[DAY::PARTS] if find_spec("transformers") else ())]
 
 
 @pytest.mark.parametrize("name", TODAY)
 def test_an_architecture_is_elastic_and_exact(name):
     found = conform(name)
     assert found.exact, found
-    assert {"width"} <= found.kinds
+    assert found.kinds & {"width", "heads"}
     assert found.counted
 
 
 def test_all_sorts_of_architectures_are_listed_once():
     assert len(ARCHITECTURES) == len(set(ARCHITECTURES)) >= 60
+    assert len(TRANSFORMERS) == len(set(TRANSFORMERS)) >= 50
 
 
 def test_the_verb_writes_a_table_and_fails_where_something_is_not_elastic(tmp_path, capsys):

@@ -179,6 +179,53 @@ def test_shared_weights_stay_shared():
             assert torch.equal(supernet(x), subnet(x))
 
 
+class Gated(nn.Module):
+    """GELU's approximation written out; a block gives its weights of attention, say, beside what it adds to."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x):
+        wide = self.up(x)
+        return x + self.down(wide * (1 + torch.tanh(wide + 0.044715 * wide**3))), wide.mean(1, keepdim=True)
+
+
+class Several(Residual):
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x, _ = block(x)
+        return self.out(x)
+
+
+def test_what_is_added_to_itself_is_no_stream_and_what_comes_beside_the_stream_does_not_matter():
+    supernet = small(Several([Gated() for _ in range(4)]), (6,))
+    assert kinds(supernet) == {"depth", "hidden", "width"}
+    assert [name for name in supernet.space.names if name.startswith("hidden")] == [
+        f"hidden.blocks.{at}.up" for at in range(4)
+    ]
+
+
+class Keeping(nn.Module):
+    """Its code sets a buffer to what it is given of it: a slice, in a subnet."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(6, 16), nn.Linear(6, 16), nn.Linear(16, 3)
+        self.shift = nn.Buffer(torch.ones(16))
+
+    def forward(self, x):
+        self.shift = self.shift.to(x.device)
+        return self.out(self.one(x) + self.shift) + self.out(self.two(x))
+
+
+def test_what_the_code_sets_anew_stays():
+    supernet = small(Keeping(), (6,))
+    assert supernet.space.names == ()
+    assert "its code replaces shift" in " ".join(supernet.recipe.notes.values())
+
+
 class Odd(nn.Module):
     """Something that no rule knows, in the middle."""
 

@@ -21,6 +21,9 @@ class Labels(Protocol):
     def is_live(self, tensor: Tensor) -> bool:
         """Whether it depends on the model's input: what doesn't is made of weights."""
 
+    def source(self, tensor: Tensor) -> int:
+        """The identity of what it was made of, element by element."""
+
 
 @dataclass
 class Call:
@@ -94,7 +97,7 @@ def broadcast(call: Call, added: Axes, out: Axes) -> None:
 
 def dims_of(call: Call, at: int) -> list[int]:
     """The dims among the arguments: none, one or several."""
-    given = call.args[at]
+    given = call.args[at] if at < len(call.args) else None  # `x.any()` has none
     if given is None or isinstance(given, (bool, float)):
         return []
     return list(given) if isinstance(given, (list, tuple)) else [given]

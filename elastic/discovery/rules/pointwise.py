@@ -27,8 +27,12 @@ def pointwise(call: Call, inputs: Sequence[Tensor]) -> list[Axes]:
 
 
 def _note_stream(call: Call, inputs: Sequence[Tensor], axes: Sequence[Factors]) -> None:
-    """Where two results of the input are added, their channels are what blocks are added to."""
-    if len(inputs) == 2 and inputs[0].shape == inputs[1].shape and all(map(call.labels.is_live, inputs)):
+    """Where two results of the input are added, their channels are what blocks are added to.
+
+    Not so if both are made of the same one, element by element: GELU's approximation adds powers of its input.
+    """
+    alike = len(inputs) == 2 and inputs[0].shape == inputs[1].shape
+    if alike and all(map(call.labels.is_live, inputs)) and len(set(map(call.labels.source, inputs))) == 2:
         for axis in axes:
             for atom in leaves(axis):
                 atom.roles.add("stream")

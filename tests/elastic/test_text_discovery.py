@@ -1,0 +1,138 @@
+"""Any transformer: text models without a recipe of their own are discovered by watching them read token ids."""
+
+import json
+from functools import cache
+
+import pytest
+
+pytest.importorskip("transformers")
+
+import torch
+import transformers
+from counting import macs_of, params_of
+from small import randomise
+from test_standalone import loaded_elsewhere
+from text_families import LENGTH, WORDS, inputs
+
+import elastic
+from elastic import SupernetSource
+from elastic.errors import LayoutError, RecipeError
+from elastic.export import export
+from elastic.inputs import predict
+from elastic.sorting import is_sortable
+
+_SMALL = {"vocab_size": WORDS, "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 2}
+_GPT2 = {**_SMALL, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 32}
+_BERT = {
+    **_SMALL, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64,
+    "max_position_embeddings": 32,
+}  # fmt: skip
+_GROUPS = {**_BERT, "num_key_value_heads": 2, "head_dim": 8}
+WIDE, DEEP = {"embed", "heads", "hidden"}, {"depth", "heads", "hidden"}
+ALL = WIDE | DEEP
+CASES = {
+    "GPT2LMHeadModel": (_GPT2, ALL),
+    "GPT2ForSequenceClassification": (_GPT2, ALL),
+    "GPTNeoXForCausalLM": (_BERT, ALL),
+    "OPTForCausalLM": (
+        {**_SMALL, "hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64, "num_attention_heads": 4,
+         "num_hidden_layers": 4, "max_position_embeddings": 32}, ALL,
+    ),
+    "BloomForCausalLM": ({**_SMALL, "hidden_size": 32, "n_layer": 4, "n_head": 4}, {"depth", "hidden", "width"}),
+    "GemmaForCausalLM": (_GROUPS, ALL),
+    "Phi3ForCausalLM": (_GROUPS, {"depth", "hidden", "width"}),
+    "MixtralForCausalLM": ({**_GROUPS, "num_local_experts": 2}, {"depth", "heads"}),
+    "T5EncoderModel": (
+        {"vocab_size": WORDS, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 4, "num_heads": 4}, DEEP,
+    ),
+    "AlbertForMaskedLM": ({**_BERT, "embedding_size": 16}, WIDE),
+    "DebertaV2ForSequenceClassification": (_BERT, ALL),
+    "ModernBertForMaskedLM": ({**_BERT, "cls_token_id": 2, "sep_token_id": 2}, ALL),
+    "XLMRobertaForTokenClassification": (_BERT, ALL),
+    "MambaForCausalLM": ({**_SMALL, "hidden_size": 32, "num_hidden_layers": 4}, {"depth", "width"}),
+}  # fmt: skip
+families = pytest.mark.parametrize("name", CASES)
+
+
+def plain(name):
+    builder = getattr(transformers, name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return randomise(builder(builder.config_class(**CASES[name][0])))
+
+
+@cache
+def supernet(name):
+    return elastic.elasticize(plain(name), length=LENGTH)
+
+
+def some_archs(made):
+    return [made.space.smallest, *made.space.sample(1, 3)]
+
+
+@families
+@torch.no_grad()
+def test_what_is_discovered_is_exact(name):
+    model, made = plain(name), supernet(name)
+    assert {dim.kind for dim in made.space.dims} == CASES[name][1]
+    assert torch.equal(predict(made, inputs()), predict(model, inputs()))
+    assert list(made.model.state_dict()) == list(model.state_dict())
+    for arch in some_archs(made):
+        subnet = made.extract(arch)
+        with made.active(arch):
+            active = predict(made, inputs())
+        assert torch.isfinite(active).all()
+        assert torch.equal(active, predict(subnet, inputs()))
+        assert {type(module).__module__.partition(".")[0] for module in subnet.modules()} <= {"transformers", "torch"}
+        assert made.params([arch]) == [params_of(subnet)]
+        assert made.macs([arch]) == [macs_of(subnet, torch.zeros(1, LENGTH, dtype=torch.int64))]
+
+
+@families
+@torch.no_grad()
+def test_sorting_leaves_the_full_network_as_it_was(name):
+    made, generator = elastic.elasticize(plain(name), length=LENGTH), torch.Generator().manual_seed(2)
+    before = predict(made, inputs())
+    sizes = [size for size in made.layout.sizes.values() if is_sortable(size, made.layout)]
+    made.sort({size.name: torch.rand(size.full, generator=generator) for size in sizes})
+    assert (predict(made, inputs()) - before).abs().max() <= 1e-4 * before.abs().max()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith("ForCausalLM") or "LMHead" in name])
+@torch.no_grad()
+def test_generating_with_a_cache(name):
+    made, how = supernet(name), {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 1}
+    prompt = {"input_ids": inputs()["input_ids"][1:], "attention_mask": inputs()["attention_mask"][1:]}
+    for arch in some_archs(made):
+        subnet = made.extract(arch)
+        with made.active(arch):
+            active = made.model.generate(**prompt, **how)
+        assert torch.equal(active, subnet.generate(**prompt, **how))
+        assert torch.equal(active, subnet.generate(**prompt, **how, use_cache=False))
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "GemmaForCausalLM", "DebertaV2ForSequenceClassification"])
+@torch.no_grad()
+def test_subnets_load_by_their_own_program(name, tmp_path):
+    subnet = supernet(name).extract(supernet(name).space.sample(4))
+    export(subnet, tmp_path, ["safetensors"], inputs())
+    assert json.loads((tmp_path / "config.json").read_text())["loader"]
+    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
+
+
+def test_a_supernet_is_made_by_the_name_of_its_type():
+    made = SupernetSource("transformers:gpt2", {**_GPT2, "head": "causal_lm"}, options={"length": 9}).build()
+    assert made.input_shape() == (9,)
+    assert made.recipe.vocabulary == WORDS
+
+
+def test_what_is_for_other_models_is_refused():
+    with pytest.raises(RecipeError, match="takes text, which has no resolutions and no input_size; pass length"):
+        elastic.elasticize(plain("GPT2LMHeadModel"), input_size=(3, 8, 8))
+    with pytest.raises(RecipeError, match="length=3 is for text, and Linear isn't a model of transformers"):
+        elastic.elasticize(torch.nn.Linear(2, 2), length=3)
+    with pytest.raises(LayoutError, match="length=40: this GPT2LMHeadModel takes 1 to 32 tokens"):
+        elastic.elasticize(plain("GPT2LMHeadModel"), length=40)
+    config = transformers.T5Config(**CASES["T5EncoderModel"][0])
+    with pytest.raises(RecipeError, match=r"T5\w+ can't be watched on a text of 128 tokens: .*input_ids"):
+        elastic.elasticize(transformers.T5ForConditionalGeneration(config))
