@@ -77,10 +77,29 @@ def spell_latency(row: Mapping[str, Any]) -> str:
 
 def _hub_lines(card: Card, config: Mapping[str, Any]) -> list[str]:
     """What the Hugging Face hub reads of a card."""
-    task = "text-classification" if _is_text(config) else "image-classification"
-    lines = ["---", "tags:", "- elastic-supernets", f"pipeline_tag: {task}"]
+    lines = ["---", "tags:", "- elastic-supernets", f"pipeline_tag: {_task(config)}"]
+    library = config["class"].partition(".")[0]
+    lines += [f"library_name: {library}"] if config["native"] else []
     lines += [f"license: {card.license.lower()}"] if card.license and " " not in card.license else []
     return [*lines, "---", ""]
+
+
+def _task(config: Mapping[str, Any]) -> str:
+    """What the hub calls the model's task."""
+    if not _is_text(config):
+        return "image-classification"
+    heads = (task for head, task in _TASKS.items() if config["class"].endswith(head))
+    return next(heads, "feature-extraction")
+
+
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+}
+"""By how a class of transformers ends."""
 
 
 def _facts(name: str, card: Card, config: Mapping[str, Any]) -> list[str]:
@@ -116,9 +135,9 @@ def _usage(config: Mapping[str, Any]) -> list[str]:
     lines = []
     if FORMATS["safetensors"].files[0] in config["files"] and None not in (config["source"], config["arch"]):
         lines += _code('import elastic\n\nmodel, config = elastic.load_subnet(".")')
-    if config["loader"]:
+    if config["native"] or config["loader"]:
         lines += ["Where elastic isn't installed, in this folder:", ""]
-        lines += _code("from load import load\n\nmodel = load()")
+        lines += _code(config["native"] or "from load import load\n\nmodel = load()")
     for made in FORMATS.values():
         text = made.for_text if _is_text(config) else made.for_images
         if made.files[0] in config["files"] and text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
-from elastic.inputs import Inputs, batch_size, first, predict
+from elastic.inputs import Inputs, batch_size, first, predict_all
 
 TOLERANCE = 1e-4
 """The largest difference allowed, relative to the largest output (both are float32)."""
 
-Forward = Callable[[Inputs], NDArray[np.float32]]
-"""A file, opened: inputs on the CPU → logits."""
+Forward = Callable[[Inputs], Sequence[NDArray[np.float32]]]
+"""A file, opened: inputs on the CPU → its outputs, logits first."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ def measure_difference(model: nn.Module, forward: Forward, inputs: Inputs, free:
     largest = scale = 0.0
     for batch in _free_parts(inputs) if free else singles(inputs):
         with torch.inference_mode():
-            wanted = predict(model, batch).float().numpy()
-        largest = max(largest, float(np.abs(forward(batch) - wanted).max()))
-        scale = max(scale, float(np.abs(wanted).max()))
+            outputs = [output.float().numpy() for output in predict_all(model, batch).values()]
+        for given, wanted in zip(forward(batch), outputs, strict=True):
+            largest = max(largest, float(np.abs(given - wanted).max()))
+            scale = max(scale, float(np.abs(wanted).max()))
     return Difference(largest, largest / scale if scale else largest)
 
 
@@ -79,8 +80,8 @@ def singles(inputs: Inputs) -> Iterator[Inputs]:
 def one_by_one(forward: Forward) -> Forward:
     """A file for batches of one, for any batch."""
 
-    def all_of(inputs: Inputs) -> NDArray[np.float32]:
-        return np.concatenate([forward(one) for one in singles(inputs)])
+    def all_of(inputs: Inputs) -> list[NDArray[np.float32]]:
+        return [np.concatenate(parts) for parts in zip(*map(forward, singles(inputs)), strict=True)]
 
     return all_of
 

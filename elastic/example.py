@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elastic.comparing import singles
 from elastic.errors import ExportError
-from elastic.inputs import USUAL_LENGTH, Inputs, batch_size, example_text, moved, repeated
+from elastic.inputs import USUAL_LENGTH, Inputs, batch_size, example_text, longest_text, moved, repeated
 
 CALIBRATION = 300
 """Inputs that int8's ranges are found on, at most."""
@@ -49,7 +49,7 @@ def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
         return example if batch_size(example) > 1 else repeated(example, 2)
     text: Any = getattr(model, "config", None)
     if hasattr(text, "vocab_size"):
-        return example_text(text, min(USUAL_LENGTH, text.max_position_embeddings // 2))
+        return example_text(text, min(USUAL_LENGTH, longest_text(model) or USUAL_LENGTH))
     config = getattr(model, "pretrained_cfg", None) or {}
     if "input_size" not in config:
         raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")

@@ -32,8 +32,9 @@ from elastic.formats.kept import kept_files, own_files
 from elastic.formats.writing import check_formats, write_format
 from elastic.inputs import Inputs, first, predict
 from elastic.measure import Setting
+from elastic.native import native_code, native_fields
 from elastic.sizes import Number
-from elastic.standalone import write_loader
+from elastic.standalone import describe_sizes, write_loader
 from elastic.storage import load_weights
 
 _KIND = "elastic subnet"
@@ -116,10 +117,9 @@ def export(
             files |= write_format(name, original, stage, labelled)
         kept = kept_files(folder, former, files, input_size(inputs), text=not isinstance(inputs, Tensor))
         known = {**kept, **files}
-        loader = write_loader(model, stage, inputs, _built_with(source)) if _WEIGHTS in files else []
         places = dict.fromkeys(kept, folder) | dict.fromkeys(files, stage)
         timed = measure_latency(model, inputs, places, threads) if latency else {}
-        config = {
+        config: dict[str, Any] = {
             "kind": _KIND,
             "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
             "source": None if source is None else source.untrained().to_dict(),
@@ -132,12 +132,15 @@ def export(
             "card": {key: value for key, value in asdict(card).items() if key != "figures"},
             "files": known,
             "latency": timed or (former.get("latency", {}) if kept else {}),
-            "loader": loader,
+            "loader": [],
+            "native": "",
             "torch": torch.__version__,
         }
+        if _WEIGHTS in files:
+            config |= _write_loaders(model, stage, inputs, _built_with(source), config)
         write_json(stage / _CONFIG, config)
         write_card(stage / "README.md", card, config)
-        for file in own_files(former) - {*known, *loader}:
+        for file in own_files(former) - {*known, *config["loader"]}:
             remove_with(stage, file)
     return Exported(folder, known, figures, timed)
 
@@ -182,6 +185,18 @@ def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
         predict(model, inputs)
     params = sum(parameter.numel() for parameter in model.parameters())
     return {"params": params, "macs": counter.get_total_flops() // 2}
+
+
+def _write_loaders(
+    model: nn.Module, stage: Path, inputs: Inputs, built_with: Mapping[str, Any] | None, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write what loads the weights where this project isn't installed: what `config.json` says of it."""
+    sizes = describe_sizes(model, built_with)
+    if sizes is None:
+        return {}
+    loader, fields = write_loader(sizes, model, stage, inputs), native_fields(sizes, model)
+    write_json(stage / _CONFIG, {**fields, **config})
+    return {**fields, **config, "loader": loader, "native": native_code(sizes, stage, model, inputs)}
 
 
 def _check_precision(model: nn.Module, formats: Sequence[str]) -> None:

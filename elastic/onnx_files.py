@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError, first_line
+from elastic.inputs import predict_all
 from elastic.ordered import BATCH, Given, free_axes, names_and_values, ordered
 from elastic.packages import require_packages
 from elastic.quiet import quiet
@@ -45,7 +46,10 @@ def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: boo
     if any_batch and any(len(value) < 2 for value in values):
         raise ExportError("a free batch size needs an example batch of 2 or more: a size of 1 would become a constant")
     shapes = free_axes(names, values) if any_batch else None
-    called: dict[str, Any] = {"input_names": names, "output_names": ["logits"]} if names else {}
+    called: dict[str, Any] = {}
+    if isinstance(inputs, Mapping):
+        with torch.inference_mode():
+            called = {"input_names": names, "output_names": list(predict_all(model, inputs))}
     try:
         with quiet():
             one = ordered(model, names)
@@ -134,9 +138,9 @@ def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu",
         raise ExportError(f"{path} isn't a readable ONNX file: {error}; export it again") from error
 
 
-def run_onnx(session: Any, inputs: Sequence[Tensor]) -> NDArray[np.float32]:
-    """The first output of a session."""
+def run_onnx(session: Any, inputs: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    """The outputs of a session."""
     names = [one.name for one in session.get_inputs()]
     feeds = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
-    output: NDArray[np.float32] = session.run(None, feeds)[0]
-    return output
+    outputs: list[NDArray[np.float32]] = session.run(None, feeds)
+    return outputs

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.export import Dim
 
-from elastic.inputs import predict
+from elastic.inputs import predict_all
 
 BATCH, SEQUENCE = "batch", "sequence"
 """What the free axes are called in a file."""
@@ -18,16 +18,16 @@ Given = Sequence[Tensor] | Mapping[str, Tensor]
 
 
 class Ordered(nn.Module):
-    """A model that takes its inputs by name, as one that takes them in order and returns logits."""
+    """A model that takes its inputs by name, as one that takes them in order and returns tensors."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.names = names
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The logits for inputs in the order of the names."""
-        return predict(self.model, dict(zip(self.names, inputs, strict=True)))
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """All outputs, logits first, for inputs in the order of the names."""
+        return tuple(predict_all(self.model, dict(zip(self.names, inputs, strict=True))).values())
 
 
 def names_and_values(inputs: Tensor | Given) -> tuple[list[str], tuple[Tensor, ...]]:

@@ -27,28 +27,38 @@ LOADER, SIZES = "load.py", "sizes.json"
 _PLAIN = (bool, int, float, str, type(None))
 
 
-def write_loader(
-    model: nn.Module, folder: Path, inputs: Inputs, built_with: Mapping[str, Any] | None = None
-) -> list[str]:
-    """Write `load.py` and `sizes.json`, where the model differs from its library's in sizes only.
+def describe_sizes(model: nn.Module, built_with: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """How the model's library builds it, and what then differs in sizes.
 
     Args:
-        model: a subnet of a timm or transformers model, in evaluation mode.
-        folder: holds its `model.safetensors`.
-        inputs: for which what is loaded must compute the same.
+        model: a subnet of a timm or transformers model.
         built_with: timm's keyword arguments of the full model, where more than classes and channels were chosen.
 
     Returns:
-        The names of the files; none where the model is nothing that a library builds.
+        The content of `sizes.json`: `build`, the arguments of `elastic.templates.load.build`, and by path the
+        `modules` that differ; None where the model is nothing that a library builds.
     """
     build = _build(model, built_with)
     if build is None:
-        return []
+        return None
     build = _uniform(build, model) or build
     modules = _found(build, model)
-    if modules is None:
-        return []
-    write_json(folder / SIZES, {"build": build, "modules": modules})
+    return None if modules is None else {"build": build, "modules": modules}
+
+
+def write_loader(sizes: Mapping[str, Any], model: nn.Module, folder: Path, inputs: Inputs) -> list[str]:
+    """Write `load.py` and `sizes.json`.
+
+    Args:
+        sizes: of the model.
+        model: in evaluation mode.
+        folder: holds its `model.safetensors`.
+        inputs: for which what is loaded must compute the same.
+
+    Returns:
+        The names of the files; none where what they load computes something else.
+    """
+    write_json(folder / SIZES, dict(sizes))
     write_text(folder / LOADER, inspect.getsource(template))
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         same = torch.equal(predict(template.load(folder), inputs), predict(model, inputs))
@@ -111,6 +121,7 @@ def _differences(full: nn.Module, model: nn.Module) -> dict[str, dict[str, Any]]
             "left_out": [name for name in other._modules if name not in module._modules],
             "numbers": _numbers(other, module),
             "shapes": _shapes(other, module),
+            "dtypes": _dtypes(other, module),
         }
         changed = {key: value for key, value in own.items() if value}
         if changed:
@@ -135,4 +146,14 @@ def _shapes(full: nn.Module, module: nn.Module) -> dict[str, list[int]]:
         name: list(tensor.shape)
         for name, tensor in tensors.items()
         if tensor is not None and tensor.shape != other[name].shape  # type: ignore[union-attr]
+    }
+
+
+def _dtypes(full: nn.Module, module: nn.Module) -> dict[str, str]:
+    """Of tensors that no file holds; those of others are the file's."""
+    buffers = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+    return {
+        name: str(tensor.dtype).removeprefix("torch.")
+        for name, tensor in buffers.items()
+        if tensor is not None and tensor.dtype != full._buffers[name].dtype  # type: ignore[union-attr]
     }

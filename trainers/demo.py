@@ -176,7 +176,7 @@ def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: 
     images = resized(supernet, arch, [one for one, _ in batches])
     sized: list[Batch] = [(one, labels) for one, (_, labels) in zip(images, batches, strict=True)]
     session, single = open_onnx(onnx, threads=1), open_onnx(onnx, threads=1, batch_size=1)
-    hits = sum(int((run_onnx(session, [one]).argmax(1) == labels.numpy()).sum()) for one, labels in sized)
+    hits = sum(int((run_onnx(session, [one])[0].argmax(1) == labels.numpy()).sum()) for one, labels in sized)
     count = sum(len(labels) for _, labels in sized)
     one = images[0][:1]
     feeds = {single.get_inputs()[0].name: one.numpy()}

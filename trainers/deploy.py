@@ -20,13 +20,15 @@ from elastic.errors import CheckpointError
 from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.export import Exported, export
 from elastic.formats.writing import needs_inputs
-from elastic.inputs import Inputs, example_inputs
+from elastic.inputs import Inputs, example_inputs, longest_text
 from elastic.named import find_supernet
 from elastic.result import SearchResult
 from elastic.storage import is_name, load_source, load_supernet
 from elastic.supernet import Supernet
 from trainers.robust_statistics import recalibration_for
+from trainers.text import load_tokenizer, save_tokenizer
 from zoo.calibration import calibration
+from zoo.catalog import vocabulary_file
 
 if TYPE_CHECKING:
     from trainers.data import SupernetData
@@ -242,4 +244,6 @@ def extract_to(
     )
     if data is not None:
         data.save_preprocessing(out)
+    elif vocabulary_file(str(origin)) is not None:
+        save_tokenizer(load_tokenizer(str(origin)), out, longest_text(subnet))
     return written

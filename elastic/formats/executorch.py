@@ -69,9 +69,9 @@ def _open(path: Path, threads: int | None = None) -> Forward:
         program = Runtime.get().load_program(path)
         method = program.load_method("forward")
 
-    def forward(inputs: Inputs) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = method.execute([value.contiguous() for value in names_and_values(inputs)[1]])[0]
-        return np.array(output)
+    def forward(inputs: Inputs) -> list[NDArray[np.float32]]:
+        outputs = method.execute([value.contiguous() for value in names_and_values(inputs)[1]])
+        return [np.array(output) for output in outputs]
 
     return forward
 

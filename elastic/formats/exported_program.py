@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from elastic.comparing import Forward
 from elastic.errors import ExportError
@@ -26,8 +26,8 @@ _TEXT = """\
 import torch
 
 model = torch.export.load("{file}").module()
-text = tokenizer(texts, padding=True, return_tensors="pt")
-logits = model(*(text[name] for name in {names}))
+text = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+logits = model(*(text[name] for name in {names}))[0]
 """
 
 UNWRITABLE = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, AttributeError)
@@ -68,10 +68,10 @@ def _open(path: Path, threads: int | None = None) -> Forward:
     del threads  # they are PyTorch's own
     module = torch.export.load(path).module()
 
-    def forward(inputs: Inputs) -> NDArray[np.float32]:
+    def forward(inputs: Inputs) -> list[NDArray[np.float32]]:
         with torch.inference_mode():
-            output: NDArray[np.float32] = module(*names_and_values(inputs)[1]).numpy()
-        return output
+            outputs = module(*names_and_values(inputs)[1])
+        return [output.numpy() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
 
     return forward
 

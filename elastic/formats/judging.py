@@ -28,7 +28,7 @@ def judge(
         `accuracy` (top-1 in percent, `before` and `after`, on so many `inputs`); or `agreement` (the `percent` of
         calibration inputs that both give the same class); neither where the model doesn't tell classes apart.
     """
-    if forward(calibration[0]).shape[-1] < 2:
+    if forward(calibration[0])[0].shape[-1] < 2:
         return {}
     before = after = count = 0
     for inputs, labels in validation:
@@ -47,4 +47,4 @@ def judge(
 
 def _classes(model: nn.Module, forward: Forward, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode():
-        return predict(model, inputs).argmax(-1), torch.from_numpy(forward(inputs)).argmax(-1)
+        return predict(model, inputs).argmax(-1), torch.from_numpy(forward(inputs)[0]).argmax(-1)

@@ -24,7 +24,7 @@ TEXT = """\
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
-logits = session.run(None, dict(tokenizer(texts, padding=True, return_tensors="np")))[0]
+logits = session.run(None, dict(tokenizer(texts, padding=True, truncation=True, return_tensors="np")))[0]
 """
 
 
@@ -36,7 +36,7 @@ def open_file(path: Path, threads: int | None = None) -> Forward:
     """An ONNX file in onnxruntime."""
     session = open_onnx(path, threads)
 
-    def forward(inputs: Inputs) -> NDArray[np.float32]:
+    def forward(inputs: Inputs) -> list[NDArray[np.float32]]:
         return run_onnx(session, names_and_values(inputs)[1])
 
     return forward

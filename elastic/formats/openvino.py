@@ -28,7 +28,7 @@ import openvino
 
 # left to itself it takes half precision where the processor can
 model = openvino.compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
-logits = model(dict(tokenizer(texts, padding=True, return_tensors="np")))[0]
+logits = model(dict(tokenizer(texts, padding=True, truncation=True, return_tensors="np")))[0]
 """
 
 
@@ -72,10 +72,9 @@ def open_file(path: Path, threads: int | None = None) -> Forward:
     """An OpenVINO or ONNX file in OpenVINO."""
     request = compile_file(path, threads).create_infer_request()
 
-    def forward(inputs: Inputs) -> NDArray[np.float32]:
+    def forward(inputs: Inputs) -> list[NDArray[np.float32]]:
         feeds = [value.numpy() for value in names_and_values(inputs)[1]]
-        output: NDArray[np.float32] = request.infer(feeds, share_inputs=True)[0]
-        return output
+        return list(request.infer(feeds, share_inputs=True).values())
 
     return forward
 

@@ -26,7 +26,12 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
         for name, shape in own.get("shapes", {}).items():
             tensor = torch.empty(shape, dtype=getattr(module, name).dtype)
             setattr(module, name, nn.Parameter(tensor) if name in module._parameters else tensor)
-    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        for name, dtype in own.get("dtypes", {}).items():
+            setattr(module, name, getattr(module, name).to(getattr(torch, dtype)))
+    weights = load_file(Path(folder) / "model.safetensors")
+    for name, tensor in model.state_dict(keep_vars=True).items():  # which may be in half precision
+        tensor.data = tensor.data.to(weights[name].dtype)
+    model.load_state_dict(weights)
     return model.eval()
 
 

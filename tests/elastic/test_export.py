@@ -48,7 +48,7 @@ def test_onnx_computes_what_torch_computes_at_any_batch_size(family, tmp_path):
         batch = images(supernet, arch, n, seed=n)
         with supernet.active(arch), torch.no_grad():
             wanted = supernet(batch).numpy()
-        given = run_onnx(session, [batch])
+        given = run_onnx(session, [batch])[0]
         assert np.abs(given - wanted).max() <= TOLERANCE * np.abs(wanted).max()
     assert 0 <= written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
 
@@ -56,7 +56,7 @@ def test_onnx_computes_what_torch_computes_at_any_batch_size(family, tmp_path):
 def test_a_fixed_batch_size_changes_no_output(exported):
     supernet, arch, _, written = exported
     batch = images(supernet, arch, 1)
-    outputs = [run_onnx(open_onnx(written.folder / "model.onnx", batch_size=size), [batch]) for size in (None, 1)]
+    outputs = [run_onnx(open_onnx(written.folder / "model.onnx", batch_size=size), [batch])[0] for size in (None, 1)]
     np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
 
 

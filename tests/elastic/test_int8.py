@@ -43,13 +43,13 @@ def test_int8_says_its_accuracy_before_and_after(name, family, tmp_path):
     written = export(subnet, tmp_path, [name], **options)
     facts = written.files[made.files[0]]
     forward = opened(name, tmp_path)
-    after = 100 * float(np.mean(forward(batch).argmax(1) == labels.numpy()))
+    after = 100 * float(np.mean(forward(batch)[0].argmax(1) == labels.numpy()))
     assert facts["accuracy"] == {"before": 80.0, "after": pytest.approx(after), "inputs": 50}
     assert facts["calibrated_on"] == 40
     assert after > 50
     assert facts["difference"]["relative"] < 0.5
     assert f"accuracy {after:.2f} %, before 80.00 %, on 50 validation inputs" in (tmp_path / "README.md").read_text()
-    np.testing.assert_allclose(forward(batch[:1]), forward(batch)[:1], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(forward(batch[:1])[0], forward(batch)[0][:1], rtol=1e-3, atol=1e-3)
 
 
 def test_weights_are_int8_with_a_scale_per_channel(tmp_path):
@@ -71,7 +71,7 @@ def test_where_nothing_is_labelled_agreement_is_said(name, tmp_path):
     written = export(subnet, tmp_path, [name], calibration=[batch])
     facts = written.files[FORMATS[name].files[0]]
     with torch.no_grad():
-        same = opened(name, tmp_path)(batch).argmax(1) == subnet(batch).argmax(1).numpy()
+        same = opened(name, tmp_path)(batch)[0].argmax(1) == subnet(batch).argmax(1).numpy()
     assert facts["agreement"] == {"percent": pytest.approx(100 * same.mean()), "inputs": 20}
     assert "accuracy" not in facts
     assert (
@@ -99,7 +99,7 @@ def test_openvino_in_int8_runs_for_one_image_as_the_card_says(tmp_path, monkeypa
     shape = openvino_shape(tmp_path / "model.int8.xml")
     assert shape == [1, *supernet.input_shape(arch)]
     (shown,) = run_card(tmp_path, monkeypatch, image=batch[:1].numpy())
-    np.testing.assert_allclose(shown, opened("openvino-int8", tmp_path)(batch[:1]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(shown, opened("openvino-int8", tmp_path)(batch[:1])[0], rtol=1e-3, atol=1e-3)
 
 
 def openvino_shape(path):

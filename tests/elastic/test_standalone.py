@@ -68,6 +68,10 @@ def test_uniform_subnets_are_what_timm_builds(architecture, choices, tmp_path):
     twin = timm.create_model(sizes["build"]["name"], **sizes["build"]["arguments"]).eval()
     twin.load_state_dict(load_file(tmp_path / "model.safetensors"))
     assert torch.equal(twin(images), subnet(images))
+    card = (tmp_path / "README.md").read_text()
+    assert 'timm.create_model("local-dir:.", pretrained=True)' in card
+    assert "library_name: timm" in card
+    assert torch.equal(timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()(images), subnet(images))
 
 
 class _Source:
@@ -81,6 +85,19 @@ class _Source:
 
     def to_dict(self):
         return {"model": "ours", "model_args": {}}
+
+
+def test_no_library_loads_what_it_would_make_otherwise(tmp_path):
+    """A number that was changed, and sizes that its arguments can't say."""
+    model = timm.create_model("test_efficientnet", num_classes=2).eval()
+    model.bn2.eps = 1.0
+    export(model, tmp_path / "changed")
+    made = supernet("mobilenet-v3")
+    export(made.extract(made.space.smallest), tmp_path / "small")
+    for folder in (tmp_path / "changed", tmp_path / "small"):
+        assert json.loads((folder / "config.json").read_text())["native"] == ""
+        assert "from load import load" in (folder / "README.md").read_text()
+        assert "library_name" not in (folder / "README.md").read_text()
 
 
 def test_what_no_library_builds_has_no_loader(tmp_path):

@@ -14,6 +14,7 @@ from test_formats import FLOATS, installed, run_card
 from test_standalone import loaded_elsewhere
 from text_families import CASES, LENGTH, WORDS, inputs, supernet
 
+import elastic
 from elastic import SupernetSource
 from elastic.comparing import TOLERANCE
 from elastic.errors import ExportError
@@ -51,10 +52,24 @@ def test_any_subnet_loads_by_its_own_program(name, tmp_path):
 def test_what_a_configuration_can_say_is_saved_and_loaded_by_transformers(name, values, tmp_path):
     made = supernet(name)
     subnet = made.extract(made.space.variant(values))
-    subnet.save_pretrained(tmp_path)
-    loaded = getattr(transformers, CASES[name].architecture).from_pretrained(tmp_path).eval()
-    assert list(loaded.state_dict()) == list(subnet.state_dict())
-    assert torch.equal(predict(loaded, inputs()), predict(subnet, inputs()))
+    subnet.save_pretrained(tmp_path / "saved")
+    export(subnet, tmp_path / "exported", example=inputs())
+    builder = getattr(transformers, CASES[name].architecture)
+    for folder in (tmp_path / "saved", tmp_path / "exported"):
+        loaded = builder.from_pretrained(folder).eval()
+        assert list(loaded.state_dict()) == list(subnet.state_dict())
+        assert torch.equal(predict(loaded, inputs()), predict(subnet, inputs()))
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert f'{CASES[name].architecture}.from_pretrained(".")' in card
+    assert "library_name: transformers" in card
+
+
+def test_what_a_configuration_cannot_say_is_refused_rather_than_made_at_other_sizes(tmp_path):
+    made = supernet("llama")
+    export(made.extract(made.space.sample(1)), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["native"] == ""
+    with pytest.raises(RuntimeError, match="mismatch"):
+        transformers.LlamaForCausalLM.from_pretrained(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
@@ -88,26 +103,61 @@ def test_other_formats_take_text_and_the_card_says_how(format_, tmp_path, monkey
         forward = FORMATS[format_].open(tmp_path / FORMATS[format_].files[0], 1)
         for n, length in ((1, 1), (1, 20), (4, 7)):
             text = example_text(subnet.config, length, n)
-            np.testing.assert_allclose(forward(text), predict(subnet, text).numpy(), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(forward(text)[0], predict(subnet, text).numpy(), rtol=1e-3, atol=1e-4)
 
     def tokenizer(texts, return_tensors, max_length=9, **_):
         text = example_text(subnet.config, max_length, len(texts))
         return text if return_tensors == "pt" else {name: value.numpy() for name, value in text.items()}
 
     (shown,) = run_card(tmp_path, monkeypatch, tokenizer=tokenizer, texts=["a", "b"], words="a")
-    text = tokenizer(range(len(shown)), "pt", 9 if FORMATS[format_].free else 16)
+    text = tokenizer(range(len(shown)), "pt", 9 if FORMATS[format_].free else 32)
     np.testing.assert_allclose(shown, predict(subnet, text).numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_an_example_is_made_up_of_what_the_model_knows(tmp_path):
     made = supernet("bert")
     export(made.extract(made.space.smallest), tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["input_size"] == [16]
+    assert json.loads((tmp_path / "config.json").read_text())["input_size"] == [32]
     text = example_text(made.model.config, LENGTH)
     assert set(text) == {"input_ids", "attention_mask", "token_type_ids"}
     assert text["input_ids"].max() < WORDS
     assert not (text["input_ids"] == made.model.config.pad_token_id).any()
     assert text["attention_mask"].sum(1).tolist() == [LENGTH // 2 + 1, LENGTH]
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
+@torch.no_grad()
+def test_onnx_has_all_outputs_by_their_names(tmp_path):
+    config = transformers.BertConfig(**CASES["bert"].config)
+    for model, wanted in (
+        (transformers.BertForQuestionAnswering(config), ["start_logits", "end_logits"]),
+        (transformers.BertModel(config), ["last_hidden_state", "pooler_output"]),
+    ):
+        made = elastic.elasticize(randomise(model))
+        subnet = made.extract(made.space.smallest)
+        written = export(subnet, tmp_path, ["onnx"])
+        assert written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
+        session = open_onnx(tmp_path / "model.onnx", threads=1)
+        assert [one.name for one in session.get_outputs()] == wanted
+        text = example_text(config, 9)
+        given = session.run(None, {one.name: text[one.name].numpy() for one in session.get_inputs()})
+        for name, values in zip(wanted, given, strict=True):
+            np.testing.assert_allclose(values, getattr(subnet(**text), name).numpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task"),
+    [
+        ("BertForQuestionAnswering", "question-answering"),
+        ("BertForTokenClassification", "token-classification"),
+        ("BertForMaskedLM", "fill-mask"),
+        ("BertModel", "feature-extraction"),
+    ],
+)
+def test_the_card_says_what_the_head_is_for(architecture, task, tmp_path):
+    builder = getattr(transformers, architecture)
+    export(builder(transformers.BertConfig(**CASES["bert"].config)).eval(), tmp_path)
+    assert f"pipeline_tag: {task}\n" in (tmp_path / "README.md").read_text()
 
 
 def test_files_made_with_texts_of_another_length_stay(tmp_path):
@@ -120,10 +170,13 @@ def test_files_made_with_texts_of_another_length_stay(tmp_path):
     assert (tmp_path / "model.onnx").exists()
 
 
-def test_a_model_in_half_precision_is_written_as_safetensors_only(tmp_path):
-    made = supernet("bert")
-    subnet = made.extract(made.space.smallest).bfloat16()
-    assert set(export(subnet, tmp_path).files) == {"model.safetensors"}
+@pytest.mark.parametrize("name", ["bert", "llama"])
+@torch.no_grad()
+def test_a_model_in_half_precision_is_written_as_safetensors_only(name, tmp_path):
+    made = supernet(name)
+    subnet = made.extract(made.space.sample(1)).bfloat16()
+    assert set(export(subnet, tmp_path, example=inputs()).files) == {"model.safetensors"}
+    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
     with pytest.raises(ExportError, match=r"onnx takes a model in float32, this is in torch.bfloat16; cast it"):
         export(subnet, tmp_path, ["onnx"])
 

@@ -237,7 +237,7 @@ def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tm
     tokens = AutoTokenizer.from_pretrained(small)(["a film", "the plot is dull"], padding=True, return_tensors="pt")
     model, _ = elastic.load_subnet(small)
     session = open_onnx(small / "model.onnx")
-    logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])
+    logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])[0]
     torch.testing.assert_close(torch.from_numpy(logits), model(**tokens).logits, rtol=1e-4, atol=1e-5)
 
 
