@@ -117,10 +117,13 @@ def conform(name: str, subnets: int = 2) -> Conformance:
 def _arguments(name: str) -> dict[str, Any]:
     if not name.startswith(PREFIX):
         return {"num_classes": 10}
+    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    is_masked = name.removeprefix(PREFIX) in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return {**_SMALL, "head": "masked_lm" if is_masked else "causal_lm"}
+    own = name.removeprefix(PREFIX)
+    config = AutoConfig.for_model(own)
+    sizes = {field: size for field, size in _SMALL.items() if hasattr(config, field)}
+    return {**sizes, "head": "masked_lm" if own in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "causal_lm"}
 
 
 def _inputs(name: str, model: nn.Module) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
@@ -49,15 +50,32 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise RecipeError(f"{own} is a type of model, which has no weights; name a published {own} instead")
     try:
         if is_type:
+            _check_fields(own, transformers.AutoConfig.for_model(own), fields)
             return _made(builder.from_config(transformers.AutoConfig.for_model(own, **fields)))
         if pretrained:
             return _made(builder.from_pretrained(own, **fields))
-        return _made(builder.from_config(transformers.AutoConfig.from_pretrained(own, **fields)))
+        config, unknown = transformers.AutoConfig.from_pretrained(own, return_unused_kwargs=True, **fields)
+        _check_fields(own, config, unknown)
+        return _made(builder.from_config(config))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise RecipeError(
             f"transformers can't make {own!r} with {fields or 'no arguments'}: {first_line(error)}; give a type such "
             "as bert, a published model's name (which needs a network the first time), or its folder"
         ) from error
+
+
+def _check_fields(own: str, config: Any, fields: Mapping[str, Any]) -> None:
+    """Refuse what the configuration doesn't have, and transformers would keep without a word."""
+    for field in fields:
+        if not hasattr(config, field) and field not in _OF_ANY:
+            near = get_close_matches(field, config.to_dict(), 1)
+            raise RecipeError(
+                f"the configuration of {own!r} has no {field!r}" + (f"; did you mean {near[0]}?" if near else "")
+            )
+
+
+_OF_ANY = {"attn_implementation", "dtype", "torch_dtype"}
+"""Fields that every configuration takes, and some versions of transformers keep under other names."""
 
 
 def _made(model: Any) -> nn.Module:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from elastic.errors import TrainingError, first_line
-from elastic.inputs import Inputs
+from elastic.inputs import Inputs, longest_text
 from trainers.glue_tasks import Example
 from zoo.catalog import vocabulary_file
 
@@ -82,10 +82,19 @@ class WordReplacer:
             from transformers import pipeline
 
             self._fill = pipeline("fill-mask", self.model, top_k=self.candidates)
-        mask = self._fill.tokenizer.mask_token
-        found = self._fill(" ".join([*words[:at], mask, *words[at + 1 :]]))
+        found = self._fill(self._around(words, at))
         whole = [one["token_str"].strip() for one in found if one["token_str"].strip().isalnum()]
         return random.choice(whole) if whole else words[at]
+
+    def _around(self, words: list[str], at: int) -> str:
+        """The text with a mask in the place of a word, and of the words around it as many as the model reads."""
+        tokenizer, longest, reach = self._fill.tokenizer, longest_text(self._fill.model), len(words)
+        while True:
+            near = [*words[max(0, at - reach) : at], tokenizer.mask_token, *words[at + 1 : at + 1 + reach]]
+            text = " ".join(near)
+            if longest is None or reach == 0 or len(tokenizer(text)["input_ids"]) <= longest:
+                return text
+            reach //= 2
 
 
 class Collator:

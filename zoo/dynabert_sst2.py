@@ -13,6 +13,8 @@ from elastic.errors import RecipeError
 
 VOCABULARY = "dynabert_sst2_vocab.txt"
 LONGEST = 64
+LABELS = ("negative", "positive")
+"""Of SST-2's sentences."""
 
 
 def dynabert_sst2(num_classes: int = 2, uniform: bool = False) -> tuple[nn.Module, Recipe]:
@@ -40,5 +42,7 @@ def dynabert_sst2(num_classes: int = 2, uniform: bool = False) -> tuple[nn.Modul
         max_position_embeddings=LONGEST,
         num_labels=num_classes,
     )
+    if num_classes == len(LABELS):
+        config.id2label, config.label2id = dict(enumerate(LABELS)), {label: at for at, label in enumerate(LABELS)}
     model = BertForSequenceClassification(config)
     return model, (dynabert if uniform else bert)(model, LONGEST)

@@ -35,6 +35,9 @@ def test_a_folder_gives_a_published_model_and_its_weights_where_asked(tmp_path):
     fresh = SupernetSource(name, {"pretrained": True}).untrained()
     assert fresh.model_args == {}
     assert fresh.build().space.size > 12
+    assert build_transformer(name, {"num_hidden_layers": 1}).config.num_hidden_layers == 1
+    with pytest.raises(RecipeError, match="has no 'num_hiden_layers'; did you mean num_hidden_layers"):
+        build_transformer(name, {"num_hiden_layers": 1})
     with pytest.raises(RecipeError, match=r"can't make .*: .*mismatch|can't make .*size"):
         build_transformer(name, {"pretrained": True, "num_labels": 5})
 
@@ -45,6 +48,8 @@ def test_a_folder_gives_a_published_model_and_its_weights_where_asked(tmp_path):
         ("transformers:bert", {"pretrained": True}, "^bert is a type of model, which has no weights; name a published"),
         ("transformers:bert", {"head": "tail"}, r"no head 'tail'; choose one of classification, masked_lm"),
         ("transformers:./nowhere/at/all", {}, r"give a type such as bert, a published model's name .*, or its folder"),
+        ("transformers:bert", {"hiden_size": 8}, "configuration of 'bert' has no 'hiden_size'; did you mean hidden_size"),
+        ("transformers:gpt2", {"n_experts_": 8}, "configuration of 'gpt2' has no 'n_experts_'"),
         ("transformers:bert", {**TINY, "num_attention_heads": 3}, "can't make 'bert' with .*: The hidden size"),
     ],
 )

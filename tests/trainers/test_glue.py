@@ -206,6 +206,8 @@ def test_words_are_replaced_by_what_a_masked_language_model_says(folder):
     assert len(replaced.split()) == 8
     assert {"film", "b"} & set(replaced.split())
     assert set(replaced.split()) <= {"a", "the", "film", "b"}
+    long = WordReplacer(0.5, str(folder / "mlm"), candidates=2)(" ".join(["a"] * 100))  # the model reads 32 tokens
+    assert len(long.split()) == 100
 
 
 def test_a_search_judges_by_the_task_s_metric(folder):
