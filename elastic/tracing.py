@@ -229,11 +229,16 @@ def _has_transform(module: nn.Module) -> bool:
 
 
 def _output_tag(module: nn.Module) -> Tag | None:
-    """The sizes of a weight layer's output: those of its weight's first axis."""
+    """The sizes of a weight layer's output: those of its weight's first axis, in GPT-2's own layers its last."""
     if "weight" not in module._parameters or module._parameters["weight"] is None:
         return None
     rule = module._elastic.get("weight") if isinstance(module, Elastic) else None
-    return tuple(size.name for size in rule.axes.axes[0].sizes) if isinstance(rule, TensorRule) else ()
+    last = any(f"{base.__module__}.{base.__name__}" == _TRANSPOSED for base in type(module).__mro__)
+    return tuple(size.name for size in rule.axes.axes[-1 if last else 0].sizes) if isinstance(rule, TensorRule) else ()
+
+
+_TRANSPOSED = "transformers.pytorch_utils.Conv1D"
+"""Linear, but its weight is (inputs, outputs)."""
 
 
 def _number_tag(module: nn.Module) -> Tag:

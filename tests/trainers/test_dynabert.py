@@ -200,8 +200,10 @@ def configuration(config, folder, **model):
     """A YAML file that makes a shipped configuration tiny."""
     data = {"root": str(folder), "val_fraction": 0.2, "batch_size": 16}
     given = {"model": model, "data": {"init_args": data}}
-    if config == "dynabert":
+    if config in ("dynabert", "glue_sandwich"):
         tiny = {"model": "transformers:bert", "model_args": TINY, "recipe": "dynabert"}
+        if config == "glue_sandwich":  # a model without a recipe of its own
+            tiny = {"model": "transformers:deberta-v2", "model_args": TINY}
         given["model"] = {"supernet": tiny, **model}
         data |= {"tokenizer": str(folder / "vocab.txt"), "max_length": 16}
     path = folder / "tiny.yaml"
@@ -223,14 +225,14 @@ def test_killed_in_any_stage_and_resumed_it_ends_with_the_same_weights(folder):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2", "dynabert_cola"])
+@pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2", "dynabert_cola", "glue_sandwich"])
 def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tmp_path, capsys):
     words = [*configuration(config, folder), "--trainer.limit_train_batches", "2", "--name", "one"]
     if config == "dynabert_cola":
         words[1:1] = ["--config", "dynabert_sst2"]
     assert main(words) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
-    assert all(phase in shown for phase in ("finetune", "width"))
+    assert all(phase in shown for phase in ("finetune", "sandwich" if config == "glue_sandwich" else "width"))
     small = tmp_path / "small"
     assert main(["extract", str(folder / "one"), "--arch", "smallest", "--out", str(small), "--formats", "onnx"]) == 0
     # what is in the folder is all that it takes
