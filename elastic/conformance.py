@@ -167,6 +167,8 @@ def _recipe(supernet: Supernet) -> str:
 
 def _kinds(supernet: Supernet) -> frozenset[str]:
     kinds = {dim.kind for dim in supernet.space.dims}
+    if "queries" in kinds:  # of heads that share keys and values in groups
+        kinds = kinds - {"groups", "queries"} | {"heads"}
     known = {"depth", "heads", "kernel", "resolution"}
     found = kinds & known | ({"width"} if kinds - known else set())
     return frozenset(found | ({"embedding"} if "embed" in kinds or _embeds_by_heads(supernet) else set()))

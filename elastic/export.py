@@ -194,7 +194,7 @@ def _write_loaders(
     sizes = describe_sizes(model, built_with)
     if sizes is None:
         return {}
-    loader, fields = write_loader(sizes, model, stage, inputs), native_fields(sizes, model)
+    loader, fields = write_loader(sizes, model, stage, inputs), native_fields(sizes, model, config)
     write_json(stage / _CONFIG, {**fields, **config})
     return {**fields, **config, "loader": loader, "native": native_code(sizes, stage, model, inputs)}
 

@@ -21,12 +21,13 @@ _CANNOT = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, OSE
 """What the libraries raise where they can't load a folder."""
 
 
-def native_fields(sizes: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+def native_fields(sizes: Mapping[str, Any], model: nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
     """What the library reads in `config.json`.
 
     Args:
         sizes: what `elastic.standalone.describe_sizes` gave for `model`.
         model: a subnet.
+        config: what this project says there; of it the input size, and how inputs are prepared.
 
     Returns:
         The configuration of a model of transformers (where its subnets aren't uniform, loading fails on the shapes
@@ -41,9 +42,8 @@ def native_fields(sizes: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     arguments = dict(build["arguments"])
     classes = {"num_classes": arguments.pop("num_classes")} if "num_classes" in arguments else {}
     pretrained: Any = model.pretrained_cfg
-    described = {name: value for name, value in dict(pretrained).items() if name in _DESCRIBED}
-    if "in_chans" in arguments:  # else timm would make the weights fit another number of channels
-        described["input_size"] = [arguments["in_chans"], *described["input_size"][1:]]
+    said = {**pretrained, **config["preprocessing"], "input_size": config["input_size"]}
+    described = {name: value for name, value in said.items() if name in _DESCRIBED}
     return {"architecture": build["name"], **classes, "model_args": arguments, "pretrained_cfg": described}
 
 

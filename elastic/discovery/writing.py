@@ -64,7 +64,8 @@ def write_recipe(model: nn.Module, seen: Seen, input_size: Sequence[int]) -> Rec
         if any(not atom.why for axis in axes for atom in leaves(axis)):
             layout[_join(path, name)] = " ".join(_text(axis, names) for axis in axes)
     layout |= _numbers(model, seen, names)
-    dims = dict.fromkeys(("embed", "width", "hidden"), WIDTH) | dict.fromkeys(("heads", "groups", "depth"), PART)
+    dims = dict.fromkeys(("embed", "width", "hidden"), WIDTH)
+    dims |= dict.fromkeys(("heads", "groups", "queries", "depth"), PART)
     dims |= {"kernel": KERNEL, **_special_rules(seen, names)}
     products = {path: [_sizes(axes, names) for axes in several] for path, several in seen.products.items()}
     for path in _kernels(model, seen):
@@ -111,12 +112,22 @@ def _named(seen: Seen) -> _Names:
                 atoms.setdefault(id(atom), (atom, path))
     embeds = any("heads" in atom.roles for atom, _ in atoms.values())
     parts = _parts(seen)
-    kinds = {key: _kind(atom, embeds, parts) for key, (atom, _) in atoms.items()}
+    kinds = {key: _kind(atom, embeds, parts) for key, (atom, _) in atoms.items()} | _shared_heads(seen)
     count = Counter(kinds.values())
     names = _Names({kind: count[kind] == 1 for kind in ("embed", "width", "heads")})
     for key, (atom, path) in atoms.items():
         names.give(atom, kinds[key], path)
     return names
+
+
+def _shared_heads(seen: Seen) -> dict[int, str]:
+    """Where several query heads share keys and values: groups, and queries in each, as in the recipe for Llama."""
+    found: dict[int, str] = {}
+    for _, axis in _axes(seen):
+        heads = [atom for atom in leaves(axis) if "heads" in atom.roles and not atom.why]
+        if len(heads) > 1:
+            found |= {id(heads[0]): "groups"} | {id(atom): "queries" for atom in heads[1:]}
+    return found
 
 
 def _special_rules(seen: Seen, names: _Names) -> dict[str, DimRule]:
@@ -128,7 +139,7 @@ def _special_rules(seen: Seen, names: _Names) -> dict[str, DimRule]:
                 continue
             name = names.of(atom)
             keep: Keep = "ordered" if atom.ordered else "prefix"
-            narrow = atom.length < _NARROW and not name.startswith(("heads", "groups"))
+            narrow = atom.length < _NARROW and not name.startswith(("heads", "groups", "queries"))
             if atom.ordered or narrow:
                 rules[name] = DimRule((0.5, 0.75, 1.0), multiple=2 if narrow else 8, keep=keep)
     return rules

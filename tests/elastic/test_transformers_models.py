@@ -48,7 +48,7 @@ def test_a_folder_gives_a_published_model_and_its_weights_where_asked(tmp_path):
         ("transformers:bert", {"pretrained": True}, "^bert is a type of model, which has no weights; name a published"),
         ("transformers:bert", {"head": "tail"}, r"no head 'tail'; choose one of classification, masked_lm"),
         ("transformers:./nowhere/at/all", {}, r"give a type such as bert, a published model's name .*, or its folder"),
-        ("transformers:bert", {"hiden_size": 8}, "configuration of 'bert' has no 'hiden_size'; did you mean hidden_size"),
+        ("transformers:bert", {"hiden_size": 8}, "of 'bert' has no 'hiden_size'; did you mean hidden_size"),
         ("transformers:gpt2", {"n_experts_": 8}, "configuration of 'gpt2' has no 'n_experts_'"),
         ("transformers:bert", {**TINY, "num_attention_heads": 3}, "can't make 'bert' with .*: The hidden size"),
     ],
