@@ -20,7 +20,7 @@ from elastic.errors import ElasticError
 from elastic.inputs import predict
 from elastic.recipe import input_size
 from elastic.supernet import Supernet
-from elastic.transformers_models import PREFIX
+from elastic.transformers_models import PREFIX, language_model_arguments
 
 ARCHITECTURES = (
     "resnet18", "resnet50", "resnet50_gn", "resnext50_32x4d", "seresnet50", "res2net50_26w_4s", "resnetv2_50",
@@ -117,13 +117,7 @@ def conform(name: str, subnets: int = 2) -> Conformance:
 def _arguments(name: str) -> dict[str, Any]:
     if not name.startswith(PREFIX):
         return {"num_classes": 10}
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    own = name.removeprefix(PREFIX)
-    config = AutoConfig.for_model(own)
-    sizes = {field: size for field, size in _SMALL.items() if hasattr(config, field)}
-    return {**sizes, "head": "masked_lm" if own in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "causal_lm"}
+    return language_model_arguments(name, _SMALL)
 
 
 def _inputs(name: str, model: nn.Module) -> Tensor:

@@ -64,6 +64,22 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
         ) from error
 
 
+def language_model_arguments(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a type's language model: those `fields` that its configuration has, and its head.
+
+    Args:
+        name: a type behind the prefix.
+        fields: of a configuration.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    own = name.removeprefix(PREFIX)
+    config = AutoConfig.for_model(own)
+    known = {field: value for field, value in fields.items() if hasattr(config, field)}
+    return {**known, "head": "masked_lm" if own in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "causal_lm"}
+
+
 def _check_fields(own: str, config: Any, fields: Mapping[str, Any]) -> None:
     """Refuse what the configuration doesn't have, and transformers would keep without a word."""
     for field in fields:
