@@ -138,6 +138,9 @@ def _usage(config: Mapping[str, Any]) -> list[str]:
     if config["native"] or config["loader"]:
         lines += ["Where elastic isn't installed, in this folder:", ""]
         lines += _code(config["native"] or "from load import load\n\nmodel = load()")
+    if "tokenizer" in config["preprocessing"]:
+        lines += ["Its tokenizer, in this folder too:", ""]
+        lines += _code('from transformers import AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")')
     for made in FORMATS.values():
         text = made.for_text if _is_text(config) else made.for_images
         if made.files[0] in config["files"] and text:

@@ -48,8 +48,8 @@ def inspect(
     """Show what in a model is elastic, what is not and why, and what its subnets cost.
 
     Args:
-        model: a timm model's name, or a trained supernet's folder (which needs no other argument).
-        model_args: keyword arguments of `timm.create_model`.
+        model: a timm model's name, transformers:NAME, or a trained supernet's folder (which needs no other argument).
+        model_args: keyword arguments of `timm.create_model`, or fields of the configuration.
         recipe: the recipe's name; found by the model's class by default.
         choices: what to offer instead of the recipe's choices.
         options: the recipe's own options.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,9 +64,16 @@ def measure_difference(model: nn.Module, forward: Forward, inputs: Inputs, free:
         with torch.inference_mode():
             outputs = [output.float().numpy() for output in predict_all(model, batch).values()]
         for given, wanted in zip(forward(batch), outputs, strict=True):
-            largest = max(largest, float(np.abs(given - wanted).max()))
-            scale = max(scale, float(np.abs(wanted).max()))
+            meant = _meant(batch, wanted)
+            largest = max(largest, float(np.abs(given - wanted)[meant].max()))
+            scale = max(scale, float(np.abs(wanted)[meant].max()))
     return Difference(largest, largest / scale if scale else largest)
+
+
+def _meant(batch: Inputs, output: NDArray[np.float32]) -> Any:
+    """Which entries of an output count: not those at padding, where attention to nothing may be anything."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    return ... if mask is None or output.shape[:2] != mask.shape else mask.bool().numpy()
 
 
 def singles(inputs: Inputs) -> Iterator[Inputs]:

@@ -52,6 +52,8 @@ def elasticize(
             doesn't have.
         LayoutError: recipe and model don't fit, or dims that can't be coupled; the model is unchanged.
     """
+    if not isinstance(model, nn.Module):
+        raise RecipeError(f"wanted a model, such as timm.create_model(NAME) gives, got {model!r}")
     if any(isinstance(module, Elastic) for module in model.modules()):
         raise RecipeError(f"this {type(model).__name__} is elastic already: keep its supernet, or take a fresh one")
     if not isinstance(recipe, Recipe):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
 from elastic.errors import TrainingError
 from elastic.inputs import Inputs
+from elastic.supernet import Supernet
 from trainers.loading import EpochOrder, ResumableLoader
 from trainers.randomness import SeededExamples
 
@@ -96,6 +97,9 @@ class SupernetData(LightningDataModule, ABC):
     def preprocessing(self) -> dict[str, Any]:
         """How examples become inputs where there is no augmentation, named as timm does; {}: not known."""
         return {}
+
+    def check(self, supernet: Supernet) -> None:
+        """Check that a supernet can learn from the data, where that isn't left to its first step."""
 
     def save_preprocessing(self, folder: str | Path) -> None:
         """Write what inputs are prepared with, beside what numbers can say, into a subnet's folder."""

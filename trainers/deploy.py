@@ -20,13 +20,13 @@ from elastic.errors import CheckpointError
 from elastic.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.export import Exported, export
 from elastic.formats.writing import needs_inputs
-from elastic.inputs import Inputs, example_inputs, longest_text
+from elastic.inputs import Inputs, example_inputs, example_text, longest_text
 from elastic.named import find_supernet
 from elastic.result import SearchResult
 from elastic.storage import is_name, load_source, load_supernet
 from elastic.supernet import Supernet
 from trainers.robust_statistics import recalibration_for
-from trainers.text import load_tokenizer, save_tokenizer
+from trainers.text import fit_tokenizer, load_tokenizer, save_tokenizer
 from zoo.calibration import calibration
 from zoo.catalog import vocabulary_file
 
@@ -100,7 +100,9 @@ def find_data(supernet: Supernet, place: str, data: str | None) -> SupernetData:
         from trainers.image_folder import ImageFolder
 
         return ImageFolder(data, supernet)
-    return load_data(data or Path(place) / "config.yaml")
+    found = load_data(data or Path(place) / "config.yaml")
+    found.check(supernet)
+    return found
 
 
 def digest_data(place: str, data: str | None) -> str:
@@ -209,6 +211,22 @@ def write_subnet(
     get_console().print(export_table(written))
 
 
+def _example(supernet: Supernet, subnet: nn.Module, arch: Arch) -> Inputs:
+    """Made-up inputs of the size that costs are counted on; of texts one is padded."""
+    if supernet.recipe.vocabulary is None:
+        return example_inputs(supernet, arch, 4, seed=0)
+    return example_text(subnet.config, *supernet.input_shape(arch))
+
+
+def _preprocessing(subnet: nn.Module, origin: str | Path, data: SupernetData | None) -> dict[str, Any]:
+    """What the data says; of a named text model, which tokenizer."""
+    if data is not None:
+        return data.preprocessing
+    if vocabulary_file(str(origin)) is None:
+        return {}
+    return {"tokenizer": str(origin), "max_length": longest_text(subnet)}
+
+
 def extract_to(
     supernet: Supernet,
     subnet: nn.Module,
@@ -226,15 +244,14 @@ def extract_to(
     Files are checked on `inputs`, and int8 is calibrated on them; on made-up ones where there are none.
     """
     shape = supernet.input_shape(arch)
-    text = supernet.recipe.vocabulary is not None  # which export makes up better: with padding
-    preprocessing = None if data is None else data.preprocessing
+    preprocessing = _preprocessing(subnet, origin, data)
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
     written = export(
         subnet,
         out,
         formats,
-        example=None if text or inputs else example_inputs(supernet, arch, 4, seed=0),
+        example=None if inputs else _example(supernet, subnet, arch),
         arch=arch,
         source=load_source(origin),
         card=card,
@@ -245,5 +262,7 @@ def extract_to(
     if data is not None:
         data.save_preprocessing(out)
     elif vocabulary_file(str(origin)) is not None:
-        save_tokenizer(load_tokenizer(str(origin)), out, longest_text(subnet))
+        tokenizer = load_tokenizer(str(origin))
+        fit_tokenizer(tokenizer, subnet)
+        save_tokenizer(tokenizer, out, longest_text(subnet))
     return written

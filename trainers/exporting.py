@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rich import get_console
-from torch import Tensor
+from torch import nn
 
 from elastic.building import SupernetSource
 from elastic.card import Card
@@ -16,6 +16,7 @@ from elastic.commands import export_table, latency_table, names_in
 from elastic.evaluation import Batch, resized
 from elastic.export import export as export_subnet
 from elastic.export import load_subnet
+from elastic.inputs import Inputs, example_text
 from elastic.pushing import check_repo
 from elastic.pushing import push as push_folder
 from elastic.storage import is_name
@@ -59,7 +60,7 @@ def export(
         out or folder,
         # with the same weights beside them, the files that are there stay
         names_in(formats) if out else ["safetensors", *names_in(formats)],
-        example=None if inputs else _example(config),
+        example=None if inputs else _example(subnet, config),
         arch=config["arch"],
         source=SupernetSource.from_dict(config["source"]),
         card=replace(card, data=card.data or name),
@@ -91,9 +92,9 @@ def _samples(config: Mapping[str, Any], data: str | None, images: int) -> tuple[
     return *samples(supernet, arch, found, images), name_of(found)
 
 
-def _example(config: Mapping[str, Any]) -> Tensor | None:
+def _example(subnet: nn.Module, config: Mapping[str, Any]) -> Inputs:
     if config["class"].startswith("transformers."):
-        return None  # text is made up from what the model knows
+        return example_text(subnet.config, *config["input_size"])
     return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))
 
 

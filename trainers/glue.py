@@ -14,7 +14,7 @@ from elastic.inputs import classes_of, longest_text
 from elastic.supernet import Supernet
 from trainers.data import Splits, SupernetData
 from trainers.glue_tasks import TASKS, Example, Task, read_task
-from trainers.text import Collator, Texts, WordReplacer, load_tokenizer, save_tokenizer
+from trainers.text import Collator, Texts, WordReplacer, fit_tokenizer, load_tokenizer, save_tokenizer
 
 _SHORTEST = 3
 
@@ -114,7 +114,7 @@ class Glue(SupernetData):
             self.check(cast(Supernet, module.supernet))
 
     def check(self, supernet: Supernet) -> None:
-        """Check that a supernet fits; see `setup`."""
+        """Check that a supernet fits, see `setup`; and let the tokenizer give what its model takes."""
         model, recipe = supernet.model, supernet.recipe
         if recipe.vocabulary is None:
             raise TrainingError(f"a {type(model).__name__} doesn't read text; choose a model such as transformers:bert")
@@ -123,6 +123,7 @@ class Glue(SupernetData):
                 f"the tokenizer {self.tokenizer_name} has {len(self.tokenizer)} pieces, the model reads "
                 f"{recipe.vocabulary}; give the model's own (--data.tokenizer), or a model with that vocab_size"
             )
+        fit_tokenizer(self.tokenizer, model)
         own, known = self.tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)
         if None not in (own, known) and own != known:
             raise TrainingError(

@@ -135,9 +135,16 @@ def load_tokenizer(name: str) -> Any:
         ) from error
 
 
+def fit_tokenizer(tokenizer: Any, model: Any) -> None:
+    """Let a tokenizer give token types only where the model tells some apart: GPT-2 would take them for words."""
+    if getattr(model.config, "type_vocab_size", 1) < 2:
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+
+
 def save_tokenizer(tokenizer: Any, folder: str | Path, longest: int | None) -> None:
     """Write a tokenizer that cuts texts at `longest` tokens, for `transformers.AutoTokenizer.from_pretrained`."""
     saved = copy.copy(tokenizer)
     if longest is not None:
         saved.model_max_length = min(saved.model_max_length, longest)
+    saved.init_kwargs = {**saved.init_kwargs, "model_input_names": list(saved.model_input_names)}
     saved.save_pretrained(folder)

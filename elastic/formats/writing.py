@@ -33,7 +33,8 @@ def check_formats(names: Sequence[str], calibration: bool) -> list[str]:
         if FORMATS[name].quantized and not calibration:
             raise ExportError(
                 f"{name} needs real inputs to find int8's ranges on; pass calibration=, or --data on the command line: "
-                "a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section"
+                "a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section, such as a "
+                "training's config.yaml"
             )
     return list(dict.fromkeys(names))
 

@@ -30,6 +30,8 @@ def checked_length(length: int | None, longest: int | None, name: str) -> int:
     """
     if length is None:
         return min(USUAL_LENGTH, longest or USUAL_LENGTH)
+    if not isinstance(length, int):
+        raise LayoutError(f"length={length!r}: wanted a number of tokens, an int")
     if length < 1 or length > (longest or length):
         range_ = "1 token or more" if longest is None else f"1 to {longest} tokens"
         raise LayoutError(f"length={length}: this {name} takes {range_}; choose a length among them")

@@ -70,35 +70,42 @@ def _discovered(
     model: nn.Module, size: Sequence[int], vocabulary: int | None
 ) -> tuple[Recipe, nn.Module, Tensor]:
     """The recipe, and the copy and the input that it was found with."""
-    twin, inputs, seen = _watched(model, size, vocabulary)
-    recipe = write_recipe(twin, seen, size)
-    return keep_what_works(_copy(model, inputs), recipe, inputs), twin, inputs
+    with quiet():  # transformers has advice for people who leave the mask out
+        twin, inputs, seen = _watched(model, size, vocabulary)
+        recipe = write_recipe(twin, seen, size)
+        return keep_what_works(_copy(model, inputs), recipe, inputs), twin, inputs
 
 
 def _watched(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> tuple[nn.Module, Tensor, Seen]:
     """A copy, an input for it, and what it showed: without data, unless its code asks for data."""
     dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
-    for device in ("meta", "cpu"):
-        inputs = torch.zeros(2, *size, device=device, dtype=dtype if vocabulary is None else torch.int64)
+    ways, problems = [(2, "meta"), (2, "cpu")], []
+    if vocabulary is not None:
+        ways.append((1, "cpu"))  # without a token for padding, some models refuse several texts
+    for n, device in ways:
+        inputs = torch.zeros(n, *size, device=device, dtype=dtype if vocabulary is None else torch.int64)
         try:
             twin = _copy(model, inputs)  # a model that has no data itself can't be had with data
             return twin, inputs, watch(twin, inputs)
         except Exception as error:  # noqa: BLE001 - whatever a model's code raises
-            problem = error
+            problems.append(error)
+    problem, name = problems[1], type(model).__name__
     reason = str(problem).strip().partition("\n")[0]
-    shown, cure = f"an input of {size}", "say its shape with input_size=, or "
     if vocabulary is not None:
-        shown, cure = f"a text of {size[0]} tokens", ""
+        raise RecipeError(
+            f"{name} can't be watched on a text of {size[0]} tokens, which must be all that it needs: {reason}; mend "
+            "that in its configuration, or pass recipe=Recipe(layout=..., dims=...)"
+        ) from problem
     raise RecipeError(
-        f"{type(model).__name__} can't be watched on {shown}: {reason}; {cure}pass recipe=Recipe(layout=..., dims=...)"
+        f"{name} can't be watched on an input of {size}: {reason}; say its shape with input_size=, or pass "
+        "recipe=Recipe(layout=..., dims=...)"
     ) from problem
 
 
 def _copy(model: nn.Module, inputs: Tensor) -> nn.Module:
     twin: Any = copy_placed(model, lambda tensor: tensor.to(inputs.device))
     if _vocabulary(model) is not None and hasattr(twin, "set_attn_implementation"):
-        with quiet():
-            twin.set_attn_implementation("eager")  # whose code repeats keys for each query head, whatever the mask is
+        twin.set_attn_implementation("eager")  # whose code repeats keys for each query head, whatever the mask is
     return twin  # type: ignore[no-any-return]
 
 

@@ -122,6 +122,18 @@ def test_subnets_load_by_their_own_program(name, tmp_path):
     assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
 
 
+@torch.no_grad()
+def test_a_model_that_takes_one_text_at_a_time_is_discovered_too():
+    """For want of a token for padding."""
+    config = transformers.GPT2Config(**{**_GPT2, "pad_token_id": None})
+    made = elastic.elasticize(transformers.GPT2ForSequenceClassification(config).eval(), length=LENGTH)
+    assert {dim.kind for dim in made.space.dims} == ALL
+    subnet, one = made.extract(made.space.smallest), inputs()["input_ids"][1:2]
+    with made.active(made.space.smallest):
+        assert torch.equal(predict(made, one), predict(subnet, one))
+    assert made.macs([made.space.smallest]) == [macs_of(subnet, torch.zeros(1, LENGTH, dtype=torch.int64))]
+
+
 def test_a_supernet_is_made_by_the_name_of_its_type():
     made = SupernetSource("transformers:gpt2", {**_GPT2, "head": "causal_lm"}, options={"length": 9}).build()
     assert made.input_shape() == (9,)
@@ -135,6 +147,10 @@ def test_what_is_for_other_models_is_refused():
         elastic.elasticize(torch.nn.Linear(2, 2), length=3)
     with pytest.raises(LayoutError, match="length=40: this GPT2LMHeadModel takes 1 to 32 tokens"):
         elastic.elasticize(plain("GPT2LMHeadModel"), length=40)
+    with pytest.raises(LayoutError, match="length='9': wanted a number of tokens, an int"):
+        elastic.elasticize(plain("GPT2LMHeadModel"), length="9")
+    with pytest.raises(RecipeError, match=r"wanted a model, such as timm.create_model\(NAME\) gives, got 'gpt2'"):
+        elastic.elasticize("gpt2")
     config = transformers.T5Config(**CASES["T5EncoderModel"][0])
-    with pytest.raises(RecipeError, match=r"T5\w+ can't be watched on a text of 128 tokens: .*input_ids"):
+    with pytest.raises(RecipeError, match=r"T5\w+ can.t be watched on a text of 128 tokens, .*: .*input_ids"):
         elastic.elasticize(transformers.T5ForConditionalGeneration(config))

@@ -1,6 +1,7 @@
 """DynaBERT's stages, on a tiny BERT and made-up reviews: end to end, and each stage's gradient against the slow way."""
 
 import copy
+import json
 import random
 
 import pytest
@@ -14,6 +15,7 @@ import elastic
 from elastic.blocks import parts
 from elastic.building import SupernetSource
 from elastic.onnx_files import open_onnx, run_onnx
+from elastic.storage import load_supernet
 from trainers.checkpoints import read_checkpoint
 from trainers.cli import main
 from trainers.curriculum import Curriculum, Phase
@@ -239,6 +241,9 @@ def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tm
     tokens = AutoTokenizer.from_pretrained(small)(["a film", "the plot is dull"], padding=True, return_tensors="pt")
     model, _ = elastic.load_subnet(small)
     session = open_onnx(small / "model.onnx")
+    config, made = json.loads((small / "config.json").read_text()), load_supernet(folder / "one")
+    assert config["input_size"] == list(made.input_shape())
+    assert config["figures"]["macs"] == made.macs([made.space.smallest])[0]
     logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])[0]
     torch.testing.assert_close(torch.from_numpy(logits), model(**tokens).logits, rtol=1e-4, atol=1e-5)
 

@@ -16,7 +16,7 @@ from trainers.metrics import answers, make_metric
 from trainers.searching import Judge
 from trainers.text import Collator, Texts, WordReplacer, load_tokenizer
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
 ROWS = {
     "cola": ["gj04\t1\t\tThe sailors rode .", "cj99\t0\t*\tMost you want ."],
@@ -189,6 +189,21 @@ def test_a_metric_of_another_kind_of_task_is_refused():
         make_metric("f1", 3)
     with pytest.raises(TrainingError, match=r"spearman is for models that predict a number; this one has 2"):
         make_metric("spearman", 2)
+
+
+def test_only_models_that_tell_token_types_apart_are_given_any(folder, tmp_path):
+    """GPT-2 would add the embedding of a word to each token."""
+    small = {"vocab_size": 11, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8, "pad_token_id": 0}
+    for kind, options in (("bert", {"intermediate_size": 8}), ("gpt2", {})):
+        args = {**small, **options, "max_position_embeddings": 16, "bos_token_id": 2, "eos_token_id": 3}
+        supernet = elastic.building.SupernetSource(f"transformers:{kind}", args, options={"length": 16}).build()
+        data = Glue("sst2", str(folder), str(folder / "vocab.txt"), 16, 0.5, batch_size=1)
+        data.check(supernet)
+        given, _ = next(iter(data.val_dataloader()))
+        assert ("token_type_ids" in given) == (kind == "bert")
+        data.save_preprocessing(tmp_path / kind)
+        saved = transformers.AutoTokenizer.from_pretrained(tmp_path / kind)
+        assert set(saved("a film")) == set(given)
 
 
 def test_words_are_replaced_by_what_a_masked_language_model_says(folder):
