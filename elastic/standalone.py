@@ -83,7 +83,7 @@ def _found(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, An
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return _differences(template.build(**build), model)
-    except (ExportError, AttributeError, RuntimeError, TypeError, ValueError, AssertionError):
+    except (ExportError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, AssertionError):
         return None
 
 
