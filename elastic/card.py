@@ -98,6 +98,9 @@ _TASKS = {
     "ForQuestionAnswering": "question-answering",
     "ForMaskedLM": "fill-mask",
     "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForConditionalGeneration": "text2text-generation",
+    "ForMultipleChoice": "multiple-choice",
 }
 """By how a class of transformers ends."""
 

@@ -100,4 +100,6 @@ def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
     if not isinstance(inputs, Tensor):
         length = next(iter(inputs.values())).shape[1]
         for n, shorter in ((1, 1), (2, -(-length // 2))):
-            yield {name: tensor[:n, :shorter] for name, tensor in inputs.items()}
+            part = {name: tensor[:n, :shorter] for name, tensor in inputs.items()}
+            if "attention_mask" not in part or part["attention_mask"].any(1).all():  # padding may be on the left
+                yield part

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from elastic.sizes import Number
 
@@ -33,9 +34,12 @@ def predict(model: nn.Module, inputs: Inputs) -> Tensor:
 def predict_all(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     """All tensors that a model returns for a batch, by name; first what `predict` gives.
 
-    A question answering model of transformers has `start_logits` and `end_logits`; a bare tensor is called `logits`.
+    A question answering model of transformers has `start_logits` and `end_logits`; a bare tensor is called `logits`,
+    and several without names by their numbers.
     """
     output = _output(model, inputs)
+    if isinstance(output, (tuple, list)):
+        return {str(at): leaf for at, leaf in enumerate(tree_leaves(output)) if isinstance(leaf, Tensor)}
     if not isinstance(output, Mapping):
         return {"logits": logits_of(output)}
     found = {name: value for name, value in output.items() if isinstance(value, Tensor)}

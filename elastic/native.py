@@ -30,13 +30,15 @@ def native_fields(sizes: Mapping[str, Any], model: nn.Module, config: Mapping[st
         config: what this project says there; of it the input size, and how inputs are prepared.
 
     Returns:
-        The configuration of a model of transformers (where its subnets aren't uniform, loading fails on the shapes
-        rather than giving another model); for timm the architecture and its arguments; else nothing.
+        The configuration of a model of transformers that has all of its layers (where they aren't of one size, loading
+        fails on the shapes rather than giving another model); for timm architecture and arguments; else nothing.
     """
     build = sizes["build"]
     if build["library"] == "transformers":
+        if any("left_out" in own for own in sizes["modules"].values()):
+            return {}  # it would draw the layers that are missing at random
         fields = {name: value for name, value in build["arguments"].items() if name != "attn_implementation"}
-        return {**fields, "architectures": [build["name"]]}
+        return {**fields, "architectures": [build["name"]], "dtype": str(model.dtype).removeprefix("torch.")}
     if not _uniform(sizes):
         return {}
     arguments = dict(build["arguments"])

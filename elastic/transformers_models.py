@@ -82,16 +82,13 @@ def language_model_arguments(name: str, fields: Mapping[str, Any]) -> dict[str, 
 
 def _check_fields(own: str, config: Any, fields: Mapping[str, Any]) -> None:
     """Refuse what the configuration doesn't have, and transformers would keep without a word."""
-    for field in fields:
-        if not hasattr(config, field) and field not in _OF_ANY:
-            near = get_close_matches(field, config.to_dict(), 1)
-            raise RecipeError(
-                f"the configuration of {own!r} has no {field!r}" + (f"; did you mean {near[0]}?" if near else "")
-            )
-
-
-_OF_ANY = {"attn_implementation", "dtype", "torch_dtype"}
-"""Fields that every configuration takes, and some versions of transformers keep under other names."""
+    for field, value in fields.items():
+        # what it takes and keeps under another name (rope_theta) isn't among its attributes afterwards
+        if not hasattr(config, field) and field in vars(type(config)(**{field: value})):
+            known = [name for name in config.to_dict() if not name.startswith("_")]
+            near = get_close_matches(field, known, 1)
+            cure = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
+            raise RecipeError(f"the configuration of {own!r} has no {field!r}; {cure}")
 
 
 def _made(model: Any) -> nn.Module:

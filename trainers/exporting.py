@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +72,8 @@ def export(
         latency=latency,
         threads=threads,
     )
+    if out is not None:
+        _copy_tokenizer(Path(folder), written.folder)
     console = get_console()
     console.print(export_table(written))
     if written.latency:
@@ -77,6 +81,12 @@ def export(
     if push is not None:
         page = push_folder(written.folder, push, private)
         console.print(f"published: {page}", highlight=False, soft_wrap=True)
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for pattern in ("*token*.json", "vocab.txt") if source.resolve() != target.resolve() else ():
+        for file in source.glob(pattern):
+            shutil.copy2(file, target)
 
 
 def _samples(config: Mapping[str, Any], data: str | None, images: int) -> tuple[list[Any], list[Batch], str]:

@@ -124,6 +124,11 @@ class Glue(SupernetData):
                 f"{recipe.vocabulary}; give the model's own (--data.tokenizer), or a model with that vocab_size"
             )
         fit_tokenizer(self.tokenizer, model)
+        if getattr(model.config, "pad_token_id", None) is None and hasattr(model.config, "pad_token_id"):
+            raise TrainingError(
+                f"a {type(model).__name__} of this configuration has no token for padding, which batches need; "
+                f"set --model.supernet.model_args.pad_token_id to the tokenizer's, {self.tokenizer.pad_token_id}"
+            )
         own, known = self.tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)
         if None not in (own, known) and own != known:
             raise TrainingError(

@@ -127,12 +127,15 @@ def load_tokenizer(name: str) -> Any:
         pieces = vocabulary_file(name) or Path(name)
         if pieces.suffix == ".txt" and pieces.is_file():
             return BertTokenizer(str(pieces))
-        return AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"there is no tokenizer {name!r}: {first_line(error)}; give a published model's name, a folder with a "
             "tokenizer, or a vocab.txt (--data.tokenizer)"
         ) from error
+    if tokenizer.pad_token is None:  # GPT-2's, Llama's
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def fit_tokenizer(tokenizer: Any, model: Any) -> None:

@@ -174,6 +174,7 @@ class _Watcher(TorchDispatchMode):
         sources = {self.source(tensor) for tensor in inputs if self.is_live(tensor)}
         for tensor, axes in zip(given, found, strict=True):
             self.put(tensor, axes, live, marks)
+            self._sources.pop(id(tensor), None)  # of what an operator in place has changed
             if is_pointwise(func) and len(sources) == 1:
                 self._sources[id(tensor)] = next(iter(sources))
         self._note_product(func, args, found, live)

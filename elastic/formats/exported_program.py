@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from elastic.comparing import Forward
 from elastic.errors import ExportError
@@ -71,7 +72,7 @@ def _open(path: Path, threads: int | None = None) -> Forward:
     def forward(inputs: Inputs) -> list[NDArray[np.float32]]:
         with torch.inference_mode():
             outputs = module(*names_and_values(inputs)[1])
-        return [output.numpy() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
+        return [output.numpy() for output in tree_leaves(outputs)]
 
     return forward
 

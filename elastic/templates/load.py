@@ -30,7 +30,8 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
             setattr(module, name, getattr(module, name).to(getattr(torch, dtype)))
     weights = load_file(Path(folder) / "model.safetensors")
     for name, tensor in model.state_dict(keep_vars=True).items():  # which may be in half precision
-        tensor.data = tensor.data.to(weights[name].dtype)
+        if name in weights:
+            tensor.data = tensor.data.to(weights[name].dtype)
     model.load_state_dict(weights)
     return model.eval()
 

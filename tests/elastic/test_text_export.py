@@ -64,6 +64,26 @@ def test_what_a_configuration_can_say_is_saved_and_loaded_by_transformers(name, 
     assert "library_name: transformers" in card
 
 
+def test_what_would_be_loaded_with_layers_drawn_at_random_is_not_described(tmp_path):
+    sizes = {"d_model": 16, "vocab_size": WORDS, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sizes |= {"encoder_layers": 4, "decoder_layers": 4, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    model = transformers.BartModel(transformers.BartConfig(**sizes, max_position_embeddings=32)).eval()
+    made = elastic.elasticize(model, length=LENGTH)
+    export(made.extract(made.space.smallest), tmp_path)
+    described = json.loads((tmp_path / "config.json").read_text())
+    assert described["loader"]
+    assert "architectures" not in described
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
+def test_padding_may_be_on_the_left(tmp_path):
+    made = elastic.elasticize(randomise(transformers.BertForMaskedLM(transformers.BertConfig(**CASES["bert"].config))))
+    text = {name: tensor.flip(1) for name, tensor in inputs().items()}
+    assert text["attention_mask"][0, 0] == 0
+    export(made.extract(made.space.smallest), tmp_path, ["onnx"], example=text)
+
+
 def test_what_a_configuration_cannot_say_is_refused_rather_than_made_at_other_sizes(tmp_path):
     made = supernet("llama")
     export(made.extract(made.space.sample(1)), tmp_path)

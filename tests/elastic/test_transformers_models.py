@@ -59,6 +59,11 @@ def test_what_cannot_be_made_is_said(name, args, message, monkeypatch):
         build_transformer(name, args)
 
 
+def test_fields_that_a_configuration_keeps_under_other_names_are_taken():
+    tiny = {**TINY, "num_key_value_heads": 2, "rope_theta": 500.0, "head": "causal_lm"}
+    assert "500" in str(build_transformer("transformers:llama", tiny).config)
+
+
 @pytest.mark.parametrize("given", [{"input_size": [3, 32, 32]}, {"normalize": {"mean": [0.5], "std": [0.2]}}])
 def test_what_is_for_images_is_refused_for_text(given):
     for build in (SupernetSource.build, SupernetSource.build_model):
