@@ -16,6 +16,7 @@ from torch import nn
 
 from elastic.inputs import Inputs, predict
 from elastic.quiet import mute, quiet
+from elastic.standalone import only_numbers
 
 _CANNOT = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, OSError, AssertionError)
 """What the libraries raise where they can't load a folder."""
@@ -91,6 +92,5 @@ _TRANSFORMERS = 'from transformers import {name}\n\nmodel = {name}.from_pretrain
 
 
 def _uniform(sizes: Mapping[str, Any]) -> bool:
-    """Whether the library builds all tensors by its arguments alone."""
-    resized = any(own.keys() - {"numbers"} for own in sizes["modules"].values())
-    return not resized and "normalize" not in sizes["build"]
+    """Whether the library builds the model by its arguments alone."""
+    return only_numbers(sizes["modules"]) and "normalize" not in sizes["build"]

@@ -74,8 +74,12 @@ def _uniform(build: Mapping[str, Any], model: nn.Module) -> dict[str, Any] | Non
     arguments = uniform_arguments(model)
     wanted = {**build, "arguments": {**build["arguments"], **arguments}}
     found = _found(wanted, model) if arguments else None
-    only_numbers = found is not None and not any(own.keys() - {"numbers"} for own in found.values())
-    return wanted if only_numbers else None
+    return wanted if found is not None and only_numbers(found) else None
+
+
+def only_numbers(modules: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether all tensors of a model are built by its library's arguments alone; its modules' differences say so."""
+    return not any(own.keys() - {"numbers"} for own in modules.values())
 
 
 def _found(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, Any]] | None:
