@@ -15,6 +15,7 @@ Each message says what was given, what was wanted, and the cure.
 """
 
 
+
 class ElasticError(Exception):
     """Base of all errors of this library."""
 
@@ -59,3 +60,7 @@ def first_line(error: BaseException) -> str:
     """What another library's exception says, short enough for a message of ours; its class where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+class UsageError(ElasticError, ValueError):
+    """A command line or a configuration that can't be understood."""

@@ -75,7 +75,7 @@ def test_room_keeps_its_rules(room: str) -> None:
     ("path", "source"),
     [
         ("elastic/space.py", "import zoo"),
-        ("elastic/space.py", "def f():\n    from trainers.cli import main"),
+        ("elastic/space.py", "def f():\n    from trainers.cli.main import main"),
         ("elastic/space.py", "import timm.models"),
         ("elastic/space.py", "importlib.import_module('lightning.pytorch')"),
         ("zoo/cards.py", "from lightning import Trainer"),

@@ -12,8 +12,8 @@ from rich import get_console
 from rich.table import Table
 
 from elastic.errors import TrainingError
-from elastic.files import write_text
-from elastic.storage import save_supernet
+from elastic.supernet.folder import save_supernet
+from elastic.support.files import write_text
 from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
 from trainers.module import SupernetModule
 

@@ -13,10 +13,12 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
-from elastic import Supernet, storage
-from elastic.building import SupernetSource
+from elastic import Supernet
 from elastic.errors import CheckpointError, first_line
-from elastic.storage import check_tensors, digest_supernet
+from elastic.supernet import folder as storage
+from elastic.supernet.folder import digest_supernet
+from elastic.supernet.source import SupernetSource
+from elastic.support.weights import check_tensors
 
 KEY = "elastic"
 _PREFIX, _AVERAGED = "supernet.model.", "average.module.model."
@@ -71,7 +73,7 @@ def describe(source: SupernetSource, supernet: Supernet, phase: str) -> dict[str
 
 
 def check_description(checkpoint: dict[str, Any], digest: str, origin: str = "the checkpoint") -> None:
-    """Check that a checkpoint's supernet has this digest (see `elastic.storage.digest_supernet`).
+    """Check that a checkpoint's supernet has this digest (see `elastic.supernet.folder.digest_supernet`).
 
     Raises:
         CheckpointError: it has another one.

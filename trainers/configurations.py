@@ -7,13 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from elastic.errors import ElasticError
+from elastic.errors import UsageError
 
 _FLAGS = ("-c", "--config")
-
-
-class UsageError(ElasticError, ValueError):
-    """A command line or a configuration that can't be understood."""
 
 
 def shipped_configurations() -> dict[str, Path]:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from elastic import Arch, Supernet
-from elastic.inputs import example_inputs, predict
-from trainers.robust_losses import RobustLoss
-from trainers.samplers import Contest
+from elastic.support.inputs import predict
+from trainers.methods.distillers import RobustLoss
+from trainers.methods.samplers import Contest
 
 Context = Callable[[], AbstractContextManager[None]]
 
@@ -79,7 +79,7 @@ def _time(supernet: Supernet, arch: Arch, device: torch.device, batch_size: int,
     dtype = next(model.parameters()).dtype
 
     def seconds_of(images: int) -> float:
-        inputs = example_inputs(supernet, arch, images, device, seed=0)
+        inputs = supernet.example_inputs(arch, images, device, seed=0)
         return _pass(model, inputs.to(dtype) if inputs.is_floating_point() else inputs, context)
 
     images = min(max(batch_size, 2), _FIRST_IMAGES)
@@ -132,7 +132,7 @@ def training_memory(supernet: Supernet, batch_size: int) -> int | None:
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         try:
-            output = predict(model, example_inputs(supernet, supernet.space.largest, batch_size, "meta"))
+            output = predict(model, supernet.example_inputs(supernet.space.largest, batch_size, "meta"))
         except RuntimeError:
             return None
     activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

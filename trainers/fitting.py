@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from elastic.building import SupernetSource
-from elastic.errors import CheckpointError, TrainingError
-from trainers import (  # noqa: F401 - so that YAML can name their classes without a path
-    digits,
-    glue,
-    hidden_states,
-    macs_samplers,
-    robust_distillers,
-    timm_data,
-)
+from elastic.errors import CheckpointError, TrainingError, UsageError, first_line
+from elastic.supernet.source import SupernetSource
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
-from trainers.configurations import is_inline, refuse_ignored
-from trainers.data import SupernetData
+from trainers.configurations import is_inline, name_configurations, refuse_ignored
+from trainers.data.supernet_data import SupernetData
 from trainers.module import SupernetModule
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
@@ -93,9 +87,9 @@ class SupernetCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.set_defaults(
             {
-                "model.sampler": {"class_path": "trainers.samplers.SandwichSampler"},
-                "model.distiller": {"class_path": "trainers.distillers.SoftTargets"},
-                "model.teacher": {"class_path": "trainers.teachers.InPlaceTeacher"},
+                "model.sampler": {"class_path": "trainers.methods.samplers.SandwichSampler"},
+                "model.distiller": {"class_path": "trainers.methods.distillers.SoftTargets"},
+                "model.teacher": {"class_path": "trainers.methods.teachers.InPlaceTeacher"},
             }
         )
 
@@ -186,3 +180,57 @@ class SupernetCLI(LightningCLI):
 def _listed(given: Any) -> list[Any]:
     """The values of an option that takes one or a list of them."""
     return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def train(words: list[str]) -> None:
+    """Run one of Lightning's verbs.
+
+    Args:
+        words: the verb and its arguments.
+
+    Raises:
+        UsageError: settings that contradict each other, or the checkpoint.
+        TrainingError: a block that can't be compiled.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from trainers.fitting import SupernetCLI
+
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 asks PyTorch in a form that PyTorch 2.14 calls old
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            SupernetCLI(name_configurations(words))
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
+    except ValueError as error:
+        raise _objection(error) or error from error
+    except RuntimeError as error:
+        raise _compile_error(error) or error from error
+    except SystemExit as end:
+        # Lightning answers Ctrl-C by winding up and leaving with status 1
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from end
+        raise
+
+
+def _objection(error: ValueError) -> UsageError | None:
+    """What a class says of its arguments where it could be left out, too; None if `error` is of something else."""
+    found = _OPTIONAL.match(str(error))
+    return None if found is None else UsageError(found[1])
+
+
+def _compile_error(error: RuntimeError) -> TrainingError | None:
+    """What to say where a block can't be compiled; None if `error` is of something else."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    if not isinstance(error, TorchDynamoException):
+        return None
+    return TrainingError(
+        f"a block can't be compiled ({first_line(error)}); on CPUs inductor needs a C++ compiler. Train without: "
+        "--model.step.compile false"
+    )
+
+
+# jsonargparse on a class that may be null: what the class itself objects to
+_OPTIONAL = re.compile(r"Does not validate against any of.*?Errors:\s*- (.*?)(?=\n\s*- Expected a <class)", re.DOTALL)

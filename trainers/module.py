@@ -21,29 +21,29 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import elastic
 from elastic import Arch, SearchSpace, Supernet
-from elastic.building import SupernetSource
-from elastic.compiling import compiled
 from elastic.errors import CheckpointError, TrainingError
-from elastic.evaluation import Recalibrate
-from elastic.inputs import Inputs, batch_size, classes_of, moved
-from elastic.space import Rows
-from elastic.storage import digest_supernet
-from trainers.adversary import Adversary, check_pixels
-from trainers.batches import Batch, check_batch, check_classes
+from elastic.space.space import Rows
+from elastic.supernet.compiling import compiled
+from elastic.supernet.evaluation import Recalibrate
+from elastic.supernet.folder import digest_supernet
+from elastic.supernet.source import SupernetSource
+from elastic.support.inputs import Inputs, batch_size, moved
+from elastic.upstream.texts import classes_of
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
-from trainers.curriculum import Curriculum, Phase
-from trainers.diagnosis import RUNGS, GradientCosines, Ladder
-from trainers.distillers import Distiller, NoDistiller, SoftTargets, label_loss
-from trainers.gradients import average_over_ranks, clip, fill_missing
-from trainers.lessons import Lessons, Teaching
-from trainers.optimizers import OptimizerOptions, take_options
-from trainers.randomness import random_states, restore_random_states
-from trainers.robust_losses import RobustLoss
-from trainers.robust_statistics import recalibrate_attacked
-from trainers.samplers import Contest, Moment, Sampler, SandwichSampler
-from trainers.steps import Step, StepOptions, StepRunner
-from trainers.strategies import check_strategy
-from trainers.teachers import InPlaceTeacher, Teacher, check_snapshots
+from trainers.data.batches import Batch, check_batch, check_classes
+from trainers.data.randomness import random_states, restore_random_states
+from trainers.methods.curriculum import Curriculum, Phase
+from trainers.methods.distillers import Distiller, NoDistiller, RobustLoss, SoftTargets, label_loss
+from trainers.methods.lessons import Lessons, Teaching
+from trainers.methods.optimizers import OptimizerOptions, take_options
+from trainers.methods.samplers import Contest, Moment, Sampler, SandwichSampler
+from trainers.methods.teachers import InPlaceTeacher, Teacher, check_snapshots
+from trainers.robust.statistics import recalibrate_attacked
+from trainers.robust.training_attack import Adversary, check_pixels
+from trainers.steps.diagnosis import RUNGS, GradientCosines, Ladder
+from trainers.steps.gradients import average_over_ranks, clip, fill_missing
+from trainers.steps.steps import Step, StepOptions, StepRunner
+from trainers.steps.strategies import check_strategy
 from trainers.validation import Candidate, Result, ValidationOptions, named_archs
 
 # defaults, all of them immutable
@@ -63,7 +63,7 @@ class SupernetModule(LightningModule):
         spaces: what each phase trains, in order.
         distillers: what each phase's subnets are pulled to, in order.
         results: what the last validation or test found, one entry per subnet.
-        updates: how many subnets of each rung (see `trainers.diagnosis`) have been trained: int64 `(RUNGS,)`.
+        updates: how many subnets of each rung (see `trainers.steps.diagnosis`) have been trained: int64 `(RUNGS,)`.
     """
 
     updates: Tensor

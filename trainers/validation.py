@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from elastic import Arch, SearchSpace, Supernet
-from elastic.batchnorm import recalibrate
 from elastic.errors import TrainingError
-from elastic.evaluation import Recalibrate
-from elastic.inputs import Inputs, classes_of, predict
-from elastic.sizes import Number
-from trainers.adversary import Adversary, seeded
-from trainers.metrics import MetricName, answers, make_metric
+from elastic.layers.batchnorm import recalibrate
+from elastic.space.sizes import Number
+from elastic.supernet.evaluation import Recalibrate
+from elastic.support.inputs import Inputs, predict
+from elastic.upstream.texts import classes_of
+from trainers.data.metrics import MetricName, answers, make_metric
+from trainers.robust.training_attack import Adversary, seeded
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from elastic.words import short, spell_count
+from elastic.support.text import short, spell_count
 from zoo.catalog import find
 from zoo.entry import Entry, Weights
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from elastic import Supernet
-from elastic.building import SupernetSource
 from elastic.errors import RecipeError
-from elastic.named import register_supernets
-from zoo.entries import ENTRIES
+from elastic.supernet.registry import register_supernets
+from elastic.supernet.source import SupernetSource
+from zoo.catalog_data import ENTRIES
 from zoo.entry import Entry
-from zoo.importing import load_reference, read_state_dict
+from zoo.published.load import load_reference, read_state_dict
 
 _BY_NAME = {entry.name: entry for entry in ENTRIES}
 register_supernets(_BY_NAME)
@@ -40,7 +40,7 @@ def vocabulary_file(name: str) -> Path | None:
 
 
 def source_of(name: str, **options: Any) -> SupernetSource:
-    """What `elastic.storage.save_supernet` and `elastic.export` note of a supernet, to make it again.
+    """What `elastic.supernet.folder.save_supernet` and `elastic.export` note of a supernet, to make it again.
 
     Args:
         name: one of `zoo.list()`.

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from torch import hub
 
 from elastic.errors import CheckpointError
-from elastic.files import sha256
-from zoo.importing import read_state_dict
+from elastic.support.files import sha256
+from zoo.published.load import read_state_dict
 
 _VARIABLE = "ELASTIC_CACHE"
 _SECONDS = 30.0

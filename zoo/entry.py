@@ -15,12 +15,12 @@ from torch import nn
 
 from elastic import Recipe, Supernet
 from elastic.errors import CheckpointError, RecipeError
-from elastic.files import sha256
-from elastic.inputs import classes_of
-from elastic.storage import check_tensors
+from elastic.support.files import sha256
+from elastic.support.weights import check_tensors
+from elastic.upstream.texts import classes_of
 from zoo.download import download
-from zoo.importing import load_reference, read_state_dict
-from zoo.preprocessing import IMAGENET, Preprocessing, describe_images, offered
+from zoo.networks.preprocessing import IMAGENET, Preprocessing, describe_images, offered
+from zoo.published.load import load_reference, read_state_dict
 
 _CLASSIFIERS = ("classifier", "fc", "head.fc")
 
@@ -95,7 +95,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Entry:
-    """A named supernet, as `elastic.named` wants it, and its card.
+    """A named supernet, as `elastic.supernet.registry` wants it, and its card.
 
     Attributes:
         name: what it is asked for by.

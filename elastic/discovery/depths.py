@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-from elastic.sizes import DimRule
+from elastic.space.sizes import DimRule
 
 FRACTIONS = (0.5, 0.75, 1.0)
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from elastic.errors import first_line
-from elastic.layout import Layout, bind
-from elastic.recipe import Recipe
-from elastic.sizes import Number
+from elastic.layout.layout import Layout, bind
+from elastic.layout.recipe import Recipe
+from elastic.space.sizes import Number
 
 Run = Callable[[Mapping[str, Number]], str]
 """Runs the model with these values of the dims, all others at full size: what went wrong, or nothing."""

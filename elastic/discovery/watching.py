@@ -20,7 +20,7 @@ from elastic.discovery.numbers import Equations, Traced, traced_attributes
 from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
-from elastic.hooks import hooked
+from elastic.support.hooks import hooked
 
 OUTPUT = "what the model gives"
 INPUT = "what the model is given"

@@ -14,10 +14,9 @@ from elastic.discovery.depths import find_depths
 from elastic.discovery.numbers import Attribute
 from elastic.discovery.rules.products import SIDES
 from elastic.discovery.watching import INDICES, INPUT, Seen
-from elastic.layers import has_own_forward
-from elastic.recipe import Recipe
-from elastic.recipes.convnets import KERNEL, PART, WIDTH
-from elastic.sizes import DimRule, Keep
+from elastic.layers.rules import has_own_forward
+from elastic.layout.recipe import Recipe
+from elastic.space.sizes import KERNEL, PART, WIDTH, DimRule, Keep
 
 _OF_COURSE = {INPUT, INDICES, SIDES}
 

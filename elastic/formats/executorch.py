@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch._export.verifier import SpecViolationError
 
-from elastic.comparing import Forward
+from elastic.formats.compare import Forward
 from elastic.formats.exported_program import UNWRITABLE, trace, unwritable
 from elastic.formats.format import Format, Original
-from elastic.inputs import Inputs, first
-from elastic.ordered import names_and_values
-from elastic.packages import require_packages
-from elastic.quiet import mute, quiet
+from elastic.formats.ordered import names_and_values
+from elastic.support.inputs import Inputs, first
+from elastic.support.packages import require_packages
+from elastic.support.quiet import mute, quiet
 
 _IMAGES = """\
 from executorch.runtime import Runtime

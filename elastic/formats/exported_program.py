@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from elastic.comparing import Forward
 from elastic.errors import ExportError
+from elastic.formats.compare import Forward
 from elastic.formats.format import Format, Original
-from elastic.inputs import Inputs, longest_text
-from elastic.ordered import free_axes, names_and_values, ordered
-from elastic.quiet import quiet
+from elastic.formats.ordered import free_axes, names_and_values, ordered
+from elastic.support.inputs import Inputs
+from elastic.support.quiet import quiet
+from elastic.upstream.texts import longest_text
 
 _IMAGES = """\
 import torch

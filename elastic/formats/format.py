@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from elastic.comparing import Forward
-from elastic.inputs import Inputs
-from elastic.onnx_files import write_onnx
+from elastic.formats.compare import Forward
+from elastic.formats.onnx_files import write_onnx
+from elastic.support.inputs import Inputs
 
 
 @dataclass(frozen=True)

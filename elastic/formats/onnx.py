@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elastic.comparing import Forward
+from elastic.formats.compare import Forward
 from elastic.formats.format import Format, Original
-from elastic.inputs import Inputs
-from elastic.onnx_files import open_onnx, require_onnx, run_onnx
-from elastic.ordered import names_and_values
+from elastic.formats.onnx_files import open_onnx, require_onnx, run_onnx
+from elastic.formats.ordered import names_and_values
+from elastic.support.inputs import Inputs
 
 IMAGES = """\
 import onnxruntime

@@ -14,10 +14,10 @@ from typing import Any
 
 from elastic.formats.format import Format, Original
 from elastic.formats.onnx import IMAGES, TEXT, open_file
-from elastic.inputs import Inputs
-from elastic.onnx_files import open_onnx, require_onnx
-from elastic.ordered import names_and_values
-from elastic.quiet import quiet
+from elastic.formats.onnx_files import open_onnx, require_onnx
+from elastic.formats.ordered import names_and_values
+from elastic.support.inputs import Inputs
+from elastic.support.quiet import quiet
 
 
 def _write(original: Original, path: Path) -> None:

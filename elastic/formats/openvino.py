@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elastic.comparing import Forward
+from elastic.formats.compare import Forward
 from elastic.formats.format import Format, Original
-from elastic.inputs import Inputs
-from elastic.onnx_files import require_onnx
-from elastic.ordered import names_and_values
-from elastic.packages import require_packages
+from elastic.formats.onnx_files import require_onnx
+from elastic.formats.ordered import names_and_values
+from elastic.support.inputs import Inputs
+from elastic.support.packages import require_packages
 
 IMAGES = """\
 import openvino

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from elastic.errors import ExportError
 from elastic.formats.format import Format, Original
 from elastic.formats.openvino import core, open_file, require_openvino
-from elastic.packages import require_packages
-from elastic.quiet import quiet
+from elastic.support.packages import require_packages
+from elastic.support.quiet import quiet
 
 _IMAGES = """\
 import openvino

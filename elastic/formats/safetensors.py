@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elastic.formats.format import Format, Original
-from elastic.storage import save_weights
+from elastic.support.weights import save_weights
 
 
 def _write(original: Original, path: Path) -> None:

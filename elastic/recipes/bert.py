@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from elastic.errors import LayoutError
-from elastic.inputs import longest_text
-from elastic.recipe import Recipe, register
-from elastic.recipes.configurations import checked_length, prefix_of, set_depth, shared_value
-from elastic.sizes import DimRule
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.space.sizes import DimRule
+from elastic.upstream.configurations import checked_length, prefix_of, set_depth, shared_value
+from elastic.upstream.texts import longest_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,7 +45,7 @@ WIDTHS, DEPTHS = (0.25, 0.5, 0.75, 1.0), (0.5, 0.75, 1.0)
 """What DynaBERT offers, as parts of the full model."""
 
 
-@register(
+@register_recipe(
     "bert",
     "transformers.models.bert.modeling_bert:BertPreTrainedModel",
     "transformers.models.roberta.modeling_roberta:RobertaPreTrainedModel",
@@ -82,7 +82,7 @@ def bert(model: PreTrainedModel, length: int | None = None) -> Recipe:
     )
 
 
-@register("dynabert")
+@register_recipe("dynabert")
 def dynabert(model: PreTrainedModel, length: int | None = None) -> Recipe:
     """Recipe with DynaBERT's 12 subnets: four widths, the same in every layer, and three depths.
 

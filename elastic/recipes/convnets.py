@@ -9,17 +9,12 @@ from fractions import Fraction
 
 from torch import nn
 
-from elastic.binding import direct_tensors
 from elastic.errors import LayoutError
-from elastic.recipe import Recipe
-from elastic.recipe import input_size as configured_size
+from elastic.layout.binding import direct_tensors
+from elastic.layout.recipe import Recipe
 from elastic.recipes.resolution import resolution_rule
-from elastic.sizes import Derived, DimRule, make_divisible
-
-WIDTH = DimRule((0.5, 0.75, 1.0), multiple=8)
-PART = DimRule((0.5, 0.75, 1.0))
-"""Of what has no preferred multiple: groups and depths."""
-KERNEL = DimRule((3, 5, 7), keep="centre")
+from elastic.space.sizes import Derived, DimRule, make_divisible
+from elastic.upstream.timm import input_size as configured_size
 
 Size3 = tuple[int, int, int]
 Table = Mapping[str, str]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from elastic.recipe import Recipe, register
-from elastic.recipes.convnets import KERNEL, PART, WIDTH, Draft, Size3, Table, table_of
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.recipes.convnets import Draft, Size3, Table, table_of
+from elastic.space.sizes import KERNEL, PART, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ _BLOCKS: dict[str, Table] = {
 }
 
 
-@register("convnext", "timm.models.convnext:ConvNeXt")
+@register_recipe("convnext", "timm.models.convnext:ConvNeXt")
 def convnext(
     model: ConvNeXt,
     resolutions: Sequence[int] | None = None,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from elastic.errors import LayoutError
-from elastic.recipe import Recipe, register
-from elastic.recipes.convnets import KERNEL, PART, WIDTH, Draft, Size3, Table, grouped, pooled, table_of
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, table_of
 from elastic.recipes.kernels import LARGEST, KernelTransform
+from elastic.space.sizes import KERNEL, PART, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ _BLOCKS: dict[str, Table] = {
 }
 
 
-@register("efficientnet", "timm.models.efficientnet:EfficientNet", "timm.models.mobilenetv3:MobileNetV3")
+@register_recipe("efficientnet", "timm.models.efficientnet:EfficientNet", "timm.models.mobilenetv3:MobileNetV3")
 def efficientnet(
     model: EfficientNet | MobileNetV3,
     resolutions: Sequence[int] | None = None,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elastic.gathering import gather
+from elastic.layers.gathering import gather
 
 LARGEST = 7
 _STEPS = ((7, 5), (5, 3))

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from elastic.errors import LayoutError
-from elastic.inputs import longest_text
-from elastic.recipe import Recipe, register
-from elastic.recipes.configurations import checked_length, prefix_of, set_depth, shared_value
-from elastic.sizes import DimRule
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.space.sizes import DimRule
+from elastic.upstream.configurations import checked_length, prefix_of, set_depth, shared_value
+from elastic.upstream.texts import longest_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@register(
+@register_recipe(
     "llama",
     "transformers.models.llama.modeling_llama:LlamaPreTrainedModel",
     "transformers.models.mistral.modeling_mistral:MistralPreTrainedModel",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from elastic.recipe import Recipe, register
-from elastic.recipes.convnets import PART, WIDTH, Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.space.sizes import PART, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ _BLOCKS: dict[str, Table] = {
 }
 
 
-@register("regnet", "timm.models.regnet:RegNet")
+@register_recipe("regnet", "timm.models.regnet:RegNet")
 def regnet(
     model: RegNet,
     resolutions: Sequence[int] | None = None,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from elastic.recipe import Recipe, register
-from elastic.recipes.convnets import PART, WIDTH, Draft, Size3, Table, grouped, pooled, straight, table_of
-from elastic.sizes import DimRule
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.space.sizes import PART, WIDTH, DimRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ _RESIDUAL_STEM: Table = {
 }
 
 
-@register("resnet", "timm.models.resnet:ResNet")
+@register_recipe("resnet", "timm.models.resnet:ResNet")
 def resnet(
     model: ResNet,
     resolutions: Sequence[int] | None = None,

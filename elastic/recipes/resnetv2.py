@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from elastic.recipe import Recipe, register
-from elastic.recipes.convnets import PART, WIDTH, Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.layout.recipe import Recipe, register_recipe
+from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.space.sizes import PART, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ _STEM: Table = {
 """One convolution, or three of 3×3."""
 
 
-@register("resnetv2", "timm.models.resnetv2:ResNetV2")
+@register_recipe("resnetv2", "timm.models.resnetv2:ResNetV2")
 def resnetv2(
     model: ResNetV2,
     resolutions: Sequence[int] | None = None,

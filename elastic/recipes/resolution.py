@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from elastic.errors import LayoutError
-from elastic.sizes import DimRule
+from elastic.space.sizes import DimRule
 
 
 def resolution_rule(

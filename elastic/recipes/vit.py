@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor, nn
 
 from elastic.errors import LayoutError
-from elastic.recipe import Recipe, input_size, register
+from elastic.layout.recipe import Recipe, register_recipe
 from elastic.recipes.resolution import resolution_rule
-from elastic.sizes import Derived, DimRule
+from elastic.space.sizes import Derived, DimRule
+from elastic.upstream.timm import input_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ class ResampledPositions:
         return ()
 
 
-@register(
+@register_recipe(
     "vit",
     "timm.models.vision_transformer:VisionTransformer",
     "timm.models.deit:VisionTransformerDistilled",

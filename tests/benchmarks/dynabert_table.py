@@ -26,14 +26,14 @@ from torch import nn
 import elastic
 import zoo
 from elastic import Arch, Supernet, load_supernet
-from elastic.evaluation import MeasuredAccuracy
-from elastic.inputs import predict
-from elastic.storage import load_source
+from elastic.supernet.evaluation import MeasuredAccuracy
+from elastic.supernet.folder import load_source
+from elastic.support.inputs import predict
 from trainers import Curriculum, NoDistiller, OptimizerOptions, Phase, StepOptions, SupernetModule, UniformSampler
-from trainers.batches import Batch
-from trainers.data import SupernetData
-from trainers.deploy import load_data
-from trainers.metrics import answers, make_metric, measure
+from trainers.data.batches import Batch
+from trainers.data.metrics import answers, make_metric, measure
+from trainers.data.supernet_data import SupernetData
+from trainers.judging import load_data
 
 RESAMPLES = 200
 WIDTHS, DEPTHS = (0.25, 0.5, 0.75, 1.0), (0.5, 0.75, 1.0)

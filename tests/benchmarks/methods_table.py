@@ -35,8 +35,8 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 from elastic import Arch, SearchSpace
-from elastic.building import SupernetSource
-from elastic.evaluation import MeasuredAccuracy
+from elastic.supernet.evaluation import MeasuredAccuracy
+from elastic.supernet.source import SupernetSource
 from trainers import SupernetModule
 from trainers.configurations import find_configuration
 
@@ -71,15 +71,15 @@ FULL = {"name": "full", "epochs": 180, "learning_rate": 2.6, "largest": {"kernel
 WHOLE = {"name": "whole", "epochs": 1025, "learning_rate": 0.96, "warmup_epochs": 5}
 """Phases of as many passes as progressive shrinking has: of its full network, and of all that follows."""
 
-ONE_A_STEP = {"sampler": {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 1}}}
+ONE_A_STEP = {"sampler": {"class_path": "trainers.methods.samplers.UniformSampler", "init_args": {"n": 1}}}
 LABELS_ONLY = {
-    "distiller": {"class_path": "trainers.distillers.NoDistiller", "init_args": {"label_smoothing": 0.1}},
-    "teacher": {"class_path": "trainers.teachers.InPlaceTeacher"},
+    "distiller": {"class_path": "trainers.methods.distillers.NoDistiller", "init_args": {"label_smoothing": 0.1}},
+    "teacher": {"class_path": "trainers.methods.teachers.InPlaceTeacher"},
 }
 METHODS = {  # the shipped configuration, and what is different
     "sandwich": ("sandwich", {}),
     "sandwich, labels for all": ("sandwich", {"distiller": {
-        "class_path": "trainers.distillers.SoftTargets", "init_args": {"label_smoothing": 0.1, "label_weight": 1.0},
+        "class_path": "SoftTargets", "init_args": {"label_smoothing": 0.1, "label_weight": 1.0},
     }}),
     "sandwich, width scaling": ("sandwich", {"supernet": {"width_scaling": True}}),
     "sandwich, α-divergence": ("alpha_divergence", {}),

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import zoo
-from elastic.features import Features
-from elastic.prediction import AUTO, PredictionError, fit_predictor
+from elastic.prediction.features import Features
+from elastic.prediction.predictor import AUTO, PredictionError, fit_predictor
 
 SUPERNET = "ofa_mbv3_d234_e346_k357_w1.0"
 KINDS = ("additive", "ridge", "roofline", "gp", "boosting", "mlp")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.transforms import functional as V
 
 import elastic
-from elastic.progress import progress_bar
+from elastic.support.progress import progress_bar
 
 
 def photographs(folder: Path) -> tuple[Tensor, Tensor]:

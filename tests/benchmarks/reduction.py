@@ -8,9 +8,9 @@ from torch import distributed
 
 import elastic
 from trainers import SandwichSampler, SoftTargets
-from trainers.gradients import average_over_ranks, fill_missing
-from trainers.samplers import Moment
-from trainers.steps import Step, StepOptions, StepRunner
+from trainers.methods.samplers import Moment
+from trainers.steps.gradients import average_over_ranks, fill_missing
+from trainers.steps.steps import Step, StepOptions, StepRunner
 
 STEPS = 8
 

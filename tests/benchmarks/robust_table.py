@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 import elastic
 from elastic import Arch, Supernet
-from elastic.batchnorm import recalibrate
-from elastic.building import SupernetSource
-from elastic.evaluation import MeasuredAccuracy
-from elastic.prediction import PredictionError
-from elastic.progress import progress_bar
-from elastic.storage import load_supernet, save_supernet
+from elastic.layers.batchnorm import recalibrate
+from elastic.prediction.predictor import PredictionError
+from elastic.supernet.evaluation import MeasuredAccuracy
+from elastic.supernet.folder import load_supernet, save_supernet
+from elastic.supernet.source import SupernetSource
+from elastic.support.progress import progress_bar
 from trainers import (
     RSLAD,
     TRADES,
@@ -52,9 +52,9 @@ from trainers import (
     Threat,
     UniformSampler,
 )
-from trainers.robust_statistics import recalibrate_attacked
-from trainers.robustness import RobustAccuracy, Share, measure_robustness
-from trainers.teachers import Teacher
+from trainers.methods.teachers import Teacher
+from trainers.robust.accuracy import RobustAccuracy, Share, measure_robustness
+from trainers.robust.statistics import recalibrate_attacked
 
 BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING, PREDICTOR = 128, 8, 3, 8, 1000, 60
 SETTINGS = {

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from elastic import Setting, load_supernet
-from elastic.evaluation import MeasuredAccuracy, accuracy
-from elastic.measure import Timing, fingerprint, prepare, time_runs, torch_threads
-from trainers.deploy import CALIBRATION_BATCHES, calibration_images, load_data
+from elastic.supernet.evaluation import MeasuredAccuracy, accuracy
+from elastic.timing.backends import fingerprint, prepare, torch_threads
+from elastic.timing.protocol import Timing, time_runs
+from trainers.judging import CALIBRATION_BATCHES, calibration_images, load_data
 
 RUNTIMES = ("torch", "onnxruntime")
 

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 import elastic
 from trainers import PGDAT, RSLAD, Adversary, OptimizerOptions, SandwichSampler
-from trainers.samplers import Moment
-from trainers.steps import Step, StepOptions, StepRunner
+from trainers.methods.samplers import Moment
+from trainers.steps.steps import Step, StepOptions, StepRunner
 
 STEPS, EPSILON, STEP_SIZE = 10, 8 / 255, 2 / 255
 

@@ -10,11 +10,11 @@ import timm
 import torch
 
 import elastic
-from elastic.additive import ChoiceSum
-from elastic.algorithms import ALGORITHMS
-from elastic.budget import Budget, CostModel
-from elastic.fronts import hypervolume, undominated
-from elastic.problem import Problem
+from elastic.searching.algorithms import ALGORITHMS
+from elastic.searching.budget import Budget, CostModel
+from elastic.searching.fronts import hypervolume, undominated
+from elastic.searching.problem import Problem
+from elastic.space.tables import ChoiceSum
 
 SEEDS = range(5)
 

@@ -8,8 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import elastic
-from elastic.building import SupernetSource
-from trainers.optimizers import OptimizerOptions
+from elastic.supernet.source import SupernetSource
+from trainers.methods.optimizers import OptimizerOptions
 
 FAMILIES = [
     "mobilenetv3_large_100", "mobilenetv2_100", "efficientnet_b0", "mnasnet_100", "resnet50", "resnext50_32x4d",

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import elastic
-from trainers.optimizers import OptimizerOptions
+from trainers.methods.optimizers import OptimizerOptions
 
 
 def bert(**fields):

@@ -8,10 +8,10 @@ import torch
 from ranks import run_on_ranks
 
 import elastic
-from elastic.compiling import compiled
+from elastic.supernet.compiling import compiled
 from trainers import OptimizerOptions, SandwichSampler, SoftTargets
-from trainers.samplers import Moment
-from trainers.steps import Step, StepOptions, StepRunner
+from trainers.methods.samplers import Moment
+from trainers.steps.steps import Step, StepOptions, StepRunner
 
 MODELS = {
     "MobileNetV3-L, 16 @128": ("mobilenetv3_large_100", {}, 16, 128),

@@ -9,8 +9,8 @@ import math
 import sys
 
 import zoo
-from elastic.evaluation import MeasuredAccuracy
-from trainers.deploy import calibration_images, load_data
+from elastic.supernet.evaluation import MeasuredAccuracy
+from trainers.judging import calibration_images, load_data
 
 
 def main() -> None:

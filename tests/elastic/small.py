@@ -5,7 +5,7 @@ from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.mobilenetv3 import MobileNetV3
 
 import elastic
-from elastic.conformance import randomised as randomise
+from elastic.testing import randomised as randomise
 
 
 def vit(**options) -> elastic.Supernet:

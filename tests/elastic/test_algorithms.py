@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from small import mobilenet
 
-from elastic.additive import ChoiceSum
-from elastic.algorithms import ALGORITHMS
-from elastic.algorithms.linas import best_fronts
-from elastic.algorithms.nsga import _directions
-from elastic.budget import Budget, CostModel
 from elastic.errors import BudgetError, CheckpointError
-from elastic.fronts import distinct_front, hypervolume, hypervolume_history, spread_along, undominated
-from elastic.problem import Problem
-from elastic.result import SearchResult
-from elastic.search import search
+from elastic.searching.algorithms import ALGORITHMS
+from elastic.searching.algorithms.linas import best_fronts
+from elastic.searching.algorithms.nsga import _directions
+from elastic.searching.budget import Budget, CostModel
+from elastic.searching.fronts import distinct_front, hypervolume, hypervolume_history, spread_along, undominated
+from elastic.searching.problem import Problem
+from elastic.searching.result import SearchResult
+from elastic.searching.search import search
+from elastic.space.tables import ChoiceSum
 
 MOBILENET = mobilenet()
 SPACE = MOBILENET.space
@@ -38,7 +38,7 @@ SHORT = 8
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
-    monkeypatch.setattr("elastic.algorithms.linas._INNER_GENERATIONS", SHORT)
+    monkeypatch.setattr("elastic.searching.algorithms.linas._INNER_GENERATIONS", SHORT)
 
 
 def score(arch):

@@ -9,8 +9,8 @@ from families import CASES, supernet
 from small import FAMILIES
 
 import elastic
-from elastic.blocks import build_form, forms, part_modules, parts, signature
 from elastic.errors import ProfileError
+from elastic.profiles.blocks import build_form, forms, part_modules, parts, signature
 
 SOME = ["resnet-d", "resnext", "mobilenet-v3 with matrices", "convnext-v2", "vit with qk-norm", "regnet-y", "fbnet"]
 

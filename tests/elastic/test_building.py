@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from test_storage import SOURCE
 
-from elastic.export import export, load_subnet
+from elastic.shipping.export import export
+from elastic.shipping.loading import load_subnet
 
 
 def test_the_model_is_the_full_one_or_the_subnet_that_the_source_names():

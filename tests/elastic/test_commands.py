@@ -10,20 +10,16 @@ from small import randomise
 from test_profile import synthetic
 from test_storage import SOURCE
 
-from elastic.commands import (
-    COMMANDS,
-    choose_arch,
-    inspect,
-    parse_budget,
-    profile,
-    profile_table,
-    result_table,
-)
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError, RecipeError
-from elastic.profile import DeviceProfile
-from elastic.search import search
-from elastic.storage import load_supernet, save_supernet
-from elastic.timings import Conditions
+from elastic.profiles.profile import DeviceProfile
+from elastic.reporting.tables import profile_table, result_table
+from elastic.searching.search import search
+from elastic.supernet.folder import load_supernet, save_supernet
+from elastic.timing.records import Conditions
+from trainers.cli.arguments import choose_arch, parse_budget
+from trainers.cli.conformance import COMMANDS
+from trainers.cli.inspect import inspect
+from trainers.cli.profile import profile
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from torch import nn
 
 import elastic
 from elastic import DimRule, Recipe
-from elastic.compiling import blocks_of, compiled
-from elastic.gathering import gather
-from elastic.layers import upstream_class
+from elastic.layers.gathering import gather
+from elastic.layers.modules import upstream_class
+from elastic.supernet.compiling import blocks_of, compiled
 
 FAMILIES = {
     "vit": (vit, 4),

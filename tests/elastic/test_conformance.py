@@ -5,8 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from elastic.commands import conformance
-from elastic.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
+from trainers.cli.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, conformance, markdown
 
 PARTS = 16
 DAY = date.today().toordinal() % PARTS

@@ -13,7 +13,6 @@ from torch import nn
 import elastic
 from elastic import DimRule, Recipe
 from elastic.errors import CostError
-from elastic.inputs import example_inputs
 
 families = pytest.mark.parametrize("family", FAMILIES)
 supernets = {name: make() for name, make in FAMILIES.items()}
@@ -23,7 +22,7 @@ supernets = {name: make() for name, make in FAMILIES.items()}
 def test_peak_memory_of_every_family(name):
     made = supernet(name)
     for arch in [made.space.largest, made.space.smallest, *made.space.sample(0, 3)]:
-        assert made.memory([arch])[0] == memory_of(made.extract(arch), example_inputs(made, arch, seed=0))
+        assert made.memory([arch])[0] == memory_of(made.extract(arch), made.example_inputs(arch, seed=0))
 
 
 @families
@@ -32,7 +31,7 @@ def test_peak_memory_of_every_family(name):
 def test_formula_is_counter(family, seed):
     supernet = supernets[family]
     arch = supernet.space.sample(seed)
-    subnet, x = supernet.extract(arch), example_inputs(supernet, arch, seed=0)
+    subnet, x = supernet.extract(arch), supernet.example_inputs(arch, seed=0)
     assert supernet.params([arch])[0] == params_of(subnet)
     assert supernet.macs([arch])[0] == macs_of(subnet, x)
     assert supernet.memory([arch])[0] == memory_of(subnet, x)

@@ -22,11 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import elastic
 from elastic import DimRule, Recipe, SupernetSource
-from elastic.drawing import draw_subnet
 from elastic.errors import CheckpointError, LayoutError
-from elastic.inspection import inspect, render
-from elastic.sizes import Derived
-from elastic.storage import digest_supernet, load_supernet, save_supernet
+from elastic.reporting.drawing import draw_subnet
+from elastic.space.sizes import Derived
+from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
+from elastic.supernet.inspection import inspect, render
 
 BLOCKS = ["1.0", "1.1", "1.2", "2.0", "2.1"]
 

@@ -13,7 +13,7 @@ import elastic
 from elastic.discovery.atoms import fix, fresh, is_fixed, leaves, regroup, size_of, unify
 from elastic.discovery.numbers import Attribute, Equations, Traced
 from elastic.errors import LayoutError, RecipeError
-from elastic.sorting import is_sortable
+from elastic.layout.sorting import is_sortable
 
 SMALL = {"num_classes": 5}
 MODELS = {

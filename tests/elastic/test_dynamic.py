@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from small import mobilenet, vit
 from test_profile import synthetic
 
-from elastic.additive import Additive, ChoiceSum, Table, additive_tables, fit_choices, grid_rows
-from elastic.algorithms.dynamic import dynamic
-from elastic.budget import Budget, CostModel
-from elastic.dims import Dim, Gate
 from elastic.errors import BudgetError
-from elastic.fronts import undominated
-from elastic.problem import Problem
-from elastic.search import search
-from elastic.space import SearchSpace
+from elastic.searching.algorithms.dynamic import additive_tables, dynamic
+from elastic.searching.algorithms.linas import fit_choices
+from elastic.searching.budget import Budget, CostModel
+from elastic.searching.fronts import undominated
+from elastic.searching.problem import Problem
+from elastic.searching.search import search
+from elastic.space.dims import Dim, Gate
+from elastic.space.space import SearchSpace
+from elastic.space.tables import Additive, ChoiceSum, Table, grid_rows
 
 MOBILENET = mobilenet(choices={"kernel": None, "mid.2.*": None, "width.2": None})
 
@@ -183,7 +184,7 @@ def test_a_profile_takes_part_where_its_prediction_is_additive():
 
 
 def test_too_many_partial_sums_are_refused(monkeypatch):
-    monkeypatch.setattr("elastic.elimination._MOST", 10)
+    monkeypatch.setattr("elastic.searching.elimination._MOST", 10)
     with pytest.raises(BudgetError, match=r"partial sums at once, 10 at most.* Choose the algorithm nsga2"):
         search(MOBILENET, maximize=["params"], minimize=["macs"], algorithm="dynamic")
 

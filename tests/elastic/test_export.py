@@ -12,12 +12,13 @@ from test_files import contents, full_disk, renames_that_end
 from test_storage import SOURCE
 from torch import nn
 
-from elastic.card import Card
-from elastic.comparing import TOLERANCE, compare
 from elastic.errors import CheckpointError, ExportError
-from elastic.export import export, load_subnet, measure_costs
 from elastic.formats import FORMATS
-from elastic.onnx_files import open_onnx, run_onnx, write_onnx
+from elastic.formats.compare import TOLERANCE, compare
+from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx
+from elastic.shipping.card import Card
+from elastic.shipping.export import export, measure_costs
+from elastic.shipping.loading import load_subnet
 
 
 def images(supernet, arch, n=3, seed=1):

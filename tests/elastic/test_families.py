@@ -17,7 +17,7 @@ from torch import nn
 
 import elastic
 from elastic.errors import LayoutError
-from elastic.sorting import is_sortable
+from elastic.layout.sorting import is_sortable
 
 families = pytest.mark.parametrize("name", CASES)
 seeds = st.integers(0, 2**32 - 1)

@@ -4,7 +4,7 @@ import pytest
 from families import CASES, supernet
 
 import elastic
-from elastic.comparing import TOLERANCE
+from elastic.formats.compare import TOLERANCE
 
 FAMILIES = [
     "resnet bottleneck", "resnext", "se-resnet", "regnet-x", "regnet-y", "mobilenet-v2", "mobilenet-v3 with matrices",

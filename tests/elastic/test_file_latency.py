@@ -8,15 +8,15 @@ from small import vit
 from test_formats import installed
 
 from elastic.errors import ProfileError
-from elastic.export import export
 from elastic.formats import FORMATS
-from elastic.protocol import describe_device
-from elastic.timings import Conditions
+from elastic.shipping.export import export
+from elastic.timing.protocol import describe_device
+from elastic.timing.records import Conditions
 
 
 @pytest.fixture
 def subnet(monkeypatch):
-    monkeypatch.setattr("elastic.file_latency._SECONDS", 0.01)
+    monkeypatch.setattr("elastic.shipping.file_latency._SECONDS", 0.01)
     supernet = vit()
     return supernet.extract(supernet.space.smallest)
 

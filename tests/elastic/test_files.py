@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elastic.errors import CheckpointError
-from elastic.files import read_json, remove_with, staged, write_json, write_text
+from elastic.support.files import read_json, remove_with, staged, write_json, write_text
 
 
 def full_disk(*_, **__):

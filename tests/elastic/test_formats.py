@@ -11,10 +11,10 @@ from small import FAMILIES, vit
 from test_files import contents
 from torch import nn
 
-from elastic.comparing import TOLERANCE
 from elastic.errors import ExportError
-from elastic.export import export
 from elastic.formats import FORMATS
+from elastic.formats.compare import TOLERANCE
+from elastic.shipping.export import export
 
 FLOATS = [name for name, made in FORMATS.items() if made.open is not None and not made.quantized]
 CURE = r"needs .*; install with: pip install 'elastic-supernets\[.*\]'"
@@ -79,7 +79,7 @@ def test_a_missing_package_is_named_with_the_cure_before_anything_is_written(nam
     before = contents(tmp_path)
     needed = {"openvino": "openvino", "openvino-int8": "nncf", "executorch": "executorch"}[name]
     present = {"onnx", "onnxscript", "onnxruntime", "openvino", "nncf"} - {needed}
-    monkeypatch.setattr("elastic.packages.find_spec", lambda name: present & {name} or None)
+    monkeypatch.setattr("elastic.support.packages.find_spec", lambda name: present & {name} or None)
     with pytest.raises(
         ExportError, match=rf"needs {needed}; install with: pip install 'elastic-supernets\[.*{needed}\]'"
     ):
@@ -109,7 +109,7 @@ class Unruly(nn.Module):
 
 @pytest.mark.parametrize("name", ["torch.export", "executorch"])
 def test_a_model_that_cannot_be_expressed_is_refused(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("elastic.packages.find_spec", lambda name: True)
+    monkeypatch.setattr("elastic.support.packages.find_spec", lambda name: True)
     with pytest.raises(ExportError, match=r"torch\.export can't express Unruly: .*; choose another format"):
         export(Unruly(), tmp_path, [name], torch.ones(2, 2))
     assert not any(tmp_path.iterdir())

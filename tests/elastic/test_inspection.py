@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from small import FAMILIES
 
-from elastic.inspection import inspect, render
-from elastic.layers import TensorRule
+from elastic.layers.rules import TensorRule
+from elastic.supernet.inspection import inspect, render
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,10 +7,10 @@ import torch
 from small import FAMILIES, vit
 from test_formats import CURE, installed, run_card
 
-from elastic.comparing import one_by_one
 from elastic.errors import ExportError
-from elastic.export import export
 from elastic.formats import FORMATS
+from elastic.formats.compare import one_by_one
+from elastic.shipping.export import export
 
 INT8 = [name for name, made in FORMATS.items() if made.quantized]
 

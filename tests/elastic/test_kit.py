@@ -11,13 +11,13 @@ import pytest
 import torch
 from small import mobilenet, vit
 
-from elastic.blocks import build_form, forms, parts
 from elastic.errors import ArchError, ProfileError
-from elastic.kit import read_measured, write_kit
-from elastic.measure import Setting
-from elastic.onnx_files import open_onnx, run_onnx
-from elastic.profile import DeviceProfile
-from elastic.profiling import measure_profile
+from elastic.formats.onnx_files import open_onnx, run_onnx
+from elastic.profiles.blocks import build_form, forms, parts
+from elastic.profiles.kit import read_measured, write_kit
+from elastic.profiles.measuring import measure_profile
+from elastic.profiles.profile import DeviceProfile
+from elastic.timing.setting import Setting
 
 OPTIONS = {"subnets": 3, "time_limit": 0.1, "resolutions": [16]}
 
@@ -161,7 +161,7 @@ def test_an_interrupted_kit_leaves_nothing(supernet, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("elastic.kit.write_onnx_files", stop)
+    monkeypatch.setattr("elastic.profiles.kit.write_onnx_files", stop)
     with pytest.raises(KeyboardInterrupt):
         write_kit(supernet, tmp_path / "kit", **OPTIONS)
     assert list(tmp_path.iterdir()) == []

@@ -8,18 +8,18 @@ import pytest
 from small import mobilenet
 
 import zoo
-from elastic import ofa_tables
-from elastic.additive import Additive
-from elastic.blocks import forms, parts
 from elastic.errors import ProfileError
-from elastic.latency_table import LatencyTable
-from elastic.measure import Setting
-from elastic.ofa_signatures import mobilenetv3_signature, naming, proxyless_signature
-from elastic.ofa_tables import load_ofa_table
-from elastic.profile import DeviceProfile
-from elastic.protocol import Timing
-from elastic.storage import digest_supernet
-from elastic.timings import BlockTiming, SubnetTiming
+from elastic.profiles.block_table import LatencyTable
+from elastic.profiles.blocks import forms, parts
+from elastic.profiles.profile import DeviceProfile
+from elastic.profiles.published_names import mobilenetv3_signature, naming, proxyless_signature
+from elastic.space.tables import Additive
+from elastic.supernet.folder import digest_supernet
+from elastic.timing.protocol import Timing
+from elastic.timing.records import BlockTiming, SubnetTiming
+from elastic.timing.setting import Setting
+from zoo.published import latency_tables as ofa_tables
+from zoo.published.latency_tables import load_ofa_table
 
 
 @pytest.fixture(scope="module")

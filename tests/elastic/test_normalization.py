@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import elastic
-from elastic.building import SupernetSource
 from elastic.errors import RecipeError
-from elastic.normalization import normalization_of
+from elastic.supernet.source import SupernetSource
+from elastic.upstream.input_normalization import normalization_of
 
 GIVEN = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
 MODELS = {
@@ -75,7 +75,7 @@ def test_a_first_layer_that_pads_for_itself_is_refused():
 
 
 def test_a_network_without_a_convolution_is_refused():
-    from elastic.normalization import normalize_inputs
+    from elastic.upstream.input_normalization import normalize_inputs
 
     with pytest.raises(RecipeError, match="it has no convolution"):
         normalize_inputs(torch.nn.Linear(3, 2), GIVEN)

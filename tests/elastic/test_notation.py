@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastic.errors import LayoutError
-from elastic.notation import ANY, fill, match_paths, parse_axes
+from elastic.layout.notation import ANY, fill, match_paths, parse_axes
 
 
 def test_axes_read_like_einops():

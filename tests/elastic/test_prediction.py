@@ -7,13 +7,12 @@ import pytest
 from small import mobilenet, vit
 
 import elastic
-from elastic.additive import Additive
 from elastic.errors import ProfileError
-from elastic.features import Features
-from elastic.lookup import look_up
-from elastic.prediction import KINDS, PredictionError, fit_predictor
-from elastic.regression import fit_corrected, huber
-from elastic.roofline import fit_roofline
+from elastic.prediction.features import Features
+from elastic.prediction.predictor import KINDS, PredictionError, fit_predictor
+from elastic.prediction.regression import fit_corrected, huber
+from elastic.prediction.roofline import fit_roofline
+from elastic.space.tables import Additive, look_up
 
 LEARNED = [kind for kind in KINDS if kind != "corrected"]
 

@@ -13,16 +13,17 @@ import pytest
 import torch
 from small import mobilenet, vit
 
-from elastic import protocol
-from elastic.blocks import forms, parts
 from elastic.errors import ArchError, ProfileError
-from elastic.measure import Setting, Timing, fingerprint, time_runs
-from elastic.plan import choose_archs
-from elastic.profile import DeviceProfile
-from elastic.profiling import assemble, check_profile, measure_profile
-from elastic.protocol import Journal, OtherLoad
-from elastic.storage import digest_supernet
-from elastic.timings import Conditions, ProfileCheck, SubnetTiming
+from elastic.profiles.blocks import forms, parts
+from elastic.profiles.measuring import assemble, check_profile, measure_profile
+from elastic.profiles.plan import choose_archs
+from elastic.profiles.profile import DeviceProfile
+from elastic.supernet.folder import digest_supernet
+from elastic.timing import protocol
+from elastic.timing.backends import check_setting, fingerprint
+from elastic.timing.protocol import Journal, OtherLoad, Timing, time_runs
+from elastic.timing.records import Conditions, ProfileCheck, SubnetTiming
+from elastic.timing.setting import Setting
 
 QUICK = {"time_limit": 0.1, "blocks": 0}
 
@@ -391,7 +392,7 @@ def test_a_setting_that_cannot_be_measured_is_refused(setting, message):
 def test_a_missing_gpu_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ProfileError, match="sees no GPU"):
-        Setting(device="cuda").check()
+        check_setting(Setting(device="cuda"))
 
 
 def test_resolutions_that_are_not_on_offer_are_refused():

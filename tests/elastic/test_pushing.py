@@ -9,7 +9,7 @@ from small import vit
 
 import elastic
 from elastic.errors import CheckpointError, ExportError
-from elastic.files import sha256
+from elastic.support.files import sha256
 
 PAGE = "https://huggingface.co/someone/small"
 
@@ -89,7 +89,7 @@ def test_only_a_whole_export_is_pushed(folder, hub, tmp_path):
 
 def test_each_file_is_read_once(folder, hub, monkeypatch):
     read = []
-    monkeypatch.setattr("elastic.pushing.sha256", lambda path: read.append(path) or sha256(path))
+    monkeypatch.setattr("elastic.shipping.pushing.sha256", lambda path: read.append(path) or sha256(path))
     elastic.push(folder, "someone/small")
     assert read == [folder / "model.safetensors"]
 

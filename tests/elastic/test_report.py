@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from small import mobilenet, vit
 
-from elastic.drawing import draw_subnet
 from elastic.errors import ArchError
-from elastic.figures import draw_agreement, draw_front, draw_history
-from elastic.report import Report, read_curves, write_csv, write_report
-from elastic.search import search
-from elastic.words import short, spell_bytes, spell_count, spell_difference, spell_figure, spell_name
+from elastic.reporting.charts import draw_agreement, draw_front, draw_history
+from elastic.reporting.drawing import draw_subnet
+from elastic.reporting.report import Report, read_curves, write_csv, write_report
+from elastic.searching.search import search
+from elastic.support.text import short, spell_bytes, spell_count, spell_difference, spell_figure, spell_name
 
 
 @pytest.fixture(scope="module")

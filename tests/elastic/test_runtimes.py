@@ -11,12 +11,12 @@ import torch
 from small import FAMILIES, vit
 from torch import nn
 
-from elastic.blocks import build_form, forms, parts
 from elastic.errors import ExportError
-from elastic.measure import Setting, fingerprint, prepare, prepare_all
-from elastic.onnx_files import open_onnx, run_onnx, write_onnx_files
-from elastic.profiling import measure_profile
-from elastic.runtimes import RUNTIMES, _own_code
+from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx_files
+from elastic.profiles.blocks import build_form, forms, parts
+from elastic.profiles.measuring import measure_profile
+from elastic.timing.backends import RUNTIMES, _own_code, check_setting, fingerprint, prepare, prepare_all
+from elastic.timing.setting import Setting
 
 NEEDS = {"openvino": "the extra openvino isn't installed"}
 INSTALLED = [
@@ -29,7 +29,7 @@ ON_FILES = [one for one in INSTALLED if one.values[0] in ("onnxruntime", "openvi
 @pytest.mark.parametrize("runtime", INSTALLED)
 def test_each_runtime_is_ready_and_named_in_the_fingerprint(runtime):
     setting = Setting(runtime, batch_size=2)
-    setting.check()
+    check_setting(setting)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
     prepare(model, [torch.randn(2, 3, 8, 8)], setting)()
     found = fingerprint(setting)
@@ -105,10 +105,11 @@ def test_a_missing_compiler_is_said(monkeypatch):
 
 
 def test_a_missing_openvino_is_said(monkeypatch):
-    monkeypatch.setattr("elastic.packages.find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    hidden = lambda name: None if name == "openvino" else find_spec(name)  # noqa: E731
+    monkeypatch.setattr("elastic.support.packages.find_spec", hidden)
     cure = r"OpenVINO needs openvino; install with: pip install 'elastic-supernets\[onnx,openvino\]'"
     with pytest.raises(ExportError, match=cure):
-        Setting("openvino").check()
+        check_setting(Setting("openvino"))
 
 
 @pytest.mark.skipif(not find_spec("openvino"), reason=NEEDS["openvino"])

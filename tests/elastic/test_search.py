@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from small import mobilenet, vit
 
 from elastic import SupernetSource
-from elastic.budget import Budget, CostModel, neighbour_rows
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
-from elastic.evaluation import MeasuredAccuracy, accuracy
-from elastic.measure import Setting
-from elastic.profile import DeviceProfile
-from elastic.protocol import Timing
-from elastic.result import SearchResult
-from elastic.sampling import spread_rows
-from elastic.search import search
-from elastic.storage import digest_supernet
-from elastic.timings import SubnetTiming
+from elastic.profiles.profile import DeviceProfile
+from elastic.searching.budget import Budget, CostModel, neighbour_rows
+from elastic.searching.result import SearchResult
+from elastic.searching.search import search
+from elastic.space.sampling import spread_rows
+from elastic.supernet.evaluation import MeasuredAccuracy, accuracy
+from elastic.supernet.folder import digest_supernet
+from elastic.timing.protocol import Timing
+from elastic.timing.records import SubnetTiming
+from elastic.timing.setting import Setting
 
 VIT, MOBILENET = vit(), mobilenet()
 
@@ -44,7 +44,7 @@ class MadeUpProfile:
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
-    monkeypatch.setattr("elastic.algorithms.linas._INNER_GENERATIONS", 8)
+    monkeypatch.setattr("elastic.searching.algorithms.linas._INNER_GENERATIONS", 8)
 
 
 def score(arch):
@@ -312,7 +312,7 @@ def test_spread_rows_are_archs_and_reach_further_than_uniform_ones():
 def test_measured_accuracy_is_that_of_the_extracted_recalibrated_subnet():
     import torch
 
-    import elastic.batchnorm
+    import elastic.layers.batchnorm
 
     generator = torch.Generator().manual_seed(0)
     batches = [(torch.randn(8, 3, 32, 32, generator=generator), torch.arange(8) % 5) for _ in range(2)]
@@ -323,7 +323,7 @@ def test_measured_accuracy_is_that_of_the_extracted_recalibrated_subnet():
     arch = supernet.space.variant({"resolution": 24, "depth.1": 2})
     subnet = supernet.extract(arch)
     with supernet.active(arch):
-        elastic.batchnorm.recalibrate(subnet, [supernet.resize(images) for images in calibration])
+        elastic.layers.batchnorm.recalibrate(subnet, [supernet.resize(images) for images in calibration])
         right = sum((subnet.eval()(supernet.resize(x)).argmax(1) == y).sum().item() for x, y in batches)
     assert evaluate(arch) == {"accuracy": 100 * right / 16}
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastic.sizes import Derived, DimRule, Size, kept_indices, make_divisible
-from elastic.slicing import Axes, Axis
+from elastic.layers.slicing import Axes, Axis
+from elastic.space.sizes import Derived, DimRule, Size, kept_indices, make_divisible
 
 
 @st.composite

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastic import Arch, SearchSpace
-from elastic.dims import Dim, Gate
 from elastic.errors import ArchError
+from elastic.space.dims import Dim, Gate
 
 
 @st.composite

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import elastic
-from elastic.export import export
+from elastic.shipping.export import export
 
 PROGRAM = """
 import sys, torch

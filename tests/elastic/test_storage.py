@@ -8,10 +8,11 @@ import torch
 from small import randomise
 from test_files import contents, full_disk, renames_that_end
 
-from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, RecipeError
-from elastic.files import write_json
-from elastic.storage import digest_supernet, load_source, load_supernet, load_weights, save_supernet
+from elastic.supernet.folder import digest_supernet, load_source, load_supernet, save_supernet
+from elastic.supernet.source import SupernetSource
+from elastic.support.files import write_json
+from elastic.support.weights import load_weights
 
 SOURCE = SupernetSource(
     "vit_tiny_patch16_224",
@@ -56,7 +57,7 @@ def test_a_full_disk_leaves_the_former_supernet_whole(folder, monkeypatch, broke
     before = contents(folder)
     supernet = load_supernet(folder)
     randomise(supernet.model, seed=9)
-    monkeypatch.setattr(f"elastic.storage.{broken}", full_disk)
+    monkeypatch.setattr(f"elastic.supernet.folder.{broken}", full_disk)
     with pytest.raises(OSError, match=r"No space .*/net'"):
         save_supernet(supernet, SOURCE, folder)
     assert contents(folder) == before

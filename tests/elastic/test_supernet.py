@@ -14,7 +14,7 @@ from small import FAMILIES, mobilenet, randomise, vit
 
 import elastic
 from elastic.errors import ArchError, LayoutError
-from elastic.storage import save_weights
+from elastic.support.weights import save_weights
 
 families = pytest.mark.parametrize("family", FAMILIES)
 

@@ -10,8 +10,8 @@ from small import mobilenet, randomise, vit
 
 import elastic
 from elastic.errors import ArchError, BudgetError
-from elastic.result import Candidate, SearchResult
-from elastic.storage import digest_supernet
+from elastic.searching.result import Candidate, SearchResult
+from elastic.supernet.folder import digest_supernet
 
 
 def batches(count=3, side=32):
@@ -94,8 +94,8 @@ def test_budgets_are_met_by_the_best_that_a_search_found(tmp_path):
 
 
 def test_a_folder_is_loaded(tmp_path):
-    from elastic.building import SupernetSource
-    from elastic.storage import save_supernet
+    from elastic.supernet.folder import save_supernet
+    from elastic.supernet.source import SupernetSource
 
     source = SupernetSource("test_resnet", {"num_classes": 5}, options={"input_size": [3, 32, 32]})
     supernet = source.build()

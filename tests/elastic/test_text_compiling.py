@@ -9,8 +9,8 @@ from small import randomise
 from text_families import CASES, inputs
 
 import elastic
-from elastic.compiling import compiled
-from elastic.inputs import predict
+from elastic.supernet.compiling import compiled
+from elastic.support.inputs import predict
 
 
 def results(supernet, given):

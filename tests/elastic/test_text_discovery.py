@@ -17,9 +17,9 @@ from text_families import LENGTH, WORDS, inputs
 import elastic
 from elastic import SupernetSource
 from elastic.errors import LayoutError, RecipeError
-from elastic.export import export
-from elastic.inputs import predict
-from elastic.sorting import is_sortable
+from elastic.layout.sorting import is_sortable
+from elastic.shipping.export import export
+from elastic.support.inputs import predict
 
 _SMALL = {"vocab_size": WORDS, "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 2}
 _GPT2 = {**_SMALL, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 32}

@@ -16,12 +16,14 @@ from text_families import CASES, LENGTH, WORDS, inputs, supernet
 
 import elastic
 from elastic import SupernetSource
-from elastic.comparing import TOLERANCE
 from elastic.errors import ExportError
-from elastic.export import export, load_subnet
 from elastic.formats import FORMATS
-from elastic.inputs import example_text, predict
-from elastic.onnx_files import open_onnx, write_onnx
+from elastic.formats.compare import TOLERANCE
+from elastic.formats.onnx_files import open_onnx, write_onnx
+from elastic.shipping.export import export
+from elastic.shipping.loading import load_subnet
+from elastic.support.inputs import predict
+from elastic.upstream.texts import example_text
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta with tied decoder", "distilbert", "electra", "llama", "qwen3"])

@@ -19,8 +19,8 @@ from text_families import CASES, DECODERS, ENCODERS, LENGTH, inputs, supernet
 
 import elastic
 from elastic.errors import LayoutError
-from elastic.inputs import example_inputs, predict
-from elastic.sorting import is_sortable
+from elastic.layout.sorting import is_sortable
+from elastic.support.inputs import predict
 
 families = pytest.mark.parametrize("name", CASES)
 attentions = pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -75,7 +75,7 @@ def test_active_is_extracted(name, attention, seed):
 def test_costs_are_those_of_the_extracted_model(name, attention, seed):
     made = supernet(name, attention)
     chosen = [*archs(made, seed), made.space.largest]
-    subnets, x = [made.extract(arch) for arch in chosen], example_inputs(made, seed=0)
+    subnets, x = [made.extract(arch) for arch in chosen], made.example_inputs(seed=0)
     assert made.params(chosen).tolist() == [params_of(subnet) for subnet in subnets]
     assert made.macs(chosen).tolist() == [macs_of(subnet, x) for subnet in subnets]
     if not HANDED_ON or name in DECODERS or made.model.config._attn_implementation == "sdpa":

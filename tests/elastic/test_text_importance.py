@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from text_families import CASES, DECODERS, WORDS, inputs
 
 import elastic
-from elastic.inputs import predict
+from elastic.support.inputs import predict
 
 
 def batches(seed, labels=2):

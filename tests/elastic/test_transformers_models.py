@@ -4,9 +4,9 @@ import pytest
 import torch
 from small import randomise
 
-from elastic.building import SupernetSource
 from elastic.errors import RecipeError
-from elastic.transformers_models import build_transformer
+from elastic.supernet.source import SupernetSource
+from elastic.upstream.transformers import build_transformer
 
 transformers = pytest.importorskip("transformers")
 

@@ -7,11 +7,11 @@ import pytest
 from small import mobilenet, vit
 
 from elastic.errors import ArchError, ProfileError
-from elastic.measure import Setting
-from elastic.profiling import measure_profile
-from elastic.result import SearchResult
-from elastic.search import search
-from elastic.verification import is_here, spread, verify
+from elastic.profiles.measuring import measure_profile
+from elastic.searching.result import SearchResult
+from elastic.searching.search import search
+from elastic.searching.verification import is_here, spread, verify
+from elastic.timing.setting import Setting
 
 
 @pytest.fixture(scope="module")

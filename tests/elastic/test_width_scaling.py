@@ -16,9 +16,9 @@ from torch import nn
 
 import elastic
 from elastic import DimRule, Recipe, SupernetSource
-from elastic.inspection import inspect, render
-from elastic.layers import TensorRule
-from elastic.storage import digest_supernet, load_supernet, save_supernet
+from elastic.layers.rules import TensorRule
+from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
+from elastic.supernet.inspection import inspect, render
 
 
 def family(name):

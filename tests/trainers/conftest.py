@@ -8,8 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from elastic.building import SupernetSource
-from elastic.storage import save_supernet
+from elastic.supernet.folder import save_supernet
+from elastic.supernet.source import SupernetSource
 
 SOURCE = {
     "model": "resnet18",

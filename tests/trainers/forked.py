@@ -11,7 +11,13 @@ import signal
 import sys
 from pathlib import Path
 
-_PRELOADED = ("trainers.cli", "trainers.fitting", "trainers.searching", "trainers.attacking", "trainers.demo")
+_PRELOADED = (
+    "trainers.cli.main",
+    "trainers.fitting",
+    "trainers.cli.search",
+    "trainers.cli.attack",
+    "trainers.cli.demo",
+)
 
 
 def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None = None) -> tuple[int, str]:
@@ -40,7 +46,7 @@ def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None 
 def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | None, usual: str) -> None:
     import torch
 
-    from trainers.cli import main
+    from trainers.cli.main import main
 
     os.chdir(directory)
     with Path(log).open("wb") as file, Path(os.devnull).open("rb") as nothing:

@@ -13,11 +13,11 @@ from small import mobilenet, randomise, vit
 from torch.nn import functional as F
 
 import elastic
-from elastic.building import SupernetSource
+from elastic.supernet.source import SupernetSource
 from trainers import PGDAT, RSLAD, AdaAD, Adversary, Curriculum, Digits, Phase, SupernetModule
-from trainers.gradients import average_over_ranks, fill_missing
-from trainers.steps import StepOptions
-from trainers.sync_batchnorm import synced_batchnorm
+from trainers.steps.gradients import average_over_ranks, fill_missing
+from trainers.steps.steps import StepOptions
+from trainers.steps.sync_batchnorm import synced_batchnorm
 
 IMAGES = 8
 

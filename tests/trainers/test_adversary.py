@@ -13,7 +13,15 @@ from torch.nn import functional as F
 import elastic
 from elastic.errors import TrainingError
 from trainers import Adversary
-from trainers.adversary import check_attackable, check_pixels, check_radius, number, project, seeded, under_attack
+from trainers.robust.training_attack import (
+    check_attackable,
+    check_pixels,
+    check_radius,
+    number,
+    project,
+    seeded,
+    under_attack,
+)
 
 SHAPE = (4, 3, 5, 5)
 

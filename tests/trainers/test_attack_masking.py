@@ -6,11 +6,20 @@ from linear import SHAPE, linear_model
 from torch import nn
 
 from elastic.errors import TrainingError
-from elastic.evaluation import MeasuredAccuracy
-from trainers.adversary import seeded
-from trainers.attacks import Threat, attack
-from trainers.masking import ALL, BLIND, TWICE, check_masking, measure_masking, probes, steps, surely_more
-from trainers.robustness import RobustAccuracy, Share, measure_robustness
+from elastic.supernet.evaluation import MeasuredAccuracy
+from trainers.robust.accuracy import RobustAccuracy, Share, measure_robustness
+from trainers.robust.attacks import Threat, attack
+from trainers.robust.gradient_masking import (
+    ALL,
+    BLIND,
+    TWICE,
+    check_masking,
+    measure_masking,
+    probes,
+    steps,
+    surely_more,
+)
+from trainers.robust.training_attack import seeded
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ def test_the_worst_of_several_is_by_image(batches, monkeypatch):
         turned[int(name == "fgsm") :: 2] = 1 - images[int(name == "fgsm") :: 2]
         return turned
 
-    monkeypatch.setattr("trainers.robustness.attack", odd_ones)
+    monkeypatch.setattr("trainers.robust.accuracy.attack", odd_ones)
     found = measure_robustness(linear_model(0), batches, ["fgsm", "pgd"], Threat())
     assert found["fgsm"].right + found["pgd"].right == 56
     assert found["worst"].right == 0
@@ -151,7 +160,7 @@ def test_masked_gradients_are_found(batches, scale):
 
 
 def test_without_torchattacks_there_is_no_blind_search(batches, monkeypatch):
-    monkeypatch.setattr("trainers.attacks.find_spec", lambda _: None)
+    monkeypatch.setattr("trainers.robust.attacks.find_spec", lambda _: None)
     shares = measure_masking(linear_model(0), batches, Threat("linf", 0.02))
     assert BLIND not in shares
     assert [check.ok for check in check_masking(shares, 2)] == [True] * 4

@@ -11,19 +11,18 @@ import torch
 import yaml
 from PIL import Image
 
-from elastic.building import SupernetSource
-from elastic.errors import ArchError, TrainingError
-from elastic.evaluation import MeasuredAccuracy, resized
-from elastic.result import Candidate, SearchResult
-from elastic.storage import digest_supernet, load_supernet, save_supernet
-from trainers.attack_report import Attacked, certified_table, data_uri, suspects
-from trainers.attacking import COMMANDS, attack, choose_archs, held_out
-from trainers.attacks import Threat
-from trainers.cli import main
-from trainers.configurations import UsageError
-from trainers.deploy import calibration_for, load_data
-from trainers.masking import MEANING, Check
-from trainers.robustness import Robustness, Share, measure_robustness
+from elastic.errors import ArchError, TrainingError, UsageError
+from elastic.searching.result import Candidate, SearchResult
+from elastic.supernet.evaluation import MeasuredAccuracy, resized
+from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
+from elastic.supernet.source import SupernetSource
+from trainers.cli.attack import COMMANDS, attack, choose_archs, held_out
+from trainers.cli.main import main
+from trainers.judging import calibration_for, load_data
+from trainers.robust.accuracy import Robustness, Share, measure_robustness
+from trainers.robust.attack_report import Attacked, certified_table, data_uri, suspects
+from trainers.robust.attacks import Threat
+from trainers.robust.gradient_masking import MEANING, Check
 
 
 @pytest.fixture
@@ -43,8 +42,8 @@ def run(source, tmp_path):
 @pytest.fixture
 def few(monkeypatch):
     """Checks and certificates on few images, with few queries."""
-    monkeypatch.setattr("trainers.attacking._CHECKED", 6)
-    monkeypatch.setattr("trainers.masking.BLIND", "square-4")
+    monkeypatch.setattr("trainers.cli.attack._CHECKED", 6)
+    monkeypatch.setattr("trainers.robust.gradient_masking.BLIND", "square-4")
 
 
 def test_subnets_are_attacked_checked_certified_and_reported(run, few, tmp_path, capsys):
@@ -175,7 +174,7 @@ def test_subnets_that_are_certain_within_different_radii_share_a_table(run):
 
 def test_images_are_attacked_for_a_report_only_where_one_is_written(run, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("trainers.attacking.make_attack", lambda name, model, images, *_: made.append(name) or images)
+    monkeypatch.setattr("trainers.cli.attack.make_attack", lambda name, model, images, *_: made.append(name) or images)
     options = {"attacks": "fgsm,fgsm", "images": 8, "sanity": False, "out": str(tmp_path / "a.json")}
     attack(str(run), "smallest", **options)
     assert made == []

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from elastic.errors import TrainingError
-from trainers.adversary import Adversary
-from trainers.attacks import KINDS, Threat, attack, find_attack
+from trainers.robust.attacks import KINDS, Threat, attack, find_attack
+from trainers.robust.training_attack import Adversary
 
 CHEAP = ["fgsm", "pgd-3", "cw-3", "apgd-ce-3", "square-5", "autoattack"]
 
@@ -101,8 +101,8 @@ def small_net():
 
 
 def shorten_autoattack(monkeypatch, steps=3, queries=5):
-    monkeypatch.setattr("trainers.attacks._STEPS", steps)
-    monkeypatch.setattr("trainers.attacks._QUERIES", queries)
+    monkeypatch.setattr("trainers.robust.attacks._STEPS", steps)
+    monkeypatch.setattr("trainers.robust.attacks._QUERIES", queries)
 
 
 def numpy_state():
@@ -271,7 +271,7 @@ def test_what_is_wrong_with_what_is_attacked_is_said(linear, images):
 
 
 def test_a_missing_package_is_said_with_its_cure(monkeypatch, linear, images):
-    monkeypatch.setattr("trainers.attacks.find_spec", lambda _: None)
+    monkeypatch.setattr("trainers.robust.attacks.find_spec", lambda _: None)
     with pytest.raises(TrainingError, match=r"apgd-ce needs torchattacks; install with: pip install 'elastic-sup"):
         find_attack("apgd-ce", "linf")
     labels = linear(images).argmax(1)

@@ -5,11 +5,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 from watching import images
 
-from elastic.building import SupernetSource
 from elastic.errors import CheckpointError
+from elastic.supernet.source import SupernetSource
 from trainers import ModelTeacher, OptimizerOptions, StepOptions, SupernetModule, load_supernet
 from trainers.checkpoints import KEY, AtomicCheckpointIO, check_description, describe
-from trainers.cli import main
+from trainers.cli.main import main
 
 
 def randomised(source):

@@ -12,10 +12,11 @@ import yaml
 
 import trainers
 from elastic import load_supernet
+from elastic.errors import UsageError
 from trainers.checkpoints import read_checkpoint
-from trainers.cli import main
-from trainers.configurations import UsageError, find_configuration, name_configurations
-from trainers.glue_tasks import TASKS
+from trainers.cli.main import main
+from trainers.configurations import find_configuration, name_configurations
+from trainers.data.glue_tasks import TASKS
 
 CONFIGS = sorted((Path(trainers.__file__).parent / "configs").glob("*.yaml"))
 COMPLETE = [  # methods: test_configs.py; text: test_dynabert.py
@@ -87,7 +88,7 @@ def test_validate_and_test_show_their_subnets(config, capsys):
 
 
 def test_help_lists_every_verb_and_imports_no_trainer():
-    code = "import sys; from trainers.cli import main; main(['--help']); sys.exit('lightning' in sys.modules)"
+    code = "import sys; from trainers.cli.main import main; main(['--help']); sys.exit('lightning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for verb in ("fit", "validate", "test", "inspect", "profile", "search", "extract", "export", "demo"):
@@ -276,7 +277,7 @@ def test_ctrl_c_speaks_of_training_in_fit_only(capfd, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("elastic.commands.load_supernet", interrupted)
+    monkeypatch.setattr("elastic.reporting.tables.load_supernet", interrupted)
     assert answer(capfd, ["profile", "net"]) == (130, "elastic: interrupted; files on disk are whole")
 
 

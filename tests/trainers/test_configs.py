@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from trainers.cli import main
+from trainers.cli.main import main
 from trainers.configurations import shipped_configurations
 
 METHODS = {

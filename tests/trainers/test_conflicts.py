@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from elastic.errors import TrainingError
-from trainers.conflicts import GradientProjection, take_gradients
+from trainers.steps.conflicts import GradientProjection, take_gradients
 
 
 def gradients(seed, scale):

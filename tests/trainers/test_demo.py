@@ -5,12 +5,12 @@ from pathlib import Path
 
 import yaml
 
-from elastic.export import load_subnet
-from elastic.profile import DeviceProfile
-from elastic.result import SearchResult
-from elastic.storage import load_supernet
+from elastic.profiles.profile import DeviceProfile
+from elastic.searching.result import SearchResult
+from elastic.shipping.loading import load_subnet
+from elastic.supernet.folder import load_supernet
+from trainers.cli.demo import _CONFIG, _steps, demo
 from trainers.configurations import find_configuration
-from trainers.demo import _CONFIG, _steps, demo
 
 
 def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):

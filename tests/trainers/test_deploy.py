@@ -2,12 +2,13 @@
 
 import torch
 
-from elastic.batchnorm import recalibrate
-from elastic.evaluation import resized
-from elastic.export import load_subnet
-from elastic.storage import load_supernet
+from elastic.layers.batchnorm import recalibrate
+from elastic.shipping.loading import load_subnet
+from elastic.supernet.evaluation import resized
+from elastic.supernet.folder import load_supernet
 from trainers import Digits
-from trainers.deploy import CALIBRATION_BATCHES, extract, first_images, load_data
+from trainers.cli.extract import extract
+from trainers.judging import CALIBRATION_BATCHES, first_images, load_data
 
 
 def test_extract_re_estimates_batchnorm(run, tmp_path):

@@ -4,7 +4,7 @@ from torch import nn
 
 from elastic.errors import TrainingError
 from trainers import NoDistiller, SoftTargets
-from trainers.distillers import AlphaDivergence, divergence
+from trainers.methods.distillers import AlphaDivergence, divergence
 
 
 def tensors():

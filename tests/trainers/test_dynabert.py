@@ -12,22 +12,22 @@ from torch.nn import functional as F
 from watching import Watch, fit
 
 import elastic
-from elastic.blocks import parts
-from elastic.building import SupernetSource
-from elastic.onnx_files import open_onnx, run_onnx
-from elastic.storage import load_supernet
+from elastic.formats.onnx_files import open_onnx, run_onnx
+from elastic.profiles.blocks import parts
+from elastic.supernet.folder import load_supernet
+from elastic.supernet.source import SupernetSource
 from trainers.checkpoints import read_checkpoint
-from trainers.cli import main
-from trainers.curriculum import Curriculum, Phase
-from trainers.distillers import AlphaDivergence, NoDistiller, SoftTargets
-from trainers.glue import Glue
-from trainers.hidden_states import HiddenStates, recorded
-from trainers.lessons import Teaching, full_depth
+from trainers.cli.main import main
+from trainers.data.glue import Glue
+from trainers.methods.curriculum import Curriculum, Phase
+from trainers.methods.distillers import AlphaDivergence, NoDistiller, SoftTargets
+from trainers.methods.hidden_states import HiddenStates
+from trainers.methods.lessons import Teaching, full_depth, recorded
+from trainers.methods.optimizers import OptimizerOptions
+from trainers.methods.samplers import Moment, RoundRobinSampler, UniformSampler
+from trainers.methods.teachers import SnapshotTeacher
 from trainers.module import SupernetModule
-from trainers.optimizers import OptimizerOptions
-from trainers.samplers import Moment, RoundRobinSampler, UniformSampler
-from trainers.steps import Step, StepOptions
-from trainers.teachers import SnapshotTeacher
+from trainers.steps.steps import Step, StepOptions
 
 AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
 

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from elastic.errors import CheckpointError, ExportError
-from elastic.export import load_subnet
-from elastic.storage import load_supernet
-from trainers.cli import main
-from trainers.deploy import extract
-from trainers.exporting import COMMANDS, export
+from elastic.shipping.loading import load_subnet
+from elastic.supernet.folder import load_supernet
+from trainers.cli.export import COMMANDS, export
+from trainers.cli.extract import extract
+from trainers.cli.main import main
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_extract_measures_int8_on_the_runs_own_data(run, tmp_path):
 
 
 def test_export_takes_a_data_section(subnet, data, monkeypatch, capsys):
-    monkeypatch.setattr("elastic.file_latency._SECONDS", 0.01)
+    monkeypatch.setattr("elastic.shipping.file_latency._SECONDS", 0.01)
     words = ["--formats", "onnx,onnx-int8", "--data", data, "--images", "40", "--latency", "true"]
     assert main(["export", subnet, *words]) == 0, capsys.readouterr().err
     config = config_of(subnet)
@@ -91,7 +91,7 @@ def test_int8_without_data_is_refused(subnet):
 def test_a_folder_is_pushed_once_it_is_written(subnet, monkeypatch, capsys):
     pushed = []
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
-    monkeypatch.setattr("trainers.exporting.push_folder", lambda *given: pushed.append(given) or "https://hub/a/b")
+    monkeypatch.setattr("trainers.cli.export.push_folder", lambda *given: pushed.append(given) or "https://hub/a/b")
     assert main(["export", subnet, "--formats", "onnx", "--push", "a/b", "--private", "true"]) == 0
     ((folder, repo, private),) = pushed
     assert (str(folder), repo, private) == (subnet, "a/b", True)

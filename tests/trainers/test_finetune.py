@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from elastic.building import SupernetSource
 from elastic.errors import CheckpointError
-from elastic.export import load_subnet
+from elastic.shipping.loading import load_subnet
+from elastic.supernet.source import SupernetSource
 from trainers import load_supernet
-from trainers.cli import main
+from trainers.cli.main import main
 
 
 def test_a_subnet_is_trained_further(config, tmp_path, capsys):

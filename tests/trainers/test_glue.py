@@ -8,13 +8,13 @@ from scipy.stats import spearmanr
 
 import elastic
 from elastic.errors import TrainingError
-from trainers.data import HELD_OUT
-from trainers.glue import Glue
-from trainers.glue_tasks import TASKS, read_task
-from trainers.loading import EpochOrder
-from trainers.metrics import answers, make_metric
-from trainers.searching import Judge
-from trainers.text import Collator, Texts, WordReplacer, load_tokenizer
+from trainers.data.glue import Glue
+from trainers.data.glue_tasks import TASKS, read_task
+from trainers.data.loading import EpochOrder
+from trainers.data.metrics import answers, make_metric
+from trainers.data.supernet_data import HELD_OUT
+from trainers.data.text import Collator, Texts, WordReplacer, load_tokenizer
+from trainers.judging import Judge
 
 transformers = pytest.importorskip("transformers")
 
@@ -139,7 +139,7 @@ def test_a_model_that_does_not_fit_is_refused(folder):
     def supernet(**options):
         args = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
         args |= {"intermediate_size": 8, "max_position_embeddings": 16, **options}
-        return elastic.building.SupernetSource("transformers:bert", args).build()
+        return elastic.supernet.source.SupernetSource("transformers:bert", args).build()
 
     data().check(supernet())
     data(task="stsb").check(supernet(num_labels=1))
@@ -196,7 +196,7 @@ def test_only_models_that_tell_token_types_apart_are_given_any(folder, tmp_path)
     small = {"vocab_size": 11, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8, "pad_token_id": 0}
     for kind, options in (("bert", {"intermediate_size": 8}), ("gpt2", {})):
         args = {**small, **options, "max_position_embeddings": 16, "bos_token_id": 2, "eos_token_id": 3}
-        supernet = elastic.building.SupernetSource(f"transformers:{kind}", args, options={"length": 16}).build()
+        supernet = elastic.supernet.source.SupernetSource(f"transformers:{kind}", args, options={"length": 16}).build()
         data = Glue("sst2", str(folder), str(folder / "vocab.txt"), 16, 0.5, batch_size=1)
         data.check(supernet)
         given, _ = next(iter(data.val_dataloader()))
@@ -231,7 +231,7 @@ def test_a_search_judges_by_the_task_s_metric(folder):
     (folder / "STS-B" / "train.tsv").write_text("\n".join(rows))
     args = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "num_labels": 1}
     args |= {"intermediate_size": 8, "max_position_embeddings": 16}
-    supernet = elastic.building.SupernetSource("transformers:bert", args).build().eval()
+    supernet = elastic.supernet.source.SupernetSource("transformers:bert", args).build().eval()
     judge = Judge(supernet, Glue("stsb", str(folder), str(folder / "vocab.txt"), 16, 0.5, batch_size=8))
     figures = judge.validation(supernet.space.largest)
     said = torch.cat([supernet(**inputs).logits[:, 0] for inputs, _ in judge.validation.validation]).detach()

@@ -5,9 +5,10 @@ from watching import Ends, fresh, gradients, images
 
 from elastic.errors import TrainingError
 from trainers import NoDistiller, SoftTargets
-from trainers.hidden_states import HiddenStates, recorded
-from trainers.steps import StepOptions
-from trainers.teachers import ModelTeacher
+from trainers.methods.hidden_states import HiddenStates
+from trainers.methods.lessons import recorded
+from trainers.methods.teachers import ModelTeacher
+from trainers.steps.steps import StepOptions
 
 
 def slow_states(model, x):

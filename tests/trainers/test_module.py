@@ -20,12 +20,12 @@ from trainers import (
     SupernetModule,
     ValidationOptions,
 )
-from trainers.distillers import AlphaDivergence
-from trainers.robust_distillers import RSLAD
-from trainers.robust_losses import PGDAT
-from trainers.samplers import NestedSampler, RoundRobinSampler, UniformSampler
-from trainers.steps import Step
-from trainers.teachers import SnapshotTeacher
+from trainers.methods.distillers import AlphaDivergence
+from trainers.methods.samplers import NestedSampler, RoundRobinSampler, UniformSampler
+from trainers.methods.teachers import SnapshotTeacher
+from trainers.robust.distillers import RSLAD
+from trainers.robust.losses import PGDAT
+from trainers.steps.steps import Step
 
 
 class SmallestOnly:

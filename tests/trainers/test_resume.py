@@ -15,9 +15,9 @@ from torch.utils.data import Dataset, TensorDataset
 # ruff: noqa: NPY002 - augmentation draws from numpy's global generator
 from trainers import Digits
 from trainers.checkpoints import KEY, read_checkpoint
-from trainers.cli import main
-from trainers.loading import EpochOrder, ResumableLoader
-from trainers.randomness import SeededExamples, random_states, restore_random_states
+from trainers.cli.main import main
+from trainers.data.loading import EpochOrder, ResumableLoader
+from trainers.data.randomness import SeededExamples, random_states, restore_random_states
 
 STEPS, EPOCHS = 5, 2
 
@@ -79,7 +79,7 @@ def test_killed_at_a_step_then_while_saving(config, tmp_path):
 def phases(path: Path) -> Path:
     """A curriculum with all that has a state: a teacher's snapshot, sorting, averages, several batches a step."""
     values = yaml.safe_load(path.read_text())
-    uniform = {"class_path": "trainers.samplers.UniformSampler", "init_args": {"n": 2}}
+    uniform = {"class_path": "trainers.methods.samplers.UniformSampler", "init_args": {"n": 2}}
     values["model"] |= {
         "curriculum": {
             "batch_size": 32,
@@ -89,7 +89,7 @@ def phases(path: Path) -> Path:
                 {"name": "all", "epochs": 2, "learning_rate": 0.05, "warmup_epochs": 1, "sort": "l1"},
             ],
         },
-        "teacher": {"class_path": "trainers.teachers.SnapshotTeacher", "init_args": {"after": "full"}},
+        "teacher": {"class_path": "trainers.methods.teachers.SnapshotTeacher", "init_args": {"after": "full"}},
         "step": {"accumulate": 2, "average": 0.9, "projection": {"after": 0.5}},
     }
     values["data"]["init_args"]["mixup"] = {"mixup_alpha": 0.5}
@@ -122,7 +122,7 @@ def test_killed_under_attack(config, tmp_path):
     """Where an ascent starts is a function of seed and step, and the radius grows from epoch to epoch."""
     values = yaml.safe_load(edited(config).read_text())
     values["model"] |= {
-        "distiller": {"class_path": "trainers.robust_distillers.RSLAD"},
+        "distiller": {"class_path": "trainers.robust.distillers.RSLAD"},
         "adversary": {"epsilon": 0.1, "steps": 2, "step_size": 0.05, "warmup_epochs": 2, "shared": True},
     }
     values["data"]["init_args"]["raw"] = True

@@ -8,8 +8,9 @@ from torch import nn
 
 from elastic.errors import TrainingError
 from trainers import ARD, HAT, MART, PGDAT, RSLAD, TRADES, AdaAD, NoDistiller
-from trainers.lessons import Lesson
-from trainers.robust_losses import RobustLoss, divergence
+from trainers.methods.distillers import RobustLoss
+from trainers.methods.lessons import Lesson
+from trainers.robust.losses import divergence
 
 N, CLASSES = 5, 4
 

@@ -3,14 +3,14 @@
 import pytest
 import yaml
 
-from elastic.building import SupernetSource
-from elastic.evaluation import resized
-from elastic.result import SearchResult
-from elastic.storage import load_supernet, save_supernet
-from trainers.attacks import Threat
-from trainers.cli import main
-from trainers.deploy import calibration_for, first_images, load_data
-from trainers.robustness import RobustAccuracy, measure_robustness
+from elastic.searching.result import SearchResult
+from elastic.supernet.evaluation import resized
+from elastic.supernet.folder import load_supernet, save_supernet
+from elastic.supernet.source import SupernetSource
+from trainers.cli.main import main
+from trainers.judging import calibration_for, first_images, load_data
+from trainers.robust.accuracy import RobustAccuracy, measure_robustness
+from trainers.robust.attacks import Threat
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import yaml
 
 import elastic
 import zoo
-from elastic.storage import load_supernet, save_supernet
+from elastic.supernet.folder import load_supernet, save_supernet
 from trainers import Adversary
-from trainers.adversary import seeded
-from trainers.cli import main
-from trainers.deploy import calibrated, load_data
-from trainers.robust_statistics import recalibrate_attacked, recalibration_for
+from trainers.cli.main import main
+from trainers.judging import calibrated, load_data
+from trainers.robust.statistics import recalibrate_attacked, recalibration_for
+from trainers.robust.training_attack import seeded
 
 ADVERSARY = Adversary(epsilon=0.2, steps=2, step_size=0.1)
 
@@ -62,15 +62,15 @@ def test_without_batchnorm_nothing_is_attacked():
     recalibrate_attacked(torch.nn.Linear(2, 2), iter(()), ADVERSARY)
 
 
-PLAIN = {"distiller": {"class_path": "trainers.distillers.SoftTargets"}}
-TRADES = {"distiller": {"class_path": "trainers.robust_losses.TRADES"}}
+PLAIN = {"distiller": {"class_path": "trainers.methods.distillers.SoftTargets"}}
+TRADES = {"distiller": {"class_path": "trainers.robust.losses.TRADES"}}
 
 
 @pytest.mark.parametrize(
     ("model", "attacked"),
     [
         (PLAIN, False),
-        ({"distiller": {"class_path": "trainers.robust_distillers.RSLAD"}}, True),
+        ({"distiller": {"class_path": "trainers.robust.distillers.RSLAD"}}, True),
         ({**PLAIN, "curriculum": {"phases": [{"name": "standard"}, TRADES]}}, True),
         ({**TRADES, "curriculum": {"phases": [{"name": "robust"}, PLAIN]}}, False),
         ({}, False),

@@ -11,9 +11,9 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 from watching import PLAIN, Ends, Watch, fit
 
-from elastic.building import SupernetSource
 from elastic.errors import TrainingError
-from elastic.inputs import predict
+from elastic.supernet.source import SupernetSource
+from elastic.support.inputs import predict
 from trainers import (
     ARD,
     HAT,
@@ -32,12 +32,12 @@ from trainers import (
     ValidationOptions,
     callbacks,
 )
-from trainers.adversary import seeded, under_attack
-from trainers.cli import main
-from trainers.lessons import Lesson, Teaching
-from trainers.robust_statistics import recalibrate_attacked
-from trainers.robust_steps import AttackedTrial
-from trainers.steps import Step, StepOptions, StepRunner
+from trainers.cli.main import main
+from trainers.methods.lessons import Lesson, Teaching
+from trainers.robust.statistics import recalibrate_attacked
+from trainers.robust.steps import AttackedTrial
+from trainers.robust.training_attack import seeded, under_attack
+from trainers.steps.steps import Step, StepOptions, StepRunner
 
 SHORT = Adversary(epsilon=0.1, steps=2, step_size=0.05)
 LOSSES = [PGDAT(), PGDAT("teacher"), TRADES(), MART(), ARD(0.5), RSLAD(), AdaAD(0.5)]

@@ -15,10 +15,17 @@ from small import FAMILIES
 from test_space import spaces
 
 from elastic import Arch, SearchSpace
-from elastic.dims import Dim
 from elastic.errors import TrainingError
-from trainers.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler, nearest, walked
-from trainers.samplers import Contest, Moment, NestedSampler, SandwichSampler, StrictlyFairSampler, UniformSampler
+from elastic.space.dims import Dim
+from trainers.methods.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler, nearest, walked
+from trainers.methods.samplers import (
+    Contest,
+    Moment,
+    NestedSampler,
+    SandwichSampler,
+    StrictlyFairSampler,
+    UniformSampler,
+)
 
 SAMPLERS = [
     UniformSampler(3),

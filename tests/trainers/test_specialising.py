@@ -11,14 +11,15 @@ from small import randomise
 
 import elastic
 import zoo
-from elastic.batchnorm import recalibrate
 from elastic.errors import CheckpointError, TrainingError
-from elastic.evaluation import resized
-from elastic.named import register_supernets
-from elastic.result import SearchResult
-from elastic.storage import load_source, load_supernet, save_weights
-from trainers.cli import main
-from trainers.deploy import CALIBRATION_BATCHES, find_data
+from elastic.layers.batchnorm import recalibrate
+from elastic.searching.result import SearchResult
+from elastic.supernet.evaluation import resized
+from elastic.supernet.folder import load_source, load_supernet
+from elastic.supernet.registry import register_supernets
+from elastic.support.weights import save_weights
+from trainers.cli.main import main
+from trainers.judging import CALIBRATION_BATCHES, find_data
 from zoo.catalog import find
 from zoo.entry import Weights
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from watching import PLAIN, Ends, Watch, fit, fresh, gradients, images
 
 import elastic
-from elastic.building import SupernetSource
 from elastic.errors import RecipeError, TrainingError
+from elastic.supernet.source import SupernetSource
 from trainers import (
     Curriculum,
     Digits,
@@ -23,11 +23,11 @@ from trainers import (
     SupernetModule,
     ValidationOptions,
 )
-from trainers.conflicts import GradientProjection
-from trainers.diagnosis import RUNGS
-from trainers.samplers import Contest, Moment
-from trainers.steps import StepOptions
-from trainers.teachers import ModelTeacher, SnapshotTeacher
+from trainers.methods.samplers import Contest, Moment
+from trainers.methods.teachers import ModelTeacher, SnapshotTeacher
+from trainers.steps.conflicts import GradientProjection
+from trainers.steps.diagnosis import RUNGS
+from trainers.steps.steps import StepOptions
 
 
 class Duel:

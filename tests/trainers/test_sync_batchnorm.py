@@ -6,7 +6,7 @@ from ranks import run_on_ranks
 from torch import nn
 from torch.nn import functional as F
 
-from trainers.sync_batchnorm import synced_batchnorm
+from trainers.steps.sync_batchnorm import synced_batchnorm
 
 SHARES = {1: [12], 2: [7, 5], 4: [1, 2, 4, 5]}  # images of each rank
 

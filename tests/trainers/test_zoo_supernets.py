@@ -4,7 +4,7 @@ import torch
 import yaml
 
 import elastic
-from trainers.cli import main
+from trainers.cli.main import main
 
 
 def test_training_inspecting_and_extracting_take_a_name(capsys, tmp_path, fashion_files):

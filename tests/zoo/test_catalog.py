@@ -11,10 +11,11 @@ from test_importing import drawn, write
 
 import elastic
 import zoo
-from elastic.building import SupernetSource
 from elastic.errors import CheckpointError, RecipeError
-from elastic.named import register_supernets
-from elastic.storage import load_supernet, save_supernet, save_weights
+from elastic.supernet.folder import load_supernet, save_supernet
+from elastic.supernet.registry import register_supernets
+from elastic.supernet.source import SupernetSource
+from elastic.support.weights import save_weights
 from zoo.catalog import find, source_of
 from zoo.entry import Weights
 

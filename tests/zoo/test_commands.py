@@ -10,9 +10,9 @@ from test_specialised import older, publish
 
 import elastic
 import zoo
-from elastic.storage import load_supernet
-from trainers.cli import main
-from zoo.commands import COMMANDS
+from elastic.supernet.folder import load_supernet
+from trainers.cli.main import main
+from trainers.cli.zoo import COMMANDS
 
 NAME = reference.NAMES[0]
 

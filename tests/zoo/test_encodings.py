@@ -6,8 +6,8 @@ import timm
 
 import elastic
 import zoo
-from elastic.building import SupernetSource
 from elastic.errors import ArchError
+from elastic.supernet.source import SupernetSource
 
 MOBILE, _, RESNET = reference.PROARD
 

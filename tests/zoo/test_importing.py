@@ -8,7 +8,7 @@ import torch
 
 import zoo
 from elastic.errors import CheckpointError, RecipeError
-from zoo.importing import load_reference
+from zoo.published.load import load_reference
 
 RESOLUTIONS = [128, 132, 156, 224]  # 132 and 156 make odd sides inside
 names = pytest.mark.parametrize("name", reference.NAMES)

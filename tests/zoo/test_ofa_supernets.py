@@ -7,9 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import elastic
 import zoo
-from elastic.blocks import parts
 from elastic.errors import ArchError
-from elastic.sorting import is_sortable
+from elastic.layout.sorting import is_sortable
+from elastic.profiles.blocks import parts
 
 PROXYLESS, RESNET = "ofa_proxyless_d234_e346_k357_w1.3", "ofa_resnet50"
 SIZES = {  # millions: parameters with the kernel matrices; MACs at 224, largest and smallest; then the exact count

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
 from elastic.errors import ArchError, CheckpointError
-from zoo.importing import load_reference
-from zoo.naming import reference_keys
+from zoo.published.key_names import reference_keys
+from zoo.published.load import load_reference
 
 MBV3, MBV2, RESNET = reference.PROARD
 RESNETS = 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)

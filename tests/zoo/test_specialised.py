@@ -13,7 +13,7 @@ from timm.models.resnet import ResNet
 
 import zoo
 from elastic.errors import CheckpointError
-from zoo.specialised import build_specialised
+from zoo.published.build import build_specialised
 
 CLASSES = {"MobileNetV3": MobileNetV3, "ProxylessNASNets": EfficientNet, "ResNets": ResNet}
 names = pytest.mark.parametrize("name", reference.NAMES)

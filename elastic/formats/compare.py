@@ -1,0 +1,105 @@
+"""What a file computes, against what the model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elastic.errors import ExportError
+from elastic.support.inputs import Inputs, batch_size, first, predict_all
+
+TOLERANCE = 1e-4
+"""The largest difference allowed, relative to the largest output (both are float32)."""
+
+Forward = Callable[[Inputs], Sequence[NDArray[np.float32]]]
+"""A file, opened: inputs on the CPU → its outputs, logits first."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a file's output is from the model's.
+
+    Attributes:
+        largest: the largest absolute difference.
+        relative: the same, over the largest absolute output.
+    """
+
+    largest: float
+    relative: float
+
+
+def compare(model: nn.Module, forward: Forward, inputs: Inputs, path: Path, free: bool = True) -> Difference:
+    """Compare a file's output with the model's.
+
+    Args:
+        model: on the CPU, in eval mode.
+        forward: the file, opened.
+        inputs: a batch.
+        path: the file, for the message.
+        free: at the batch size given and at 1, of text also at other lengths; else one input after the other.
+
+    Raises:
+        ExportError: they differ by more than `TOLERANCE`.
+    """
+    difference = measure_difference(model, forward, inputs, free)
+    if not difference.relative <= TOLERANCE:
+        raise ExportError(
+            f"{path} computes something else than the model: largest difference {difference.largest:.3g}, "
+            f"{difference.relative:.3g} of the largest output; wanted ≤ {TOLERANCE:g}. Was the model in eval mode?"
+        )
+    return difference
+
+
+def measure_difference(model: nn.Module, forward: Forward, inputs: Inputs, free: bool = True) -> Difference:
+    """The same without judging it."""
+    largest = scale = 0.0
+    for batch in _free_parts(inputs) if free else singles(inputs):
+        with torch.inference_mode():
+            outputs = [output.float().numpy() for output in predict_all(model, batch).values()]
+        for given, wanted in zip(forward(batch), outputs, strict=True):
+            meant = _meant(batch, wanted)
+            largest = max(largest, float(np.abs(given - wanted)[meant].max()))
+            scale = max(scale, float(np.abs(wanted)[meant].max()))
+    return Difference(largest, largest / scale if scale else largest)
+
+
+def _meant(batch: Inputs, output: NDArray[np.float32]) -> Any:
+    """Which entries of an output count: not those at padding, where attention to nothing may be anything."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    return ... if mask is None or output.shape[:2] != mask.shape else mask.bool().numpy()
+
+
+def singles(inputs: Inputs) -> Iterator[Inputs]:
+    """The inputs of a batch, each a batch of one."""
+    for at in range(batch_size(inputs)):
+        if isinstance(inputs, Tensor):
+            yield inputs[at : at + 1]
+        else:
+            yield {name: tensor[at : at + 1] for name, tensor in inputs.items()}
+
+
+def one_by_one(forward: Forward) -> Forward:
+    """A file for batches of one, for any batch."""
+
+    def all_of(inputs: Inputs) -> list[NDArray[np.float32]]:
+        return [np.concatenate(parts) for parts in zip(*map(forward, singles(inputs)), strict=True)]
+
+    return all_of
+
+
+def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
+    yield inputs
+    yield first(inputs, 1)
+    if not isinstance(inputs, Tensor):
+        length = next(iter(inputs.values())).shape[1]
+        for n, shorter in ((1, 1), (2, -(-length // 2))):
+            part = {name: tensor[:n, :shorter] for name, tensor in inputs.items()}
+            if "attention_mask" not in part or part["attention_mask"].any(1).all():  # padding may be on the left
+                yield part

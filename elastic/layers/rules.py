@@ -1,0 +1,191 @@
+"""Elastic layers: the plain layer, whose tensors and numbers are read through the layout.
+
+Elasticising a module changes its class to a thin subclass in which the attributes that restate a size
+(`weight`, `running_mean`, `groups`, `num_heads` …) are properties; `forward` is the upstream one, untouched.
+The stored parameters, buffers and `state_dict` keys stay those of the plain module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+
+from elastic.errors import LayoutError
+from elastic.layers.aliases import Aliases
+from elastic.layers.slicing import Axes, Axis
+from elastic.space.sizes import Size, kept_indices
+
+DEPTH = "children"
+"""The key under which a container keeps its depth rule, beside its tensors' and numbers' rules."""
+
+
+class Transform(Protocol):
+    """Makes the active tensor where slicing isn't enough: kernel matrices, resampled position embeddings."""
+
+    def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
+        """Turn the sliced `tensor` of `module` into the active one; must return it untouched at full size."""
+
+    def setup(self, module: nn.Module) -> None:
+        """Register on `module` the parameters that the transform needs, if any."""
+
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters that `setup` registers: training needs them, an extracted model doesn't."""
+
+
+class TensorRule:
+    """Reads a parameter or buffer: the active slice, then the entry's transform, then the scale of its inputs.
+
+    Attributes:
+        fan_in: the axis of the inputs that the tensor is scaled for (see `elastic.layout.scaling`); None: not
+            scaled.
+        dense: whether the active part is copied together: code that computes with a weight before it is used (weight
+            standardisation) would round a strided view otherwise than the extracted tensor.
+    """
+
+    def __init__(self, axes: Axes, transform: Transform | None = None, dense: bool = False) -> None:
+        self.axes = axes
+        self.transform = transform
+        self.dense = dense
+        self.fan_in: Axis | None = None
+        self.aliases = Aliases()
+
+    def read(self, module: nn.Module, name: str) -> Tensor:
+        """The active tensor, differentiable in the full one (by its alias's gradient, where there is one)."""
+        stored = stored_tensor(module, name)
+        part = self.aliases.get(stored)
+        if part is None:
+            part = self.axes.take(stored)
+            part = part.contiguous() if self.dense else part
+            part = part if self.transform is None else self.transform(part, module)
+        return part if self.fan_in is None else part * (self.fan_in.full / self.fan_in.value) ** 0.5
+
+    @property
+    def can_alias(self) -> bool:
+        """Whether the active part, unscaled, is a plain view of the stored tensor."""
+        return self.transform is None and self.axes.plain
+
+
+class NumberRule:
+    """Reads a plain number, or a tuple of them, that restates sizes."""
+
+    def __init__(self, axes: tuple[Axis, ...], as_tuple: bool) -> None:
+        self.axes = axes
+        self.as_tuple = as_tuple
+
+    def read(self, module: nn.Module, name: str) -> int | tuple[int, ...]:
+        """The active number."""
+        if self.as_tuple:
+            return tuple([axis.value for axis in self.axes])
+        return self.axes[0].value
+
+
+class PaddingRule:
+    """Keeps a convolution "same": a kernel smaller by 2 needs a padding smaller by one dilation."""
+
+    def __init__(self, padding: tuple[int, ...], dilation: tuple[int, ...], kernel: tuple[Axis, ...]) -> None:
+        self.padding = padding
+        self.dilation = dilation
+        self.kernel = kernel
+
+    def read(self, module: nn.Module, name: str) -> tuple[int, ...]:
+        """The active padding, one int per spatial axis."""
+        sides = zip(self.padding, self.dilation, self.kernel, strict=True)
+        return tuple([pad - (axis.full - axis.value) // 2 * step for pad, step, axis in sides])
+
+
+class DepthRule:
+    """Says which children of a container run."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+
+    def active(self, module: nn.Module) -> list[nn.Module]:
+        """The active children, in order."""
+        children = list(module._modules.values())
+        kept = kept_indices(self.size.full, self.size.value, self.size.keep)
+        return [cast(nn.Module, children[index]) for index in kept]
+
+
+AttributeRule = TensorRule | NumberRule | PaddingRule
+Rule = AttributeRule | DepthRule
+
+
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether a convolution is more than PyTorch's."""
+    stock = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
+    return isinstance(module, nn.modules.conv._ConvNd) and type(module).forward not in stock
+
+
+def stored_tensor(module: nn.Module, name: str) -> Tensor:
+    """The full-size parameter or buffer, whatever subnet is active."""
+    # KeyError, never AttributeError: nn.Module would answer that one with the full tensor
+    stored = module._parameters.get(name)
+    return cast(Tensor, module._buffers[name] if stored is None else stored)
+
+
+def helper_names(rules: Mapping[str, Rule]) -> set[str]:
+    """Parameters that transforms registered: trained with the supernet, and no part of an extracted model."""
+    transforms = (rule.transform for rule in rules.values() if isinstance(rule, TensorRule))
+    return {name for transform in transforms if transform is not None for name in transform.parameter_names()}
+
+
+def number_rules(module: nn.Module, axes: Axes, entry: str) -> dict[str, Rule]:
+    """The plain numbers of a standard layer that restate its weight's axes.
+
+    Raises:
+        LayoutError: a convolution whose groups or padding can't follow.
+    """
+    axis = axes.axes
+    numbers: dict[str, tuple[Axis, ...]] = {}
+    rules: dict[str, Rule] = {}
+    if isinstance(module, nn.Linear):
+        numbers = {"out_features": (axis[0],), "in_features": (axis[1],)}
+    elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        groups = _groups(module, axis, entry)
+        numbers = {"out_channels": (axis[0],), "groups": (groups,), "kernel_size": axis[2:]}
+        numbers["in_channels"] = (Axis(groups.factors + axis[1].factors),)
+        rules |= _padding(module, axis[2:], entry)
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        numbers = {"num_features": (axis[0],)}
+    elif isinstance(module, nn.GroupNorm):
+        numbers = {"num_channels": (axis[0],)}
+    elif isinstance(module, nn.Embedding):
+        numbers = {"num_embeddings": (axis[0],), "embedding_dim": (axis[1],)}
+    elif isinstance(getattr(module, "normalized_shape", None), tuple):
+        numbers = {"normalized_shape": axis}
+    for name, parts in numbers.items():
+        if any(part.sizes for part in parts):
+            rules[name] = NumberRule(parts, isinstance(getattr(module, name), tuple))
+    return rules
+
+
+def _groups(conv: nn.Module, axis: tuple[Axis, ...], entry: str) -> Axis:
+    groups = cast(int, conv.groups)
+    if groups == 1:
+        return Axis([1])
+    for end in range(1, len(axis[0].factors) + 1):
+        lead = Axis(axis[0].factors[:end])
+        if lead.full == groups:
+            return lead
+    if not (axis[0].sizes or axis[1].sizes):
+        return Axis([groups])
+    raise LayoutError(
+        f"layout entry {entry!r}: the convolution has {groups} groups, so the first factors of its first axis "
+        f"must be the groups (written (groups width)); they are {axis[0].factors}"
+    )
+
+
+def _padding(conv: nn.Module, kernel: tuple[Axis, ...], entry: str) -> dict[str, Rule]:
+    padding, dilation = cast("tuple[int, ...] | str", conv.padding), cast("tuple[int, ...]", conv.dilation)
+    if not any(axis.sizes for axis in kernel) or isinstance(padding, str):
+        return {}
+    same = tuple((axis.full - 1) // 2 * step for axis, step in zip(kernel, dilation, strict=True))
+    if padding == same:
+        return {"padding": PaddingRule(padding, dilation, kernel)}
+    if not any(padding) and has_own_forward(conv):
+        return {}  # pads for itself, from the weight's shape (timm's Conv2dSame)
+    raise LayoutError(
+        f"layout entry {entry!r}: an elastic kernel needs 'same' padding {same}, the convolution has {padding}"
+    )

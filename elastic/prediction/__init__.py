@@ -1,0 +1,1 @@
+"""A metric of any subnet, predicted from measurements of some."""

@@ -1,0 +1,177 @@
+"""What a profile measures: which subnets, which blocks, and how each becomes a model with inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from elastic.errors import ProfileError
+from elastic.profiles.blocks import Form, build_form, parts
+from elastic.space.arch import Arch
+from elastic.space.sampling import corner_rows, distinct_rows, spread_rows
+from elastic.space.sizes import Number
+from elastic.space.space import Rows, SearchSpace
+from elastic.supernet.folder import digest_supernet
+from elastic.supernet.supernet import Supernet
+from elastic.timing.protocol import TOGETHER
+from elastic.timing.setting import Setting
+
+BLOCKS = 512
+"""With more different blocks than this, whole subnets only are measured."""
+
+_MOST_MEMORY, _FEWEST_TOGETHER = 2**30, 4
+"""Bytes of weights that a group of subnets should keep to, unless it would be smaller than this."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Candidates by key, such as `subnet:3f9a1b2c` and `block:InvertedResidual-24x56x56-…`.
+
+    Attributes:
+        supernet: whose they are.
+        setting: runtime, device, threads, batch size, precision.
+        archs: whole subnets, by key; the first is the reference.
+        blocks: by key, a form of a part, and those of its values that the part depends on.
+        resolutions: what the supernet's were narrowed to; empty if they weren't.
+        seed: draws inputs, groups and orders.
+    """
+
+    supernet: Supernet
+    setting: Setting
+    archs: dict[str, Arch]
+    blocks: dict[str, tuple[Form, dict[str, Number]]]
+    resolutions: tuple[int, ...]
+    seed: int
+
+    @property
+    def keys(self) -> list[str]:
+        """Of all candidates."""
+        return [*self.archs, *self.blocks]
+
+    @property
+    def reference(self) -> str:
+        """The key of what is timed with every group."""
+        return next(iter(self.archs))
+
+    @property
+    def together(self) -> int:
+        """How many candidates may be in memory at once."""
+        largest = 4 * int(self.supernet.params([self.supernet.space.largest])[0])
+        return max(_FEWEST_TOGETHER, min(TOGETHER, _MOST_MEMORY // largest))
+
+    def build(self, key: str) -> tuple[nn.Module, list[Tensor]]:
+        """A candidate as a plain module in evaluation mode, and random inputs for it."""
+        if key in self.blocks:
+            return build_form(self.supernet, self.blocks[key][0], self.setting.batch_size, self.seed)
+        arch = self.archs[key]
+        inputs = self.supernet.example_inputs(arch, self.setting.batch_size, seed=self.seed)
+        return self.supernet.extract(arch).eval(), [inputs]
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """All of it as JSON has it: what a profile needs to know beside the figures."""
+        batch = self.setting.batch_size
+        blocks = {
+            key: {
+                "signature": form.signature,
+                "path": form.seen.path,
+                "layer": form.layer,
+                "values": values,
+                "shapes": [[batch, *shape] for shape in form.seen.shapes],
+            }
+            for key, (form, values) in self.blocks.items()
+        }
+        return {
+            "supernet": digest_supernet(self.supernet),
+            "setting": asdict(self.setting),
+            "resolutions": list(self.resolutions),
+            "seed": self.seed,
+            "subnets": {key: dict(arch) for key, arch in self.archs.items()},
+            "blocks": blocks,
+        }
+
+
+def plan_profile(
+    supernet: Supernet, setting: Setting, subnets: int, blocks: int, resolutions: Sequence[int], seed: int
+) -> Plan:
+    """Whole subnets from small to large, and all blocks unless there are more than `blocks` different ones.
+
+    Raises:
+        ProfileError: no subnets, or resolutions where there are none.
+        ArchError: a resolution that isn't on offer.
+    """
+    if subnets < 1:
+        raise ProfileError(f"wanted 1 subnet or more, got {subnets}")
+    space = narrowed(supernet, resolutions)
+    archs = choose_archs(supernet, subnets, seed, space)
+    return Plan(supernet, setting, _by_key(archs), _all_blocks(supernet, space, blocks), tuple(resolutions), seed)
+
+
+def plan_check(supernet: Supernet, setting: Setting, archs: Sequence[Arch], seed: int) -> Plan:
+    """Whole subnets only; the smallest of them by MACs comes first."""
+    order = np.argsort(supernet.macs(archs), kind="stable")
+    return Plan(supernet, setting, _by_key([archs[at] for at in order]), {}, (), seed)
+
+
+def narrowed(supernet: Supernet, resolutions: Sequence[int]) -> SearchSpace:
+    """The supernet's space with these resolutions only, or all where there are none given.
+
+    Raises:
+        ProfileError: the supernet doesn't choose its resolution.
+        ArchError: a resolution that isn't on offer.
+    """
+    if not resolutions:
+        return supernet.space
+    if "resolution" not in supernet.space.names:
+        raise ProfileError(
+            f"can't measure at resolutions {list(resolutions)}: this supernet has but one; leave them out"
+        )
+    return supernet.space.narrow({"resolution": resolutions})
+
+
+def choose_archs(supernet: Supernet, n: int, seed: int, space: SearchSpace | None = None) -> list[Arch]:
+    """The smallest, the largest, and others evenly spread over MACs between them; fewer if there are no `n`."""
+    space = space or supernet.space
+    rows = distinct_rows(np.concatenate([corner_rows(space), spread_rows(space, seed, 64 * n)]))
+    corners, rest = rows[:2], rows[2:]
+    rest = rest[np.argsort(supernet.macs(_widened(supernet, rest, space)), kind="stable")]
+    places = np.linspace(0, len(rest) - 1, min(max(n - 2, 0), len(rest))).round().astype(int)
+    return space.decode(np.concatenate([corners, rest[np.unique(places)]])[:n])
+
+
+def fresh_archs(space: SearchSpace, n: int, seed: int, known: Sequence[Mapping[str, Number]]) -> list[Arch]:
+    """`n` random archs, each dim uniform over its choices, none of them `known`; fewer if there are no `n`."""
+    rows = space.sample_rows(seed, 16 * n + len(known))
+    met = {Arch(dict(one)) for one in known}
+    drawn = dict.fromkeys(arch for arch in space.decode(rows) if arch not in met)
+    return list(drawn)[:n]
+
+
+def _widened(supernet: Supernet, rows: Rows, space: SearchSpace) -> Rows:
+    return rows if space is supernet.space else supernet.space.widened(rows, space)
+
+
+def _by_key(archs: Sequence[Arch]) -> dict[str, Arch]:
+    return {f"subnet:{arch.id}": arch for arch in archs}
+
+
+def _all_blocks(supernet: Supernet, space: SearchSpace, most: int) -> dict[str, tuple[Form, dict[str, Number]]]:
+    """One form for each signature, with the values that count; none where there are more than `most`."""
+    if not most:
+        return {}
+    try:
+        found = parts(supernet, space)
+    except ProfileError:  # one part alone has too many forms
+        return {}
+    blocks: dict[str, tuple[Form, dict[str, Number]]] = {}
+    for part in found:
+        for form in part.forms:
+            if form is not None and form.signature:
+                values = {name: form.values[name] for name in part.dims}
+                blocks.setdefault(f"block:{form.signature}", (form, values))
+    return blocks if len(blocks) <= most else {}

@@ -1,0 +1,213 @@
+"""A device profile: what subnets take on one device, measured, and from it a prediction for all others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.errors import ProfileError
+from elastic.prediction.predictor import FEWEST, PredictionError, Predictor
+from elastic.profiles.block_table import TableFeatures
+from elastic.profiles.blocks import Part
+from elastic.profiles.fit_latency import find_parts, fit_latency, sum_blocks
+from elastic.space.space import Floats, Rows
+from elastic.supernet.folder import check_digest
+from elastic.supernet.supernet import Archs, Supernet
+from elastic.support.files import read_json, write_text
+from elastic.timing.protocol import Timing
+from elastic.timing.records import BlockTiming, Conditions, ProfileCheck, SubnetTiming
+from elastic.timing.setting import Setting
+
+__all__ = ["FEWEST", "DeviceProfile"]
+
+_KIND = "elastic device profile"
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """Measurements of one supernet's subnets on one device; made by `elastic.measure_profile`.
+
+    Attributes:
+        setting: runtime, device, threads, batch size, precision.
+        device: the device's fingerprint: processor, system, versions, date.
+        supernet: digest of the supernet that was measured.
+        subnets: whole subnets, raw figures.
+        blocks: all their parts, raw figures; none where there are too many different ones.
+        resolutions: those that were measured; all that the supernet has where empty.
+        conditions: how quiet the device was.
+        checks: predictions against subnets measured later.
+    """
+
+    setting: Setting
+    device: dict[str, Any]
+    supernet: str
+    subnets: tuple[SubnetTiming, ...]
+    blocks: tuple[BlockTiming, ...] = ()
+    resolutions: tuple[int, ...] = ()
+    conditions: Conditions = field(default_factory=Conditions)
+    checks: tuple[ProfileCheck, ...] = ()
+    _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    # --- how far to trust it --------------------------------------------------------------------------------
+
+    @property
+    def noisy(self) -> float:
+        """The part of the timings whose median isn't sure, 0 to 1."""
+        return self.conditions.noisy(self._timings)
+
+    @property
+    def objections(self) -> list[str]:
+        """What speaks against trusting the figures; nothing if they are good."""
+        return self.conditions.objections(self._timings)
+
+    @property
+    def good(self) -> bool:
+        """Whether the device was quiet enough for figures to be trusted."""
+        return not self.objections
+
+    def with_check(self, check: ProfileCheck) -> DeviceProfile:
+        """The same profile with one more check."""
+        return replace(self, checks=(*self.checks, check))
+
+    @property
+    def _timings(self) -> list[Timing]:
+        return [*(one.timing for one in self.subnets), *(one.timing for one in self.blocks)]
+
+    # --- prediction -----------------------------------------------------------------------------------------
+
+    def predictor(self, supernet: Supernet, kind: str = "auto") -> Predictor:
+        """Predicts the latency of encoded archs; fitted when it is first asked for.
+
+        Args:
+            supernet: the one that was measured.
+            kind: a regression (see `elastic.profiles.fit_latency.fit_latency`); the best one by default.
+
+        Raises:
+            ProfileError: the profile is another supernet's, or has too little of what the kind needs.
+        """
+        self.check_supernet(supernet)
+        if kind not in self._fitted:
+            archs = [one.arch for one in self.subnets]
+            sums = (lambda: self._sums(supernet)) if self.blocks else None
+            self._fitted[kind] = fit_latency(supernet, archs, self.measured_ms, sums, kind)
+        fitted: Predictor = self._fitted[kind]
+        return fitted
+
+    def keep_parts(self, parts: tuple[Part, ...]) -> None:
+        """Spare the search for the supernet's parts where they are known already."""
+        self._fitted["parts"] = parts
+
+    def _sums(self, supernet: Supernet) -> TableFeatures:
+        """The sums of measured blocks."""
+        milliseconds = {one.signature: one.timing.median_ms for one in self.blocks}
+        if "parts" not in self._fitted:
+            self.keep_parts(find_parts(supernet, milliseconds, self.resolutions))
+        return sum_blocks(supernet, self._fitted["parts"], milliseconds, self.resolutions)
+
+    def latency_ms(self, supernet: Supernet, archs: Archs) -> Floats:
+        """Predicted latency of one forward pass of a whole batch: milliseconds, float64 `(n,)`.
+
+        Raises:
+            ProfileError: the profile is another supernet's, or too few subnets were measured.
+            ArchError: an arch that isn't in the space.
+        """
+        return self.predictor(supernet)(supernet._rows(archs))
+
+    def covers(self, supernet: Supernet, rows: Rows) -> NDArray[np.bool_]:
+        """Which encoded archs have a resolution that was measured: bool `(n,)`."""
+        if not self.resolutions:
+            return np.ones(len(rows), bool)
+        sides = supernet.space.values(rows)["resolution"]
+        return np.isin(sides, self.resolutions)
+
+    def latency_interval(self, supernet: Supernet, archs: Archs, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        """What a measurement of each arch lies between with probability `coverage`: milliseconds, `(n,)` each.
+
+        Conformal (see `elastic.prediction.predictor.Predictor.interval`); infinite where too few subnets were measured.
+
+        Raises:
+            ProfileError: as for `latency_ms`, or a coverage that isn't between 0 and 1.
+            ArchError: an arch that isn't in the space.
+        """
+        return self.predictor(supernet).interval(supernet._rows(archs), coverage)
+
+    def prediction_error(self, supernet: Supernet) -> PredictionError:
+        """How far predictions are from measurements that they weren't fitted on.
+
+        Raises:
+            ProfileError: as for `latency_ms`.
+        """
+        return self.predictor(supernet).error
+
+    @cached_property
+    def measured_ms(self) -> Floats:
+        """The measured medians, in the order of `subnets`."""
+        return np.array([one.timing.median_ms for one in self.subnets])
+
+    def check_supernet(self, supernet: Supernet) -> None:
+        """Check that the profile was measured on this supernet's architecture; weights don't matter.
+
+        Raises:
+            ProfileError: it wasn't.
+        """
+        cure = "measure it with `elastic profile`"
+        check_digest(supernet, self.supernet, ProfileError, "the profile was measured on", cure)
+
+    # --- files ----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the profile as one JSON file, whole or not at all."""
+        values = {
+            "kind": _KIND,
+            "good": self.good,
+            "setting": asdict(self.setting),
+            "device": self.device,
+            "supernet": self.supernet,
+            "resolutions": list(self.resolutions),
+            "conditions": self.conditions.to_dict(),
+            "subnets": [one.to_dict() for one in self.subnets],
+            "blocks": [one.to_dict() for one in self.blocks],
+            "checks": [one.to_dict() for one in self.checks],
+        }
+        return write_text(path, _lines(values))
+
+    @classmethod
+    def load(cls, path: str | Path) -> DeviceProfile:
+        """The profile that `save` wrote.
+
+        Raises:
+            ProfileError: a file that is missing, truncated or something else.
+        """
+        values = read_json(path, ProfileError, "a device profile (elastic profile writes one)")
+        if values.get("kind") != _KIND:
+            raise ProfileError(f"{path} isn't a device profile: its kind is {values.get('kind')!r}, wanted {_KIND!r}")
+        try:
+            return cls(
+                setting=Setting(**values["setting"]),
+                device=dict(values["device"]),
+                supernet=str(values["supernet"]),
+                subnets=tuple(SubnetTiming.from_dict(one) for one in values["subnets"]),
+                blocks=tuple(BlockTiming.from_dict(one) for one in values["blocks"]),
+                resolutions=tuple(map(int, values["resolutions"])),
+                conditions=Conditions.from_dict(values["conditions"]),
+                checks=tuple(ProfileCheck.from_dict(one) for one in values["checks"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProfileError(f"{path} is a broken device profile ({error!r}); measure again") from error
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    """JSON with a line for each key, and for each item of a list of objects: raw figures stay side by side."""
+    fields = []
+    for key, value in values.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
+        fields.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"

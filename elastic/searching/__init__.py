@@ -1,0 +1,1 @@
+"""The best subnets within a budget."""

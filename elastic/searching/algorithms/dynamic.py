@@ -1,0 +1,108 @@
+"""Exact search by dynamic programming, where every objective and every limited cost is a sum of small tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from elastic.costs.formulas import TableSum
+from elastic.errors import BudgetError
+from elastic.searching.budget import CostModel
+from elastic.searching.elimination import Partials, eliminate
+from elastic.searching.fronts import distinct_front
+from elastic.searching.problem import Problem
+from elastic.space.space import SearchSpace
+from elastic.space.tables import Additive, Table, gate_columns, grid_rows
+
+_LARGEST_TABLE = 1_000_000
+_ROUNDING = 1e-9
+"""Limits are widened by so much while sums are partial; whole subnets are checked exactly."""
+
+
+def dynamic(problem: Problem, population: int, generations: int) -> None:
+    """Evaluate the whole Pareto front, or with one objective an optimum; nothing else, and however many that is.
+
+    Raises:
+        BudgetError: a figure that isn't a sum of small tables, or too much ties the dims together.
+    """
+    space, limits = problem.space, problem.budget.limits
+    if problem.unpredicted:
+        raise BudgetError(
+            f"exact search can't evaluate subnets: {problem.unpredicted[0]} must be a cost, or predicted (predict=)"
+        )
+    named = [*((name, -1) for name in problem.maximize), *((name, 1) for name in (*problem.minimize, *limits))]
+    figures = list(dict.fromkeys(named))
+    partials = [*_validity(space, len(figures)), *_covered(problem, len(figures))]
+    for at, (name, sign) in enumerate(figures):
+        partials += [_entries(space, table, sign, at, len(figures)) for table in additive_tables(problem.costs, name)]
+    bounds = [limits[name] * (1 + _ROUNDING) if name in limits and sign > 0 else math.inf for name, sign in figures]
+    rows, sums = eliminate(partials, space.counts, np.array(bounds))
+    fits = problem.budget.fits(rows)
+    problem.most = None
+    problem.evaluate(rows[fits][distinct_front(sums[fits, : len(problem.objectives)])])
+
+
+def _entries(space: SearchSpace, table: Table, sign: int, figure: int, figures: int) -> Partials:
+    """A table's entries as partial sums of one of the figures."""
+    choices = grid_rows(space, table.columns)[:, list(table.columns)]
+    sums = np.zeros((len(choices), figures))
+    sums[:, figure] = sign * table.values.ravel()
+    return Partials(table.columns, choices, sums)
+
+
+def _covered(problem: Problem, figures: int) -> Iterator[Partials]:
+    """Only resolutions that every profile measured."""
+    if "resolution" in problem.space.names:
+        columns = [problem.space.names.index("resolution")]
+        rows = grid_rows(problem.space, columns)
+        rows = rows[problem.costs.covers(rows)]
+        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), figures)))
+
+
+def _validity(space: SearchSpace, figures: int) -> Iterator[Partials]:
+    """Of a dim that doesn't exist only the first choice counts, as in canonical rows: all else is forbidden."""
+    yield Partials((), np.zeros((1, 0), np.int16), np.zeros((1, figures)))
+    for column, dim in enumerate(space.dims):
+        if not dim.gated:
+            continue
+        columns = [column, *gate_columns(space, column)]
+        entries = math.prod(space.counts[columns].tolist())
+        if entries > _LARGEST_TABLE:
+            raise BudgetError(f"exact search: whether {dim.name} exists depends on {entries:,} choices; use nsga2")
+        rows = grid_rows(space, columns)
+        rows = rows[space.existing(rows)[column] | (rows[:, column] == 0)]
+        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), figures)))
+
+
+def additive_tables(costs: CostModel, name: str) -> list[Table]:
+    """The tables whose sum a figure is.
+
+    Raises:
+        BudgetError: it is no sum of tables.
+    """
+    space = costs.supernet.space
+    given: Any = costs.predict.get(name)
+    if given is None and name in costs.profiles:
+        given = costs.profiles[name].predictor(costs.supernet)
+    if given is None and name in ("macs", "params"):
+        given = getattr(costs.supernet.costs, name)
+    if isinstance(given, TableSum):
+        return list(_unstrided(given, space))
+    if isinstance(given, Additive) and callable(given.tables):
+        return list(given.tables(space))
+    summed = [one for one in costs.names if one in ("macs", "params") or isinstance(costs.predict.get(one), Additive)]
+    cure = f'predict={{"{name}": …}} with an additive predictor, such as fit_predictor(kind="additive")'
+    if name in costs.profiles:
+        cure = f'predict={{"{name}": profile.predictor(supernet, "additive")}}'
+    raise BudgetError(
+        f"exact search needs figures that are sums of small tables; {name} isn't one, {', '.join(summed)} are. Pass "
+        f"{cure}, or choose the algorithm nsga2"
+    )
+
+
+def _unstrided(total: TableSum, space: SearchSpace) -> Iterable[Table]:
+    for columns, _, table in total.tables:  # columns ascend, and the last one runs fastest
+        yield Table(tuple(columns), table.reshape(space.counts[columns] if columns else ()))

@@ -1,0 +1,247 @@
+"""Budgets: figures of many subnets at once, which of them fit, and the nearest one where none does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from copy import copy
+from functools import partial
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.errors import BudgetError
+from elastic.profiles.profile import DeviceProfile
+from elastic.space.sampling import corner_rows, spread_rows
+from elastic.space.space import Floats, Rows
+from elastic.supernet.supernet import Supernet
+
+COSTS = ("latency_ms", "macs", "params", "memory_bytes")
+"""What can be minimised or limited without evaluating a subnet."""
+
+UNITS = {"latency_ms": "milliseconds", "macs": "multiply-accumulates", "params": "parameters", "memory_bytes": "bytes"}
+
+Profiles = DeviceProfile | Mapping[str, DeviceProfile]
+Predict = Callable[[Rows], Floats]
+"""Predicts a figure of encoded archs: float64 `(n,)`."""
+
+_STARTS = 4096
+_ANOTHER_UNIT = 100
+"""A limit that is this many times off every subnet's figure is in another unit."""
+
+
+class CostModel:
+    """Every figure of encoded archs that needs no evaluation: exact costs, predicted latencies, other predictions.
+
+    Args:
+        supernet: whose subnets.
+        profile: needed for `latency_ms`; several by name give `latency_ms.NAME` each.
+        predict: predictors by figure; they go before costs of the same name.
+
+    Raises:
+        BudgetError: a predictor that doesn't give a number per arch.
+        ProfileError: a profile is another supernet's.
+    """
+
+    def __init__(
+        self, supernet: Supernet, profile: Profiles | None = None, predict: Mapping[str, Predict] | None = None
+    ) -> None:
+        self.supernet = supernet
+        self.profiles = _by_cost(profile)
+        self.predict = dict(predict or {})
+        for one in self.profiles.values():
+            one.check_supernet(supernet)
+        for name, predictor in self.predict.items():
+            _check_predictor(name, predictor, corner_rows(supernet.space))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The figures on offer."""
+        return tuple(dict.fromkeys([*self.profiles, *COSTS[1:], *self.predict]))
+
+    def function(self, name: str) -> Callable[[Rows], NDArray[Any]]:
+        """What gives the figure `name` of encoded archs, a number each."""
+        if name in self.predict:
+            return self.predict[name]
+        if name in self.profiles:
+            return partial(self._latency, self.profiles[name])
+        supernet = self.supernet
+        return {"macs": supernet.macs, "params": supernet.params, "memory_bytes": supernet.memory}[name]
+
+    def __call__(self, rows: Rows, names: Collection[str]) -> dict[str, Floats]:
+        """Figures by name: float64 `(n,)` each."""
+        if not len(rows):  # which many a predictor refuses
+            return {name: np.zeros(0) for name in names}
+        return {name: np.asarray(self.function(name)(rows), np.float64) for name in names}
+
+    def _latency(self, profile: DeviceProfile, rows: Rows) -> Floats:
+        """Predicted milliseconds; infinite at resolutions that weren't measured."""
+        there = profile.covers(self.supernet, rows)
+        found = np.full(len(rows), np.inf)
+        if there.any():
+            found[there] = profile.latency_ms(self.supernet, rows[there])
+        return found
+
+    def covers(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which archs have a latency on every device: those at resolutions that were measured."""
+        covered = np.ones(len(rows), bool)
+        for profile in self.profiles.values():
+            covered &= profile.covers(self.supernet, rows)
+        return covered
+
+    def predicting(self, predict: Mapping[str, Predict]) -> CostModel:
+        """The same with more predictors."""
+        other = copy(self)
+        other.predict = {**self.predict, **predict}
+        return other
+
+    def check(self, name: str, use: str) -> None:
+        """Check that a latency that is named is on offer.
+
+        Raises:
+            BudgetError: it isn't; the message says why.
+        """
+        if name in self.names or name.split(".")[0] != "latency_ms":
+            return
+        if self.profiles:
+            raise BudgetError(f"{use} {name}: there are several devices, name one of {', '.join(self.profiles)}")
+        raise BudgetError(f"{use} {name} needs a device profile; make one with `elastic profile`")
+
+
+def latency_name(device: str) -> str:
+    """What a device's latency is called among several devices'; a single one has no name."""
+    return f"latency_ms.{device}" if device else "latency_ms"
+
+
+def _by_cost(profile: Profiles | None) -> dict[str, DeviceProfile]:
+    if isinstance(profile, Mapping):
+        return {latency_name(name): one for name, one in profile.items()}
+    return {} if profile is None else {"latency_ms": profile}
+
+
+def _check_predictor(name: str, predictor: Predict, rows: Rows) -> None:
+    shape = np.shape(predictor(rows))
+    if shape != (len(rows),):
+        raise BudgetError(f"predict[{name!r}] gave shape {shape} for {len(rows)} archs; wanted one number for each")
+
+
+class Budget:
+    """Upper limits on costs.
+
+    Args:
+        costs: what gives the costs.
+        limits: by cost, the largest value allowed: `{"latency_ms": 8.0}`; any number of them.
+
+    Raises:
+        BudgetError: an unknown cost, or a limit that isn't a positive number.
+    """
+
+    def __init__(self, costs: CostModel, limits: Mapping[str, float]) -> None:
+        for name, limit in limits.items():
+            costs.check(name, "a budget of")
+            if name not in costs.names:
+                raise BudgetError(f"no cost is called {name!r}; a budget may limit {', '.join(costs.names)}")
+            if isinstance(limit, bool) or not isinstance(limit, Real) or not 0 < limit < math.inf:
+                raise BudgetError(f"the budget of {name} must be a number above 0, got {limit!r}")
+        self.costs = costs
+        self.limits = {name: float(limit) for name, limit in limits.items()}
+
+    @property
+    def binds(self) -> bool:
+        """Whether there are archs that don't fit: there are limits, or resolutions that a profile lacks."""
+        return bool(self.limits) or any(profile.resolutions for profile in self.costs.profiles.values())
+
+    def excess(self, rows: Rows) -> Floats:
+        """By how much archs exceed the limits, relative to them and summed: float64 `(n,)`, 0 where they fit.
+
+        Infinite for archs at a resolution that a profile didn't measure.
+        """
+        return self._excess(self.costs(rows, self.limits), rows)
+
+    def _excess(self, costs: Mapping[str, Floats], rows: Rows) -> Floats:
+        total = np.where(self.costs.covers(rows), 0.0, np.inf)
+        for name, limit in self.limits.items():
+            total += np.maximum(0.0, costs[name] / limit - 1)
+        return total
+
+    def fits(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which archs meet every limit."""
+        within: NDArray[np.bool_] = self.excess(rows) == 0
+        return within
+
+    def nearest(self, seed: int = 0) -> Rows:
+        """An arch that fits, encoded: one row.
+
+        Starts from the smallest arch and the best of a sample, and descends, one dim at a time; every step is
+        one vectorised evaluation, and there are at most as many steps as choices.
+
+        Raises:
+            BudgetError: no arch fits, and the message gives the nearest figures; or a limit is so far from every
+                figure that it is in another unit.
+        """
+        space = self.costs.supernet.space
+        starts = np.concatenate([corner_rows(space), spread_rows(space, seed, _STARTS)])
+        costs = self.costs(starts, self.limits)
+        self._check_units(costs)
+        excess = self._excess(costs, starts)
+        best = starts[[int(np.argmin(excess))]]
+        for start in (best, starts[:1]):
+            row = self._descend(start)
+            if self.excess(row)[0] < self.excess(best)[0]:
+                best = row
+        if self.excess(best)[0] > 0:
+            raise BudgetError(self._impossible(best))
+        return best
+
+    def _check_units(self, costs: Mapping[str, Floats]) -> None:
+        for name, limit in self.limits.items():
+            figures = costs[name][np.isfinite(costs[name])]
+            if not len(figures):
+                continue
+            low, high = float(figures.min()), float(figures.max())
+            if limit * _ANOTHER_UNIT <= low or limit >= high * _ANOTHER_UNIT > 0:
+                unit = UNITS.get(name.split(".")[0])
+                meaning = f"{name} is in {unit}; " if unit else f"the budget of {name} is in another unit; "
+                raise BudgetError(f"{meaning}subnets take {low:.3g} to {high:.3g}, got {limit:g}")
+
+    def _descend(self, row: Rows) -> Rows:
+        space = self.costs.supernet.space
+        counts = space.counts.tolist()
+        lowest = self.excess(row)[0]
+        for _ in range(sum(counts)):
+            if lowest == 0:
+                break
+            around = space.canonical(neighbour_rows(row, counts))
+            excess = self.excess(around)
+            at = int(np.argmin(excess))
+            if not excess[at] < lowest:
+                break
+            row, lowest = around[[at]], excess[at]
+        return row
+
+    def _impossible(self, nearest: Rows) -> str:
+        costs = self.costs(nearest, self.limits)
+        wanted = " and ".join(f"{name} ≤ {limit:g}" for name, limit in self.limits.items())
+        given = " and ".join(f"{name} = {_sufficient(costs[name][0])}" for name in self.limits)
+        arch = self.costs.supernet.space.decode(nearest)[0]
+        return (
+            f"no subnet has {wanted}; the nearest feasible figure is {given} (arch {arch.id}). Raise the budget to it, "
+            "or offer smaller choices"
+        )
+
+
+def _sufficient(figure: float) -> str:
+    """A figure to read that, typed in as the limit, suffices: whole, or six digits rounded up."""
+    return f"{figure:.0f}" if float(figure).is_integer() else f"{figure * (1 + 5e-6):.6g}"
+
+
+def neighbour_rows(row: Rows, counts: list[int]) -> Rows:
+    """All rows that differ from `row` (one row) in one column."""
+    columns = np.repeat(np.arange(len(counts)), counts)
+    values = np.concatenate([np.zeros(0), *map(np.arange, counts)]).astype(np.int16)
+    around = np.repeat(row, len(columns), axis=0)
+    around[np.arange(len(columns)), columns] = values
+    kept: Rows = around[values != row[0, columns]]
+    return kept

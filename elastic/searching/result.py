@@ -1,0 +1,160 @@
+"""What a search found: every subnet it evaluated, the Pareto front among them, and the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elastic.errors import ArchError, CheckpointError
+from elastic.searching.fronts import undominated
+from elastic.space.arch import Arch
+from elastic.supernet.folder import check_digest
+from elastic.supernet.supernet import Supernet
+from elastic.support.files import read_json, write_json
+
+_KIND = "elastic search result"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluated subnet.
+
+    Attributes:
+        arch: which one.
+        figures: by name, those that the search went by: evaluated, predicted, and costs.
+        measured: figures that were measured again afterwards, of the subnet itself on the device.
+    """
+
+    arch: Arch
+    figures: Mapping[str, float]
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        supernet: digest of the supernet.
+        maximize: names of the figures to maximise.
+        minimize: names of the figures to minimise.
+        subject_to: the budget; every candidate meets it.
+        candidates: in the order of evaluation; all of them, or of thousands the front and a sample.
+        seed: the search's seed.
+        device: where latencies were measured, as the profile says; by name where there were several.
+        algorithm: the algorithm's name.
+        evaluations: how many subnets were evaluated.
+        history: pairs of evaluations and the hypervolume that they had reached, from 0 to 1: objectives are scaled
+            from the worst value that was met to the best.
+        predictors: of each figure that a `Predictor` gave in place of a measurement, what that is and how far it is
+            off: `kind`, `n` measured subnets, and, cross-validated, `rmse` in the figure's unit and Kendall's `tau`.
+    """
+
+    supernet: str
+    maximize: tuple[str, ...]
+    minimize: tuple[str, ...]
+    subject_to: Mapping[str, float]
+    candidates: tuple[Candidate, ...]
+    seed: int = 0
+    device: Mapping[str, Any] = field(default_factory=dict)
+    algorithm: str = "evolution"
+    evaluations: int = 0
+    history: tuple[tuple[int, float], ...] = ()
+    predictors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate with the best first objective; of equals, the one with the best next."""
+        goals = self.goals()
+        return self.candidates[int(np.lexsort(goals.T[::-1])[0])]
+
+    @property
+    def front(self) -> list[Candidate]:
+        """The candidates that no other beats in every objective, ordered by the last one."""
+        goals = self.goals()
+        kept = np.flatnonzero(undominated(goals))
+        first_of_equals = kept[np.sort(np.unique(goals[kept], axis=0, return_index=True)[1])]
+        return [self.candidates[at] for at in sorted(first_of_equals, key=lambda at: tuple(goals[at][::-1]))]
+
+    def check_supernet(self, supernet: Supernet) -> None:
+        """Check that the search was in this supernet's space; weights don't matter.
+
+        Raises:
+            ArchError: it wasn't.
+        """
+        cure = "search this one with `elastic search`"
+        check_digest(supernet, self.supernet, ArchError, "the search was in", cure)
+
+    def goals(self) -> NDArray[np.float64]:
+        """All objectives as numbers to minimise: `(candidates, objectives)`, the maximised ones first."""
+        return goals_of([one.figures for one in self.candidates], self.maximize, self.minimize)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result as one JSON file, whole or not at all."""
+        values = {
+            "kind": _KIND,
+            "supernet": self.supernet,
+            "maximize": self.maximize,
+            "minimize": self.minimize,
+            "subject_to": dict(self.subject_to),
+            "seed": self.seed,
+            "device": dict(self.device),
+            "algorithm": self.algorithm,
+            "evaluations": self.evaluations,
+            "history": self.history,
+            "predictors": dict(self.predictors),
+            "best": dict(self.best.arch),
+            "candidates": [_flat(one) for one in self.candidates],
+        }
+        return write_json(path, values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SearchResult:
+        """The result that `save` wrote.
+
+        Raises:
+            CheckpointError: a file that is missing, truncated or something else.
+        """
+        values = read_json(path, CheckpointError, "a search result (elastic search writes one)")
+        if values.get("kind") != _KIND:
+            raise CheckpointError(f"{path} isn't a search result: its kind is {values.get('kind')!r}, wanted {_KIND!r}")
+        try:
+            return cls(
+                supernet=values["supernet"],
+                maximize=tuple(values["maximize"]),
+                minimize=tuple(values["minimize"]),
+                subject_to=values["subject_to"],
+                candidates=tuple(map(_candidate, values["candidates"])),
+                seed=values["seed"],
+                device=values["device"],
+                algorithm=values.get("algorithm", "evolution"),  # the only one that there was
+                evaluations=values.get("evaluations", len(values["candidates"])),
+                history=tuple((int(n), float(volume)) for n, volume in values.get("history", [])),
+                predictors=values.get("predictors", {}),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is a broken search result ({error!r}); search again") from error
+
+
+def _flat(candidate: Candidate) -> dict[str, Any]:
+    values = {"arch": dict(candidate.arch), "figures": dict(candidate.figures)}
+    return {**values, "measured": dict(candidate.measured)} if candidate.measured else values
+
+
+def _candidate(values: Mapping[str, Any]) -> Candidate:
+    return Candidate(Arch(values["arch"]), values["figures"], values.get("measured", {}))
+
+
+def goals_of(
+    figures: Sequence[Mapping[str, float]], maximize: Sequence[str], minimize: Sequence[str]
+) -> NDArray[np.float64]:
+    """Objectives as numbers to minimise, `(n, objectives)`; NaN counts as the worst."""
+    raw = [[-one[name] for name in maximize] + [one[name] for name in minimize] for one in figures]
+    return np.nan_to_num(np.array(raw, dtype=np.float64), nan=math.inf, posinf=math.inf, neginf=-math.inf)
+

@@ -1,0 +1,103 @@
+"""What a search found, measured again: subnets cut out and run end to end, judged on images that chose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from elastic.errors import ElasticError
+from elastic.profiles.measuring import check_device
+from elastic.profiles.plan import plan_check
+from elastic.profiles.profile import DeviceProfile
+from elastic.searching.cache import Evaluate
+from elastic.searching.result import Candidate, SearchResult
+from elastic.space.arch import Arch
+from elastic.supernet.supernet import Supernet
+from elastic.support.progress import progress_bar
+from elastic.timing.backends import check_setting, prepare_all, torch_threads
+from elastic.timing.protocol import Timing, time_runs
+
+
+def verify(
+    supernet: Supernet,
+    result: SearchResult,
+    evaluate: Evaluate | None = None,
+    profile: DeviceProfile | None = None,
+    subnets: int = 8,
+    seconds: float = 20.0,
+    seed: int = 0,
+    progress: bool = False,
+    latency: str = "latency_ms",
+) -> SearchResult:
+    """Measure the best subnet and others of the front again; what was predicted stays beside what was measured.
+
+    Args:
+        supernet: whose subnets.
+        result: what `elastic.search` found.
+        evaluate: judges a subnet on data that the search has never seen, such as a `MeasuredAccuracy` on test images.
+        profile: of this device; the subnets are cut out and run end to end in its setting.
+        subnets: how many, spread evenly over the front; the best is always among them.
+        seconds: of timing.
+        seed: draws the order of timing.
+        progress: show a progress bar.
+        latency: what the profile's latency is called in the result; `latency_ms.phone` where there were several.
+
+    Returns:
+        The result, the chosen candidates' `measured` filled: the latency in milliseconds, and what `evaluate` gives.
+
+    Raises:
+        ArchError: the result is another supernet's.
+        ProfileError: the profile is another supernet's or another device's.
+    """
+    result.check_supernet(supernet)
+    if profile is not None:
+        profile.check_supernet(supernet)
+        _check_here(profile)
+    chosen = spread(result, subnets)
+    measured: dict[Arch, dict[str, float]] = {one.arch: {} for one in chosen}
+    with progress_bar("measuring the front again", len(chosen), progress) as advance:
+        for one in chosen:
+            if evaluate is not None:
+                measured[one.arch].update({name: float(value) for name, value in evaluate(one.arch).items()})
+            advance(1)
+    if profile is not None:
+        for one, timing in zip(chosen, time_subnets(supernet, chosen, profile, seconds, seed), strict=True):
+            measured[one.arch][latency] = timing.median_ms
+    candidates = (replace(one, measured={**one.measured, **measured.get(one.arch, {})}) for one in result.candidates)
+    return replace(result, candidates=tuple(candidates))
+
+
+def spread(result: SearchResult, n: int) -> list[Candidate]:
+    """The best candidate and up to `n - 1` others, evenly along the front, in its order."""
+    front = result.front
+    places = np.unique(np.linspace(0, len(front) - 1, min(max(n - 1, 0), len(front))).round().astype(int))
+    chosen = {front[at].arch: front[at] for at in places} | {result.best.arch: result.best}
+    order = {one.arch: at for at, one in enumerate(front)}
+    return sorted(chosen.values(), key=lambda one: order.get(one.arch, len(order)))
+
+
+def time_subnets(
+    supernet: Supernet, chosen: Sequence[Candidate], profile: DeviceProfile, seconds: float, seed: int = 0
+) -> list[Timing]:
+    """Time subnets end to end against each other, in the profile's setting."""
+    plan = plan_check(supernet, profile.setting, [one.arch for one in chosen], seed)
+    with torch_threads(profile.setting.threads):
+        runs = prepare_all([plan.build(key) for key in plan.keys], profile.setting)
+        timings = dict(zip(plan.archs.values(), time_runs(runs, seconds, tolerance=0.01, seed=seed), strict=True))
+    return [timings[one.arch] for one in chosen]
+
+
+def is_here(profile: DeviceProfile) -> bool:
+    """Whether a profile is this device's, and can be measured here again."""
+    try:
+        _check_here(profile)
+    except ElasticError:
+        return False
+    return True
+
+
+def _check_here(profile: DeviceProfile) -> None:
+    check_setting(profile.setting)
+    check_device(profile, ("processor", "cores"))

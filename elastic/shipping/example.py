@@ -1,0 +1,63 @@
+"""The batch that a subnet is exported with and checked on: real inputs where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elastic.errors import ExportError
+from elastic.formats.compare import singles
+from elastic.support.inputs import USUAL_LENGTH, Inputs, batch_size, moved, repeated
+from elastic.upstream.texts import example_text, longest_text
+
+CALIBRATION = 300
+"""Inputs that int8's ranges are found on, at most."""
+
+_CHECKED = 4
+"""Real inputs that files are checked on, at most."""
+
+
+def first_singles(batches: Iterable[Inputs]) -> list[Inputs]:
+    """The first 300 inputs of some batches, each a batch of one, on the CPU; no further batch is read."""
+    return list(islice((one for batch in batches for one in singles(moved(batch, "cpu"))), CALIBRATION))
+
+
+def joined(ones: Sequence[Inputs]) -> Inputs:
+    """The first few of these batches as one; of texts those that are as long as the first."""
+    head = ones[0]
+    if isinstance(head, Tensor):
+        return torch.cat([one for one in ones[:_CHECKED] if isinstance(one, Tensor)])
+    alike = [one for one in ones[:_CHECKED] if not isinstance(one, Tensor) and input_size(one) == input_size(head)]
+    return {name: torch.cat([one[name] for one in alike]) for name in head}
+
+
+def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
+    """An example batch of 2 or more, on the CPU.
+
+    Args:
+        model: whose inputs; it says what they are like where there is no example.
+        example: inputs `(N, C, H, W)`, or text by name.
+
+    Raises:
+        ExportError: no example, and a model that doesn't say its input size.
+    """
+    if example is not None:
+        example = moved(example, "cpu")
+        return example if batch_size(example) > 1 else repeated(example, 2)
+    text: Any = getattr(model, "config", None)
+    if hasattr(text, "vocab_size"):
+        return example_text(text, min(USUAL_LENGTH, longest_text(model) or USUAL_LENGTH))
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if "input_size" not in config:
+        raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
+    shape = (int(getattr(model, "in_chans", config["input_size"][0])), *config["input_size"][1:])
+    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def input_size(inputs: Inputs) -> torch.Size:
+    """The shape of one input: `(C, H, W)`, of text `(tokens,)`."""
+    return (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).shape[1:]

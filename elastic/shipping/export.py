@@ -1,0 +1,191 @@
+"""Export: an extracted subnet as files that other programs run, each checked against PyTorch's output.
+
+The folder holds `config.json` (what the subnet is, and its figures), `README.md` (the same for people), and the
+files of each format (`elastic.formats`). With the weights comes `load.py`, which loads them where this project is not
+installed (see `elastic.shipping.loader_script`), if the subnet differs from what its library builds in sizes only.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from elastic.errors import CheckpointError, ExportError
+from elastic.formats import FORMATS, Original
+from elastic.shipping.card import Card, write_card
+from elastic.shipping.example import example_batch, first_singles, input_size, joined
+from elastic.shipping.file_latency import measure_latency
+from elastic.shipping.kept import kept_files, own_files
+from elastic.shipping.loader_script import describe_sizes, write_loader
+from elastic.shipping.native import native_code, native_fields
+from elastic.shipping.writing import check_formats, write_format
+from elastic.space.arch import Arch
+from elastic.space.sizes import Number
+from elastic.supernet.evaluation import Batch
+from elastic.supernet.source import SupernetSource
+from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_config
+from elastic.support.files import remove_with, staged, write_json
+from elastic.support.inputs import Inputs, first, predict
+from elastic.timing.backends import check_setting
+from elastic.timing.setting import Setting
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        folder: where.
+        files: name → what is known of it, such as the difference from PyTorch's output.
+        figures: the subnet's parameters and MACs, and those that the caller gave.
+        latency: what `elastic.shipping.file_latency` measured; empty where it wasn't asked to.
+    """
+
+    folder: Path
+    files: dict[str, dict[str, Any]]
+    figures: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, Any] = field(default_factory=dict)
+
+
+def export(
+    subnet: nn.Module,
+    folder: str | Path,
+    formats: Sequence[str] = ("safetensors",),
+    example: Inputs | None = None,
+    arch: Mapping[str, Number] | None = None,
+    source: SupernetSource | None = None,
+    card: Card | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    *,
+    calibration: Iterable[Inputs] = (),
+    validation: Iterable[Batch] = (),
+    latency: bool = False,
+    threads: int = 1,
+) -> Exported:
+    """Write an extracted subnet into `folder`; where anything fails, the folder's former content is whole.
+
+    The files of a former export stay if it was of the same weights and input size; else they are removed with it.
+
+    Args:
+        subnet: what `supernet.extract` gave; it is left as it was.
+        folder: made where it is missing.
+        formats: of `elastic.formats.FORMATS`: `"safetensors"`, `"onnx"`, `"openvino"`, `"executorch"`,
+            `"torch.export"`; in int8 `"onnx-int8"` and `"openvino-int8"`.
+        example: inputs `(N, C, H, W)`, N ≥ 2, or text by name; by default the first of `calibration`, or random ones of
+            the model's own input size.
+        arch: which subnet it is; with `source`, `load_subnet` can load the folder.
+        source: what its supernet is made from.
+        card: title, figures and words for `README.md`; its figures go into `config.json` too.
+        preprocessing: how inputs are prepared, such as `{"mean": [...], "std": [...]}`; what the model's
+            pretrained configuration says by default.
+        calibration: batches of real inputs, of the subnet's input size; int8's ranges are found on the first 300.
+        validation: labelled batches that int8's accuracy is measured on, before and after.
+        latency: measure each file's latency in its runtime, a few seconds each.
+        threads: that each runtime may use meanwhile.
+
+    Raises:
+        ExportError: an unknown format, a missing package, no example, nothing to calibrate on, a model that isn't in
+            float32 (but for safetensors), or a file that computes something else.
+        ProfileError: threads below 1.
+        OSError: the disk is full, or may not be written to.
+    """
+    folder = Path(folder)
+    real = first_singles(calibration)
+    wanted = check_formats(formats, calibration=bool(real))
+    if latency:
+        check_setting(Setting(threads=threads))
+    model = copy.deepcopy(subnet).cpu().eval()
+    _check_precision(model, wanted)
+    inputs = example_batch(model, joined(real) if example is None and real else example)
+    card, labelled, former = card or Card(), list(validation), _former(folder)
+    figures = {**measure_costs(model, first(inputs, 1)), **card.figures}
+    with tempfile.TemporaryDirectory() as scratch, staged(folder) as stage:
+        original = Original(model, inputs, real, Path(scratch))
+        files: dict[str, dict[str, Any]] = {}
+        for name in wanted:
+            files |= write_format(name, original, stage, labelled)
+        kept = kept_files(folder, former, files, input_size(inputs), text=not isinstance(inputs, Tensor))
+        known = {**kept, **files}
+        places = dict.fromkeys(kept, folder) | dict.fromkeys(files, stage)
+        timed = measure_latency(model, inputs, places, threads) if latency else {}
+        config: dict[str, Any] = {
+            "kind": KIND,
+            "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
+            "source": None if source is None else source.untrained().to_dict(),
+            "arch": None if arch is None else dict(arch),
+            "arch_id": None if arch is None else Arch(arch).id,
+            "input_size": list(input_size(inputs)),
+            "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
+            "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
+            "figures": figures,
+            "card": {key: value for key, value in asdict(card).items() if key != "figures"},
+            "files": known,
+            "latency": timed or (former.get("latency", {}) if kept else {}),
+            "loader": [],
+            "native": "",
+            "torch": torch.__version__,
+        }
+        if WEIGHTS in files:
+            config |= _write_loaders(model, stage, inputs, _built_with(source), config)
+        write_json(stage / CONFIG, config)
+        write_card(stage / "README.md", card, config)
+        for file in own_files(former) - {*known, *config["loader"]}:
+            remove_with(stage, file)
+    return Exported(folder, known, figures, timed)
+
+
+def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
+    """Parameters of `model`, and multiply-accumulates of one forward pass on `inputs`, counted."""
+    # the counter knows attention as matrix products, but not the CPU's fused kernel
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        predict(model, inputs)
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return {"params": params, "macs": counter.get_total_flops() // 2}
+
+
+def _write_loaders(
+    model: nn.Module, stage: Path, inputs: Inputs, built_with: Mapping[str, Any] | None, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write what loads the weights where this project isn't installed: what `config.json` says of it."""
+    sizes = describe_sizes(model, built_with)
+    if sizes is None:
+        return {}
+    loader, fields = write_loader(sizes, model, stage, inputs), native_fields(sizes, model, config)
+    write_json(stage / CONFIG, {**fields, **config})
+    return {**fields, **config, "loader": loader, "native": native_code(sizes, stage, model, inputs)}
+
+
+def _check_precision(model: nn.Module, formats: Sequence[str]) -> None:
+    others = {str(p.dtype) for p in model.parameters() if p.is_floating_point()} - {"torch.float32"}
+    written = [name for name in formats if FORMATS[name].files[0] != WEIGHTS]
+    if others and written:
+        raise ExportError(f"{written[0]} takes a model in float32, this is in {others.pop()}; cast it: model.float()")
+
+
+def _former(folder: Path) -> dict[str, Any]:
+    """The `config.json` of an earlier export into `folder`; empty where there was none."""
+    try:
+        return read_config(folder)
+    except CheckpointError:
+        return {}
+
+
+def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
+    """The arguments that timm built the full model with; a supernet of another name has others."""
+    return None if source is None else source.untrained().model_args
+
+
+def _preprocessing(subnet: nn.Module, inputs: Inputs) -> dict[str, Any]:
+    config = getattr(subnet, "pretrained_cfg", None) or {}
+    if len(config.get("mean", ())) != input_size(inputs)[0]:  # says nothing of images with other channels
+        return {}
+    return {key: config[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in config}

@@ -1,0 +1,76 @@
+"""Files of the formats that are asked for, each compared with PyTorch's output, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from elastic.errors import ExportError
+from elastic.formats import FORMATS, Format, Original
+from elastic.formats.compare import TOLERANCE, Forward, compare, measure_difference, one_by_one
+from elastic.shipping.judging import judge
+from elastic.supernet.evaluation import Batch
+from elastic.support.files import sha256
+
+
+def check_formats(names: Sequence[str], calibration: bool) -> list[str]:
+    """The formats, each once; nothing is written unless all of them can be.
+
+    Args:
+        names: of the formats.
+        calibration: whether there are inputs to find int8's ranges on.
+
+    Raises:
+        ExportError: an unknown format, a missing package, or int8 without inputs.
+    """
+    for name in names:
+        if name not in FORMATS:
+            raise ExportError(f"no format {name!r}; choose of {', '.join(FORMATS)}")
+    for name in names:
+        FORMATS[name].require()
+        if FORMATS[name].quantized and not calibration:
+            raise ExportError(
+                f"{name} needs real inputs to find int8's ranges on; pass calibration=, or --data on the command line: "
+                "a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section, such as a "
+                "training's config.yaml"
+            )
+    return list(dict.fromkeys(names))
+
+
+def needs_inputs(names: Sequence[str]) -> bool:
+    """Whether one of these formats needs real inputs, to find int8's ranges on."""
+    return any(FORMATS[name].quantized for name in names if name in FORMATS)
+
+
+def write_format(name: str, original: Original, folder: Path, validation: Iterable[Batch]) -> dict[str, dict[str, Any]]:
+    """Write one format's files into `folder`; each file's name → what is known of it.
+
+    Raises:
+        ExportError: the format can't express the model, or the file computes something else.
+        OSError: the disk is full, or may not be written to.
+    """
+    made = FORMATS[name]
+    path = folder / made.files[0]
+    made.write(original, path)
+    facts: dict[str, dict[str, Any]] = {file: _described(name, folder / file) for file in made.files}
+    if made.open is not None:
+        facts[path.name] |= {"runtime": made.runs_on, "batch": "any" if made.free else 1}
+        facts[path.name] |= _checked(made, made.open(path, None), original, path, validation)
+    return facts
+
+
+def _described(name: str, path: Path) -> dict[str, Any]:
+    return {"format": name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _checked(
+    made: Format, forward: Forward, original: Original, path: Path, validation: Iterable[Batch]
+) -> dict[str, Any]:
+    if not made.quantized:
+        difference = compare(original.model, forward, original.inputs, path, made.free)
+        return {"difference": asdict(difference), "tolerance": TOLERANCE}
+    difference = measure_difference(original.model, forward, original.inputs, made.free)
+    judged = judge(original.model, forward if made.free else one_by_one(forward), validation, original.calibration)
+    return {"difference": asdict(difference), "calibrated_on": len(original.calibration), **judged}

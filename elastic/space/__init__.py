@@ -1,0 +1,1 @@
+"""Which subnets there are: sizes, dims, archs, the search space, and tables over its choices."""

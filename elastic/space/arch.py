@@ -1,0 +1,76 @@
+"""An arch: the immutable choice of one value per dim, which is all there is to a subnet's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from elastic.errors import ArchError
+from elastic.space.sizes import Number
+
+
+class Arch(Mapping[str, Number]):
+    """A subnet's name: dim → value, immutable, hashable and JSON-serialisable.
+
+    It is canonical when a `SearchSpace` made it: dims of blocks that the depth leaves out are absent, so that
+    equal subnets are equal keys.
+    """
+
+    __slots__ = ("_hash", "_values")
+
+    def __init__(self, values: Mapping[str, Number]) -> None:
+        self._values = dict(values)
+        self._hash = hash(frozenset(self._values.items()))
+
+    def __getitem__(self, dim: str) -> Number:
+        return self._values[dim]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Arch], tuple[dict[str, Number]]]:
+        """Made anew from its values: hashes of strings are other ones in another process."""
+        return Arch, (self._values,)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Arch):
+            return self._values == other._values
+        return self._values == other if isinstance(other, dict) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"Arch({', '.join(f'{dim}={value}' for dim, value in self._values.items())})"
+
+    @property
+    def id(self) -> str:
+        """Eight hexadecimal digits that name this arch in file names and tables."""
+        return hashlib.blake2b(json.dumps(self._values, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self._values)
+
+    @classmethod
+    def from_json(cls, text: str) -> Arch:
+        """The arch that `to_json` wrote; check it with `space.arch(...)` before use.
+
+        Raises:
+            ArchError: the text isn't a JSON object of numbers.
+        """
+        try:
+            values: Any = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArchError(f"not an arch: {error}; wanted a JSON object such as {{\"depth\": 3}}") from error
+        numbers = isinstance(values, dict) and all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) for v in values.values()
+        )
+        if not numbers:
+            raise ArchError(f"not an arch: wanted a JSON object of numbers, got {text[:80]!r}")
+        return cls(values)

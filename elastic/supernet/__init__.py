@@ -1,0 +1,1 @@
+"""The supernet itself, what is done to it, and how it is saved and found again."""

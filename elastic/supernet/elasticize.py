@@ -1,0 +1,114 @@
+"""`elasticize`: an ordinary model in, a supernet out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from elastic import recipes
+from elastic.discovery.traced import TRACED
+from elastic.errors import LayoutError, RecipeError
+from elastic.layers.modules import Elastic
+from elastic.layout.layout import Layout, bind
+from elastic.layout.recipe import Recipe
+from elastic.space.sizes import Derived, Number, for_name
+from elastic.supernet.supernet import Supernet
+
+
+def elasticize(
+    model: nn.Module,
+    recipe: str | Recipe | None = None,
+    choices: Mapping[str, Sequence[Number] | None] | None = None,
+    couple: Mapping[str, str] | None = None,
+    width_scaling: bool = False,
+    **options: Any,
+) -> Supernet:
+    """Make `model` a supernet, in place: same module, same `state_dict` keys, same output at full size.
+
+    Args:
+        model: an ordinary model, for example from `timm.create_model`.
+        recipe: a recipe's name or a `Recipe` of your own; found by the model's class by default. Where there is none
+            for the class, or it doesn't know some of the model's parts, the layout is found by watching the model run
+            (`"traced"`); `supernet.recipe.notes` then says what stays as it is, and why.
+        choices: what to offer instead of the recipe's choices, by kind (`"heads"`), name (`"heads.3"`) or
+            glob: ints are sizes, floats fractions of the full size, None leaves a dim at full size. The full
+            size is always a choice.
+        couple: dims that don't choose for themselves but follow another, by kind, name or glob. With
+            `{"mid": "depth"}` blocks are wide where their stage is deep, as in CompOFA (Sahni et al., ICLR 2021):
+            where `depth.1` takes its k-th choice, so does `mid.1.0`; with other numbers of choices, the nearest rank.
+        width_scaling: multiply the weight of each linear layer and convolution by √(full inputs / active inputs),
+            so that outputs and updates are about as large at every width (after Tensor Programs IV and V and
+            arXiv:2310.17813); extracted weights include the factor, which is 1 at full size.
+        options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`.
+
+    Raises:
+        RecipeError: no recipe for this model, which can't be traced either, none of that name, or an option that it
+            doesn't have.
+        LayoutError: recipe and model don't fit, or dims that can't be coupled; the model is unchanged.
+    """
+    if not isinstance(model, nn.Module):
+        raise RecipeError(f"wanted a model, such as timm.create_model(NAME) gives, got {model!r}")
+    if any(isinstance(module, Elastic) for module in model.modules()):
+        raise RecipeError(f"this {type(model).__name__} is elastic already: keep its supernet, or take a fresh one")
+    if not isinstance(recipe, Recipe):
+        recipe = _make(model, recipe, options)
+    elif options:
+        raise RecipeError(f"options {sorted(options)} are for a recipe's name; a Recipe is complete as it is")
+    if choices:
+        recipe = recipe.with_choices(choices)
+    scaled = recipe.width_scaling or width_scaling
+    recipe = replace(recipe, couple={**recipe.couple, **(couple or {})}, width_scaling=scaled)
+    layout = bind(model, recipe)
+    for key, values in (choices or {}).items():
+        _check_offer(layout, key, values)
+    layout.install(model)
+    return Supernet(model, recipe, layout)
+
+
+def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> None:
+    """Refuse choices that change nothing: they name no dim, or none of them fits any."""
+    free = [size for size in layout.sizes.values() if not isinstance(layout.derived.get(size.name), Derived)]
+    full = {size.name: size.full for size in free if for_name(key, size.name)}
+    ratios = any(for_name(key, dim.name) for dim in layout.uncoupled)
+    if not full and not ratios:
+        raise LayoutError(f"choices of {key!r}: the model has no such size; it has {', '.join(s.name for s in free)}")
+    if values and full and all(isinstance(value, int) and value > max(full.values()) for value in values):
+        own = sorted(set(full.values()))
+        raise LayoutError(f"choices of {key!r}: none of {list(values)} fits; the model's own are {own}")
+
+
+def _make(model: nn.Module, name: str | None, options: Mapping[str, Any]) -> Recipe:
+    """The recipe by that name, or the one for the model; where there is none, or it doesn't fit, what tracing finds."""
+    if name is not None and recipes.registry.by_name(name) is None:
+        raise RecipeError(f"no recipe named {name!r}; there are {', '.join(recipes.registry.names())}")
+    found = name or recipes.registry.find(model)
+    if found is None:
+        return _call(TRACED, model, options)
+    try:
+        return _call(found, model, options)
+    except LayoutError as refusal:
+        if name is not None or set(options) - set(_options(TRACED)):
+            raise
+        try:
+            recipe = _call(TRACED, model, options)
+        except (RecipeError, LayoutError):
+            raise refusal from None
+        return replace(recipe, notes={f"the recipe {found!r}": f"traced instead: {refusal}", **recipe.notes})
+
+
+def _call(name: str, model: nn.Module, options: Mapping[str, Any]) -> Recipe:
+    known = _options(name)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise RecipeError(f"recipe {name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    function = recipes.registry.by_name(name)
+    assert function is not None
+    return function(model, **options)
+
+
+def _options(name: str) -> list[str]:
+    return list(inspect.signature(recipes.registry.by_name(name)).parameters)[1:]  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""Accuracy of a subnet, measured: cut out, BatchNorm re-estimated, counted on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elastic.layers.batchnorm import recalibrate
+from elastic.space.arch import Arch
+from elastic.space.sizes import Number
+from elastic.supernet.supernet import Supernet
+from elastic.support.inputs import Inputs, predict
+
+Batch = tuple[Any, Tensor]
+"""Inputs, such as images `(N, C, H, W)` or what a tokenizer gives, and labels `(N,)`."""
+
+Recalibrate = Callable[[nn.Module, Iterable[Any]], None]
+"""Re-estimates the BatchNorm statistics of a model on batches of inputs, in place."""
+
+Measure = Callable[[nn.Module, Iterable[Batch]], float]
+"""A figure of a model on labelled batches."""
+
+
+class MeasuredAccuracy:
+    """Measures subnets for `elastic.search`, with the weights that the supernet has at that moment.
+
+    Args:
+        supernet: whose subnets; it is left as it was.
+        validation: labelled batches to count on; never those that the supernet was trained on.
+        calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
+        metric: what the figure is called.
+        measure: gives the figure of a model on labelled batches; the more the better.
+        recalibrate: re-estimates the statistics.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        validation: Iterable[Batch],
+        calibration: Iterable[Inputs] = (),
+        metric: str = "accuracy",
+        measure: Measure | None = None,
+        recalibrate: Recalibrate = recalibrate,
+    ) -> None:
+        self.supernet = supernet
+        self.validation = list(validation)
+        self.calibration = list(calibration)
+        self.metric = metric
+        self.measure = measure or accuracy
+        self.recalibrate = recalibrate
+
+    def __call__(self, arch: Arch) -> Mapping[str, float]:
+        """`{"accuracy": …}`: top-1, in percent; or another metric's figure."""
+        return {self.metric: self.measure(self.subnet(arch, share=True), self.sized(arch))}
+
+    def subnet(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
+        """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode.
+
+        Args:
+            arch: which.
+            share: as for `Supernet.extract`.
+        """
+        subnet = self.supernet.extract(arch, share)
+        if self.calibration:
+            self.recalibrate(subnet, resized(self.supernet, arch, self.calibration))
+        return subnet.eval()
+
+    def sized(self, arch: Arch) -> list[Batch]:
+        """The validation batches, images at the arch's resolution."""
+        images = resized(self.supernet, arch, [images for images, _ in self.validation])
+        return [(one, labels) for one, (_, labels) in zip(images, self.validation, strict=True)]
+
+
+def resized(supernet: Supernet, arch: Mapping[str, Number], batches: Sequence[Inputs]) -> list[Any]:
+    """Batches of images at the arch's resolution, resized as the supernet does."""
+    with supernet.active(arch):
+        return [supernet.resize(images) for images in batches]
+
+
+def accuracy(model: nn.Module, batches: Iterable[Batch]) -> float:
+    """Top-1 accuracy in percent of `model`, as it is, on labelled batches.
+
+    Raises:
+        ValueError: no images.
+    """
+    right = count = 0
+    with torch.inference_mode():
+        for inputs, labels in batches:
+            right += int((predict(model, inputs).argmax(1) == labels).sum())
+            count += len(labels)
+    if not count:
+        raise ValueError("accuracy: no images; give it at least one labelled batch")
+    return 100.0 * right / count

@@ -1,0 +1,138 @@
+"""Storage: supernets in folders, and weights in files.
+
+A supernet's folder holds `supernet.json` (what it is made from) and `supernet.safetensors` (its weights).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elastic.errors import CheckpointError
+from elastic.space.sizes import Lookup
+from elastic.supernet.registry import find_supernet
+from elastic.supernet.source import SupernetSource
+from elastic.supernet.supernet import Supernet
+from elastic.support.files import read_json, staged, write_json
+from elastic.support.weights import load_weights, save_weights
+
+_JSON, _WEIGHTS = "supernet.json", "supernet.safetensors"
+
+
+# --- weights ------------------------------------------------------------------------------------------------
+
+
+# --- supernets ----------------------------------------------------------------------------------------------
+
+
+def digest_supernet(supernet: Supernet) -> str:
+    """Sixteen hexadecimal digits for a supernet's dims and full tensor shapes: measurements belong to it.
+
+    What follows a dim, and whether weights are scaled, count where they aren't as usual.
+    """
+    dims = [(dim.name, list(dim.choices)) for dim in supernet.space.dims]
+    shapes = [(name, list(tensor.shape)) for name, tensor in supernet.model.state_dict().items()]
+    tables = [(name, one.part, one.table) for name, one in supernet.layout.derived.items() if isinstance(one, Lookup)]
+    options = {"couple": tables, "width_scaling": supernet.recipe.width_scaling}
+    unusual = {key: value for key, value in options.items() if value}
+    described = [dims, shapes, list(supernet.recipe.input_size), *([unusual] if unusual else [])]
+    return hashlib.blake2b(json.dumps(described).encode(), digest_size=8).hexdigest()
+
+
+def check_digest(supernet: Supernet, digest: str, error: type[Exception], what: str, cure: str) -> None:
+    """Check that something was made with a supernet of these dims and shapes; weights don't matter.
+
+    Args:
+        supernet: the one at hand.
+        digest: `digest_supernet` of the one that it was made with.
+        error: the class of the error raised.
+        what: what was done with which kind of thing, for the message: "the profile was measured on".
+        cure: how to get one of this supernet.
+
+    Raises:
+        error: it was another.
+    """
+    given = digest_supernet(supernet)
+    if given != digest:
+        raise error(f"{what} supernet {digest}, this one is {given}: other dims or shapes; {cure}")
+
+
+def digest_weights(supernet: Supernet) -> str:
+    """Sixteen hexadecimal digits for a supernet's weights: accuracies that were measured belong to them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(supernet.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def save_supernet(supernet: Supernet, source: SupernetSource, folder: str | Path) -> Path:
+    """Write `supernet.json` and `supernet.safetensors` into `folder`, whole or not at all.
+
+    Args:
+        supernet: built from `source`, perhaps trained and sorted since.
+        source: what it was made from.
+        folder: made where it is missing; other files in it stay.
+    """
+    folder = Path(folder)
+    with staged(folder) as stage:
+        digest = save_weights(supernet.model, stage / _WEIGHTS)
+        described = {
+            "kind": "elastic supernet",
+            "source": source.untrained().to_dict(),
+            "supernet_digest": digest_supernet(supernet),
+            "weights_sha256": digest,
+            "torch": torch.__version__,
+        }
+        write_json(stage / _JSON, described)
+    return folder
+
+
+def load_source(folder: str | Path) -> SupernetSource:
+    """What the supernet in `folder`, or the one of that name, is made from.
+
+    Raises:
+        CheckpointError: `folder` has no `supernet.json`, or a broken one.
+    """
+    if is_name(folder):
+        return SupernetSource(str(folder))
+    return SupernetSource.from_dict(_described(Path(folder))["source"])
+
+
+def load_supernet(folder: str | Path) -> Supernet:
+    """A supernet with its weights, in eval mode, its largest subnet active.
+
+    Args:
+        folder: what `save_supernet` wrote; or a named supernet's name, for its pretrained weights.
+
+    Raises:
+        CheckpointError: a folder without a supernet; a truncated, altered or foreign file; a supernet that this
+            version builds with other dims; or a name whose weights can't be had.
+    """
+    if is_name(folder):
+        return SupernetSource(str(folder), {"pretrained": True}).build().eval()
+    folder = Path(folder)
+    described = _described(folder)
+    supernet = SupernetSource.from_dict(described["source"]).build()
+    load_weights(supernet.model, folder / _WEIGHTS, described["weights_sha256"])
+    if digest_supernet(supernet) != described["supernet_digest"]:
+        raise CheckpointError(f"{folder}: the recipe offers other dims than when it was saved; train it again")
+    return supernet.eval()
+
+
+def is_name(folder: str | Path) -> bool:
+    """Whether it is the name of a supernet that a package offers, and no folder."""
+    return not Path(folder).exists() and find_supernet(str(folder)) is not None
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    wanted = "a supernet's description (elastic fit writes one), or a name that elastic zoo list shows"
+    described = read_json(folder / _JSON, CheckpointError, wanted)
+    missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
+    if missing:
+        raise CheckpointError(f"{folder / _JSON} isn't a supernet's description: it lacks {sorted(missing)}")
+    return described

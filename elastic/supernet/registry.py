@@ -1,0 +1,62 @@
+"""Supernets by name, beside timm's models: a package offers its own, as this project's zoo does.
+
+A package announces itself by an entry point of the group `elastic.supernets` that names a module; importing that
+module registers its supernets. So whoever loads an exported subnet needs to import nothing of the zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import nn
+
+from elastic.layout.recipe import Recipe
+
+if TYPE_CHECKING:
+    from elastic.supernet.supernet import Supernet
+
+_GROUP = "elastic.supernets"
+_REGISTERED: dict[str, NamedSupernet] = {}
+
+
+class NamedSupernet(Protocol):
+    """What a package offers under a name."""
+
+    @property
+    def license(self) -> str:
+        """Of its pretrained weights, and so of the subnets that are cut out of them."""
+
+    def build(self, **options: Any) -> tuple[nn.Module, Recipe]:
+        """The plain model with fresh weights, and what makes it elastic.
+
+        Raises:
+            RecipeError: an option that it doesn't have.
+        """
+
+    def load(self, supernet: Supernet) -> None:
+        """Fill a supernet, made of what `build` gave, with pretrained weights.
+
+        Raises:
+            CheckpointError: there are none, they can't be had, or they don't fit.
+        """
+
+
+def register_supernets(named: Mapping[str, NamedSupernet]) -> None:
+    """Offer supernets by name: to `SupernetSource`, and so to every verb of the command line."""
+    _REGISTERED.update(named)
+
+
+def find_supernet(name: str) -> NamedSupernet | None:
+    """The supernet of that name; None where there is none."""
+    if name not in _REGISTERED:
+        _discover()
+    return _REGISTERED.get(name)
+
+
+@cache
+def _discover() -> None:
+    for announced in entry_points(group=_GROUP):
+        announced.load()

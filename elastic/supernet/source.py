@@ -1,0 +1,186 @@
+"""Building a supernet from a description that fits into a file: a name, and what is to be elastic.
+
+The name is a timm model's, that of a supernet which a package such as the zoo offers (see
+`elastic.supernet.registry`), or, behind
+`transformers:`, that of a model of transformers (see `elastic.upstream.transformers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from elastic.errors import CheckpointError, RecipeError
+from elastic.layout.recipe import Recipe
+from elastic.space.sizes import Number
+from elastic.supernet.elasticize import elasticize
+from elastic.supernet.registry import NamedSupernet, find_supernet
+from elastic.supernet.subnet_folder import load_subnet_weights
+from elastic.supernet.supernet import Supernet
+from elastic.upstream.input_normalization import normalize_inputs
+from elastic.upstream.transformers import PREFIX, build_transformer
+
+
+@dataclass(frozen=True)
+class SupernetSource:
+    """What a supernet is made from: enough to make it again, without its weights.
+
+    Attributes:
+        model: a model's name, as for `timm.create_model`; a supernet's, as for `zoo.create`; or `transformers:bert`.
+        model_args: keyword arguments of either, such as `num_classes` or `pretrained`; of transformers' models fields
+            of their configuration, such as `num_labels`.
+        recipe: the recipe's name; found by the model's class by default. A supernet has its own.
+        choices: what to offer instead of the recipe's choices (see `elastic.elasticize`).
+        options: the recipe's own options, such as `kernel_transforms` or `resolutions`.
+        input_size: (channels, height, width) of the full-size input; the timm model's own by default.
+        couple: dims that follow another's choice, such as `{"mid": "depth"}` (see `elastic.elasticize`).
+        width_scaling: multiply weights by √(full inputs / active inputs) (see `elastic.elasticize`).
+        arch: one subnet alone, cut out of it, to be trained further; it has nothing elastic left.
+        normalize: {mean, std} of images with values between 0 and 1, a number per channel each: the model normalises
+            its inputs itself (see `elastic.upstream.input_normalization`), as training under attack wants it.
+        subnet: a folder that `elastic extract` wrote: the subnet `arch` begins with its weights.
+    """
+
+    model: str
+    model_args: dict[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
+    choices: dict[str, list[Number] | None] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    input_size: list[int] | None = None
+    couple: dict[str, str] = field(default_factory=dict)
+    width_scaling: bool = False
+    arch: dict[str, Number] | None = None
+    subnet: str | None = None
+    normalize: dict[str, list[float]] | None = None
+
+    def build(self) -> Supernet:
+        """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
+
+        Raises:
+            RecipeError: as for `build_model`, or there is no recipe for the model, or it can't normalise its inputs.
+            LayoutError: the recipe doesn't fit the model, or dims that can't be coupled.
+            ArchError: `arch` isn't in the search space.
+            CheckpointError: the folder `subnet` holds no such subnet, or a supernet's weights can't be had.
+        """
+        named = find_supernet(self.model)
+        supernet = self._of_named(named) if named is not None else self._of_model()
+        return supernet if self.arch is None else self._alone(supernet, self.arch)
+
+    def _of_model(self) -> Supernet:
+        return elasticize(
+            self._plain_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
+        )
+
+    def _of_named(self, named: NamedSupernet) -> Supernet:
+        if self.recipe is not None:
+            raise RecipeError(f"{self.model} has a recipe of its own; leave recipe out, which is {self.recipe!r}")
+        options = {**self.model_args, **self.options}
+        pretrained = options.pop("pretrained", False)
+        if self.input_size is not None:
+            options["input_size"] = tuple(self.input_size)
+        model, recipe = named.build(**options)
+        self._normalize(model)
+        supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling)
+        if pretrained:
+            named.load(supernet)
+        return supernet
+
+    def _alone(self, supernet: Supernet, arch: Mapping[str, Number]) -> Supernet:
+        """A subnet as a supernet of one."""
+        shape = supernet.input_shape(supernet.space.arch(arch))
+        model = supernet.extract(arch)
+        if self.subnet is not None:
+            load_subnet_weights(model, self.subnet)
+        return elasticize(model, Recipe({}, {}, input_size=shape, vocabulary=supernet.recipe.vocabulary))
+
+    def build_model(self) -> nn.Module:
+        """The ordinary model; of a named supernet, its largest subnet; with `arch`, that subnet.
+
+        Raises:
+            RecipeError: there is no model of that name or pretrained tag, or it doesn't take `model_args`.
+        """
+        if find_supernet(self.model) is None and self.arch is None:
+            return self._plain_model()
+        supernet = self.build()
+        return supernet.extract(supernet.space.largest)
+
+    def _normalize(self, model: nn.Module) -> None:
+        if self.normalize is not None:
+            normalize_inputs(model, self.normalize)
+
+    def _plain_model(self) -> nn.Module:
+        if not self.model.startswith(PREFIX):
+            model = self._timm_model()
+            self._normalize(model)
+            return model
+        for name in ("input_size", "normalize"):
+            if getattr(self, name) is not None:
+                raise RecipeError(f"{self.model} reads tokens; {name} is for images, leave it out")
+        return build_transformer(self.model, self.model_args)
+
+    def _timm_model(self) -> nn.Module:
+        import timm
+
+        args = dict(self.model_args)
+        if self.input_size is not None:
+            overlay = args.get("pretrained_cfg_overlay") or {}
+            args["pretrained_cfg_overlay"] = {**overlay, "input_size": tuple(self.input_size)}
+        try:
+            model: nn.Module = timm.create_model(self.model, **args)
+        except TypeError as error:
+            raise RecipeError(f"timm's {self.model} can't be made with model_args {args}: {error}") from error
+        except RuntimeError as error:
+            if "Invalid pretrained tag" in str(error):
+                name, _, tag = self.model.partition(".")
+                tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(name))
+                raise RecipeError(f"timm's {name} has no pretrained tag {tag!r}; it has {tags or 'none'}") from error
+            if "Unknown model" not in str(error):
+                raise
+            near = ", ".join(timm.list_models(f"*{self.model.split('_')[0]}*")[:8])
+            raise RecipeError(
+                f"timm has no model {self.model!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
+                "elastic zoo list shows those"
+            ) from error
+        return model
+
+    def untrained(self) -> SupernetSource:
+        """The same source, downloading and loading no weights: its own are about to be loaded."""
+        weights = ("pretrained", "checkpoint_path")
+        args = {key: v for key, v in self.model_args.items() if key not in weights}
+        return replace(self, model_args=args, subnet=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of_subnet(cls, folder: str | Path) -> SupernetSource:
+        """The source of the subnet in a folder that `elastic extract` wrote, to be trained further.
+
+        Raises:
+            CheckpointError: the folder holds no subnet that says what it was made from.
+        """
+        from elastic.supernet.subnet_folder import read_config
+
+        config = read_config(folder)
+        if config.get("source") is None or config.get("arch") is None:
+            raise CheckpointError(f"the subnet in {folder} doesn't say what it was cut out of; extract it again")
+        source = cls.from_dict(config["source"])
+        # a subnet that has been trained further is cut out of itself, whole
+        return replace(source, arch=source.arch or config["arch"], subnet=str(folder))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SupernetSource:
+        """What `to_dict` gave.
+
+        Raises:
+            CheckpointError: the model's name is missing, or there are keys that a source doesn't have.
+        """
+        known = {one.name for one in fields(cls)}
+        if not isinstance(values, Mapping) or "model" not in values or set(values) - known:
+            raise CheckpointError(f"a supernet's source has {sorted(known)}, got {values!r:.120}")
+        return cls(**values)

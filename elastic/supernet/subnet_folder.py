@@ -1,0 +1,40 @@
+"""The folder of an exported subnet: its description, and its weights for a model that has been cut out already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from elastic.errors import CheckpointError
+from elastic.support.files import read_json
+from elastic.support.weights import load_weights
+
+KIND = "elastic subnet"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The `config.json` of an exported folder.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    path = Path(folder) / CONFIG
+    config = read_json(path, CheckpointError, "an exported subnet (elastic extract writes one)")
+    if config.get("kind") != KIND or "files" not in config:
+        raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {KIND!r}")
+    return config
+
+
+def load_subnet_weights(subnet: nn.Module, folder: str | Path) -> None:
+    """Load the weights of an exported folder into `subnet`, strictly.
+
+    Raises:
+        CheckpointError: a folder without weights; or a truncated, altered or foreign file.
+    """
+    files = read_config(folder)["files"]
+    if WEIGHTS not in files:
+        raise CheckpointError(f"{folder} holds no {WEIGHTS}; export again with the format safetensors")
+    load_weights(subnet, Path(folder) / WEIGHTS, files[WEIGHTS]["sha256"])

@@ -1,0 +1,241 @@
+"""The supernet: an ordinary model plus a layout. It activates subnets, cuts them out, costs and sorts them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elastic.costs.formulas import Costs
+from elastic.costs.tracing import Subject
+from elastic.layers.aliases import LAYOUT_WARNING, link_before_backward
+from elastic.layers.extraction import cut_out
+from elastic.layout.layout import Layout
+from elastic.layout.recipe import Recipe
+from elastic.layout.sorting import sort_units
+from elastic.space.arch import Arch
+from elastic.space.sizes import Number
+from elastic.space.space import Rows, SearchSpace
+from elastic.support.inputs import example_inputs
+
+Archs = Sequence[Mapping[str, Number]] | NDArray[np.integer[Any]]
+"""Archs to cost: a sequence of them, or encoded rows `(n, len(space.dims))`."""
+
+
+class Supernet(nn.Module):
+    """One set of weights, many subnets; made by `elastic.elasticize`.
+
+    Attributes:
+        model: the module that came in, elastic in place; its `state_dict` has upstream's keys.
+        space: all subnets.
+        recipe: what made the model elastic.
+        layout: the recipe bound to the model.
+    """
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, recipe: Recipe, layout: Layout) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.layout = layout
+        self.space = SearchSpace(layout.dims)
+        self._arch = self.space.largest
+        self._aliasing = False
+        self._costs: Costs | None = None
+
+    # --- running a subnet -----------------------------------------------------------------------------------
+
+    @property
+    def arch(self) -> Arch:
+        """The active arch."""
+        return self._arch
+
+    def activate(self, arch: Mapping[str, Number]) -> Arch:
+        """Make `arch` the active subnet; nothing is copied.
+
+        Raises:
+            ArchError: an unknown dim, a missing one, or a value that isn't one of its choices.
+        """
+        self._arch = self.space.arch(arch)
+        self.layout.set(self._arch)
+        if self._aliasing:
+            self.layout.alias()
+        return self._arch
+
+    @contextmanager
+    def active(self, arch: Mapping[str, Number]) -> Iterator[Supernet]:
+        """Within the block, `arch` is the active subnet; afterwards the former one is again, whatever happened."""
+        before = self._arch
+        self.activate(arch)
+        try:
+            yield self
+        finally:
+            self.activate(before)
+
+    @contextmanager
+    def training_in_place(self) -> Iterator[Supernet]:
+        """Within the block, a step runs exactly the operators of the extracted model: the fast way to train.
+
+        Gradients of the active slices accumulate straight into `.grad` of the full parameters, as ever full
+        size and zero elsewhere. What looks for parameters inside the graph doesn't find them meanwhile, but within
+        `slicing()`: `torch.autograd.grad` with respect to parameters, and hooks on them
+        (`DistributedDataParallel`'s too; reduce gradients after the backward passes instead). Keep gradients
+        between steps (`zero_grad(set_to_none=False)`) to gain all of it.
+        """
+        if self._aliasing:
+            yield self
+            return
+        self._aliasing = True
+        self.activate(self._arch)
+        hook = self.model.register_forward_hook(self._before_backward)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", LAYOUT_WARNING)
+                yield self
+        finally:
+            hook.remove()
+            self._aliasing = False
+            self.layout.unalias()
+
+    @contextmanager
+    def slicing(self) -> Iterator[Supernet]:
+        """Within the block, parameters themselves are in the graph, as they are outside of `training_in_place`."""
+        aliasing, self._aliasing = self._aliasing, False
+        self.layout.unalias()
+        try:
+            yield self
+        finally:
+            self._aliasing = aliasing
+            if aliasing:
+                self.layout.alias()
+
+    def _before_backward(self, model: nn.Module, inputs: Any, output: Any) -> None:
+        link_before_backward(output, self.layout.aliases())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Supernet:
+        """Moves and casts give parameters other memory: aliases of the former one are dropped."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.layout.unalias()
+        if self._aliasing:
+            self.layout.alias()
+        return self
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """The active subnet's output. A batch of images `(N, C, H, W)` is resized to the active resolution first."""
+        if not inputs and "resolution" in self._arch:
+            first = next(iter(signature(self.model.forward).parameters))  # the images; a mask isn't to be resized
+            named = {name: self.resize(one) if name == first else one for name, one in named.items()}
+        return self.model(*(self.resize(one) for one in inputs[:1]), *inputs[1:], **named)
+
+    def resize(self, images: Any) -> Any:
+        """Images `(N, C, H, W)` at the active resolution (bilinear, antialiased); anything else untouched.
+
+        At full resolution images stay as they are, whatever their size: the largest subnet is the original model.
+        """
+        side = self._arch.get("resolution")
+        if side is None or side == self.space["resolution"].full:
+            return images
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[-2:] == (side, side):
+            return images
+        wide = images if images.dtype == torch.float64 else images.float()  # CPUs can't resample half precision
+        size = (int(side), int(side))
+        return F.interpolate(wide, size, mode="bilinear", align_corners=False, antialias=True).to(images.dtype)
+
+    def input_shape(self, arch: Mapping[str, Number] | None = None) -> tuple[int, ...]:
+        """Shape of one input of `arch` (the active one by default), without the batch axis."""
+        return self.recipe.input_shape(self._arch if arch is None else arch)
+
+    def example_inputs(
+        self,
+        arch: Mapping[str, Number] | None = None,
+        n: int = 1,
+        device: torch.device | str = "cpu",
+        seed: int | None = None,
+    ) -> Tensor:
+        """Made-up inputs of `arch` (the active one by default): `(n, *input_shape(arch))`, zeros without a seed."""
+        return example_inputs(self.input_shape(arch), self.recipe.vocabulary, n, device, seed)
+
+    # --- cutting one out ------------------------------------------------------------------------------------
+
+    def extract(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
+        """The subnet as an ordinary module: upstream's classes, tensors of its own, nothing of this library.
+
+        Computes exactly what the supernet computes with `arch` active (give it images of the arch's
+        resolution). The supernet is left as it was.
+
+        Args:
+            arch: which subnet.
+            share: to run or export it and throw it away, or to hold many subnets in the memory of one: parameters are
+                views of the supernet's, wherever a view is what is active, so that training one trains the other
+                (`torch.save` would write the whole of what is viewed); buffers are its own.
+
+        Raises:
+            ArchError: as for `activate`.
+        """
+        with self.active(arch):
+            subnet = cut_out(self.model, share)
+            config = getattr(subnet, "pretrained_cfg", None)
+            if isinstance(config, dict) and "resolution" in self._arch:
+                config = {**config, "input_size": self.input_shape()}
+                subnet.pretrained_cfg = subnet.default_cfg = config  # type: ignore[assignment]
+        if self.recipe.settle is not None:
+            self.recipe.settle(subnet)
+        return subnet
+
+    # --- costs ----------------------------------------------------------------------------------------------
+
+    @property
+    def costs(self) -> Costs:
+        """The cost formulas of this supernet, derived on first use."""
+        if self._costs is None:
+            self._costs = Costs(Subject(self.model, self.layout, self.recipe))
+        return self._costs
+
+    def macs(self, archs: Archs) -> NDArray[np.int64]:
+        """Multiply-accumulates of one forward pass on one input, exact: int64 `(n,)`. Activates nothing.
+
+        Counts what `torch.utils.flop_counter` counts on the extracted model (matrix products, convolutions,
+        attention), halved.
+        """
+        return self.costs.macs(self._rows(archs))
+
+    def params(self, archs: Archs) -> NDArray[np.int64]:
+        """Parameters of the extracted models, exact: int64 `(n,)`. Activates nothing."""
+        return self.costs.params(self._rows(archs))
+
+    def memory(self, archs: Archs) -> NDArray[np.int64]:
+        """Peak activation bytes of one forward pass on one float32 input, in inference: int64 `(n,)`.
+
+        The largest sum of tensors alive at once, the input included and parameters left out.
+        """
+        return self.costs.memory(self._rows(archs))
+
+    def _rows(self, archs: Archs) -> Rows:
+        if isinstance(archs, Mapping):
+            raise TypeError("wanted a sequence of archs, got a single one; write [arch]")
+        return self.space.checked(archs) if isinstance(archs, np.ndarray) else self.space.encode(archs)
+
+    # --- order of importance --------------------------------------------------------------------------------
+
+    def sort(self, importance: Mapping[str, Tensor], within: SearchSpace | None = None) -> None:
+        """Reorder the units of every size in `importance`, most important first; the full output stays the same.
+
+        Args:
+            importance: by size name, a score per unit, shape `(full,)` (see `elastic.importance`).
+            within: a part of the search space whose subnets keep their outputs, too: units stay between the
+                widths that it offers.
+
+        Raises:
+            LayoutError: a size that the layout doesn't have or that can't be reordered, or scores of a wrong shape or
+                that aren't numbers.
+        """
+        sort_units(self.model, self.layout, importance, within)

@@ -1,0 +1,75 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+
+def short(number: float) -> str:
+    """Three digits and a unit: 1234567 → `1.23M`."""
+    return _in_units(number, 1e3, ("", "k", "M", "G", "T"))
+
+
+def spell_bytes(number: float) -> str:
+    """A number of bytes: 1536 → `1.5 KiB`."""
+    if abs(number) < 2**10:
+        return f"{number:g} B"
+    return _in_units(number / 2**10, 2**10, (" KiB", " MiB", " GiB", " TiB"))
+
+
+def _in_units(number: float, step: float, units: Sequence[str]) -> str:
+    """Three digits in the first unit that leaves it below 1000, once it is rounded."""
+    *smaller, largest = units
+    for unit in smaller:
+        digits = f"{number:.3g}"
+        if not abs(float(digits)) >= 1000:
+            return digits + unit
+        number /= step
+    return f"{number:.3g}{largest}"
+
+
+def spell_count(number: int) -> str:
+    """An exact count where it can be read, else its size: `22,113`, `2.2e+19`."""
+    return f"{number:,}" if number < 10**9 else f"{Decimal(number):.1e}"
+
+
+def spell_figure(name: str, value: Any) -> str:
+    """A figure with the unit that its name says: `("latency_ms", 1.234)` → `1.23 ms`."""
+    if isinstance(value, str):
+        return value
+    name = name.partition(".")[0]  # latency_ms.phone
+    if name.endswith("_ms"):
+        return f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
+    if name.endswith("_bytes"):
+        return spell_bytes(value)
+    if _is_percentage(name):
+        return f"{value:.2f} %"
+    if name in ("params", "macs"):
+        return short(value)
+    return f"{value:g}"
+
+
+def spell_difference(name: str, value: float, of: float) -> str:
+    """How far a figure is from another value `of` it: `+1.50 points` of an accuracy, `-3.0 %` of anything else."""
+    if _is_percentage(name.partition(".")[0]):
+        return f"{value - of:+.2f} points"
+    return f"{(value / of - 1) * 100:+.1f} %" if of else f"off by {spell_figure(name, value)}"
+
+
+def _is_percentage(name: str) -> bool:
+    return "accuracy" in name or name == "robust"
+
+
+def spell_name(name: str) -> str:
+    """A figure's name without its unit: `memory_bytes` → `memory`, `latency_ms.phone` → `latency, phone`."""
+    name, _, device = name.partition(".")
+    plain = name.removesuffix("_ms").removesuffix("_bytes").replace("_", " ")
+    plain = {"macs": "MACs", "params": "parameters", "robust": "robust accuracy"}.get(plain, plain)
+    return f"{plain}, {device}" if device else plain
+
+
+def names_in(text: str) -> list[str]:
+    """What is written with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,65 @@
+"""Normalisation inside of a model: its first convolution subtracts a mean and divides by a standard deviation.
+
+Whoever attacks images needs pixels between 0 and 1 to be what goes in, so that ε means what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from elastic.errors import RecipeError
+from elastic.upstream.loader import NormalizedConv2d, normalized
+
+Normalization = Mapping[str, Sequence[float]]
+"""`{"mean": …, "std": …}`, a number per channel, of values between 0 and 1."""
+
+
+def normalize_inputs(model: nn.Module, normalization: Normalization) -> None:
+    """Let a model's first convolution normalise what it gets, in place.
+
+    Args:
+        model: its first convolution, which timm's `pretrained_cfg` names, is a plain `nn.Conv2d`.
+        normalization: mean and std.
+
+    Raises:
+        RecipeError: there is no such convolution, or it has another number of channels.
+    """
+    path, conv = first_convolution(model)
+    channels = conv.in_channels
+    mean, std = (list(map(float, normalization.get(key, ()))) for key in ("mean", "std"))
+    if set(normalization) != {"mean", "std"} or len(mean) != channels or len(std) != channels or min(std) <= 0:
+        raise RecipeError(
+            f"normalize is {dict(normalization)}; wanted mean and std, {channels} numbers each (those of std above 0), "
+            f"since {path} has {channels} channels"
+        )
+    normalized(conv, mean, std)
+
+
+def first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    """The path and the convolution that images go into first.
+
+    Raises:
+        RecipeError: it isn't known, or pads or scales by itself.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    named = config.get("first_conv")
+    paths = [named] if isinstance(named, str) else [p for p, one in model.named_modules() if isinstance(one, nn.Conv2d)]
+    found = model.get_submodule(paths[0]) if paths else None
+    if type(found) is not nn.Conv2d:
+        what = f"its first layer {paths[0]} is a {type(found).__name__}" if paths else "it has no convolution"
+        raise RecipeError(
+            f"{type(model).__name__} can't normalise its inputs: {what}, not a plain Conv2d; leave normalize out and "
+            "normalise the data"
+        )
+    return paths[0], found
+
+
+def normalization_of(model: nn.Module) -> dict[str, Any] | None:
+    """Where a model normalises its inputs, and by what: path, mean and std; None where it doesn't."""
+    for path, module in model.named_modules():
+        if isinstance(module, NormalizedConv2d):
+            return {"path": path, "mean": list(module.mean), "std": list(module.std)}
+    return None

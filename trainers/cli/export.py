@@ -1,0 +1,114 @@
+"""The verb export: an extracted subnet in the formats of other runtimes; checked, measured, published."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import get_console
+from torch import nn
+
+from elastic.reporting.tables import export_table, latency_table
+from elastic.shipping.card import Card
+from elastic.shipping.export import export as export_subnet
+from elastic.shipping.loading import load_subnet
+from elastic.shipping.pushing import check_repo
+from elastic.shipping.pushing import push as push_folder
+from elastic.supernet.evaluation import Batch, resized
+from elastic.supernet.folder import is_name
+from elastic.supernet.source import SupernetSource
+from elastic.support.inputs import Inputs
+from elastic.support.text import names_in
+from elastic.upstream.texts import example_text
+from trainers.judging import VALIDATION_IMAGES, find_data, name_of, samples
+from zoo.calibration import calibration
+
+
+def export(
+    folder: str,
+    formats: str = "safetensors,onnx",
+    out: str | None = None,
+    data: str | None = None,
+    images: int = VALIDATION_IMAGES,
+    latency: bool = False,
+    threads: int = 1,
+    push: str | None = None,
+    private: bool = False,
+) -> None:
+    """Write an extracted subnet in other formats, each checked against PyTorch's output.
+
+    Args:
+        folder: what elastic extract wrote.
+        formats: of safetensors, onnx, openvino, executorch, torch.export, and in int8 onnx-int8 and openvino-int8,
+            separated by commas.
+        out: the folder to write; by default the files are added to `folder`.
+        data: real inputs to check on, that int8 needs: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file
+            with a data section; what comes with a named supernet's weights by default.
+        images: validation images that int8's accuracy is measured on, in whole batches.
+        latency: measure each file's latency in its runtime, and PyTorch's.
+        threads: that each runtime may use meanwhile.
+        push: OWNER/NAME, to publish the folder on the Hugging Face hub.
+        private: make a new repository there visible to its owner only.
+    """
+    if push is not None:
+        check_repo(push)
+    subnet, config = load_subnet(folder)
+    card = Card(figures=config["figures"], **config.get("card", {}))
+    inputs, labelled, name = _samples(config, data, images)
+    written = export_subnet(
+        subnet,
+        out or folder,
+        # with the same weights beside them, the files that are there stay
+        names_in(formats) if out else ["safetensors", *names_in(formats)],
+        example=None if inputs else _example(subnet, config),
+        arch=config["arch"],
+        source=SupernetSource.from_dict(config["source"]),
+        card=replace(card, data=card.data or name),
+        preprocessing=config["preprocessing"],
+        calibration=inputs,
+        validation=labelled,
+        latency=latency,
+        threads=threads,
+    )
+    if out is not None:
+        _copy_tokenizer(Path(folder), written.folder)
+    console = get_console()
+    console.print(export_table(written))
+    if written.latency:
+        console.print(latency_table(written.latency))
+    if push is not None:
+        page = push_folder(written.folder, push, private)
+        console.print(f"published: {page}", highlight=False, soft_wrap=True)
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for pattern in ("*token*.json", "vocab.txt") if source.resolve() != target.resolve() else ():
+        for file in source.glob(pattern):
+            shutil.copy2(file, target)
+
+
+def _samples(config: Mapping[str, Any], data: str | None, images: int) -> tuple[list[Any], list[Batch], str]:
+    """Inputs of the subnet's size to calibrate on, labelled ones to judge on, and what the data is called."""
+    name = config["source"]["model"]
+    if data is None and not is_name(name):
+        return [], [], ""
+    supernet = SupernetSource.from_dict(config["source"]).build()
+    arch = supernet.space.arch(config["arch"])
+    if data is None:
+        return resized(supernet, arch, calibration(name)), [], ""
+    found = find_data(supernet, name, data)
+    return *samples(supernet, arch, found, images), name_of(found)
+
+
+def _example(subnet: nn.Module, config: Mapping[str, Any]) -> Inputs:
+    if config["class"].startswith("transformers."):
+        return example_text(subnet.config, *config["input_size"])
+    return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {"export": export}
+"""Verb → function; the command line is made from its signature and docstring."""

@@ -1,0 +1,94 @@
+"""The verbs of `elastic zoo`: list, info, import, convert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import get_console
+from rich.markdown import Markdown
+from rich.table import Column, Table
+
+from elastic.errors import ArchError
+from elastic.reporting.tables import export_table
+from elastic.supernet.folder import save_supernet
+from elastic.support.files import read_json, write_text
+from elastic.support.text import short, spell_count
+from zoo.cards import card
+from zoo.catalog import create, find, import_checkpoint, list_supernets, load, source_of
+from zoo.published.encodings import from_arch, to_arch
+from zoo.published.match_arch import export_specialised
+
+
+def list_() -> None:
+    """Show the named supernets: what their subnets cost, and whether there are pretrained weights."""
+    # two lines to an entry fit into 80 columns
+    table = Table(Column("name", no_wrap=True), "params", "MACs", "subnets", "weights", show_lines=True)
+    for name in list_supernets():
+        entry = find(name)
+        sizes, weights = entry.sizes, entry.weights
+        ranges = [f"{short(least)} to\n{short(most)}" for least, most in (sizes.params, sizes.macs)]
+        pretrained = "none yet" if weights is None else "shipped" if weights.shipped else "download"
+        table.add_row(f"{name}\n[dim]{entry.family}[/]", *ranges, spell_count(sizes.subnets), pretrained)
+    get_console().print(table)
+
+
+def info(name: str) -> None:
+    """Show the card of a named supernet: license, paper, source, preprocessing, figures and whose they are.
+
+    Args:
+        name: as elastic zoo list shows it.
+    """
+    get_console().print(Markdown(card(name)))
+
+
+def import_(name: str, path: str | None = None, out: str = "supernet", resolutions: list[int] | None = None) -> None:
+    """Make a folder of published weights that the other verbs take.
+
+    Args:
+        name: the supernet's, as elastic zoo list shows it; for a specialised network, that it was cut out of.
+        path: a published file of the supernet's; or the folder of a specialised network (net.config, init), which
+            becomes a folder for elastic export and elastic fit --subnet; by default the supernet's file is downloaded.
+        out: the folder to write.
+        resolutions: sides of the square input on offer, such as [160,192,224]; fewer make searching begin sooner.
+    """
+    console = get_console()
+    if path is not None and Path(path).expanduser().is_dir():
+        console.print(export_table(export_specialised(name, path, out)))
+        return
+    options: dict[str, Any] = {} if resolutions is None else {"resolutions": resolutions}
+    supernet = load(name, **options) if path is None else import_checkpoint(name, path, **options)
+    save_supernet(supernet, source_of(name, **options), out)
+    console.print(
+        f"supernet: {out}; cut a subnet out with: elastic extract {out} --arch smallest --data DATA.yaml",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def convert(name: str, encoding: str, out: str | None = None) -> None:
+    """Convert a subnet's encoding: the published one to an arch as other verbs take it, or back.
+
+    Args:
+        name: the supernet's, as elastic zoo list shows it.
+        encoding: JSON, or a file with such JSON: {"ks", "e", "d"}, DynaBERT's {"width", "depth"}, or an arch.
+        out: a file to write instead of showing it.
+    """
+    wanted = 'an encoding: {"ks": [...], "e": [...], "d": [...]}, or an arch, as JSON or in a file'
+    try:
+        given = json.loads(encoding) if encoding.lstrip().startswith("{") else read_json(encoding, ArchError, wanted)
+    except json.JSONDecodeError as error:
+        raise ArchError(f"{encoding!r:.60} isn't {wanted}: {error}") from error
+    supernet = create(name)
+    converted = from_arch(supernet, given) if set(given) <= set(supernet.space.names) else to_arch(supernet, given)
+    text = json.dumps(dict(converted))
+    if out is None:
+        get_console().print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        write_text(out, text + "\n")
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {"list": list_, "info": info, "import": import_, "convert": convert}
+"""Word behind `elastic zoo` → function; the command line is made from its signature and docstring."""

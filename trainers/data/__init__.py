@@ -1,0 +1,1 @@
+"""Data modules, their batches and metrics."""

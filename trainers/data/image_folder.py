@@ -1,0 +1,56 @@
+"""A folder of images as a model wants them: what a published network is specialised with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from timm.data import resolve_data_config
+
+from elastic import Supernet
+from elastic.errors import TrainingError
+from elastic.upstream.texts import classes_of
+from trainers.data.supernet_data import Splits, count
+from trainers.data.timm_data import TimmData
+
+
+class ImageFolder(TimmData):
+    """FOLDER/train/CLASS/* and FOLDER/val/CLASS/*, prepared as the supernet's model says; see `timm.data`."""
+
+    def __init__(self, folder: str | Path, supernet: Supernet, batch_size: int = 128) -> None:
+        """Nothing is read before `setup`.
+
+        Args:
+            folder: of the images; its class folders, in alphabetical order, are the model's classes.
+            supernet: whose model says size, mean, standard deviation, crop and interpolation.
+            batch_size: images per batch; fewer where the folder has fewer.
+        """
+        config: dict[str, Any] = resolve_data_config(model=supernet.model)
+        super().__init__(
+            root=str(folder),
+            input_size=supernet.input_shape(supernet.space.largest),
+            mean=config["mean"],
+            std=config["std"],
+            eval_transform={key: config[key] for key in ("crop_pct", "interpolation")},
+            batch_size=batch_size,
+            workers=min(os.cpu_count() or 1, 4),
+        )
+        self.classes = classes_of(supernet.model)
+
+    def load(self) -> Splits:
+        """Open both splits.
+
+        Raises:
+            TrainingError: other classes than the model's.
+        """
+        splits = super().load()
+        for name, images in (("train", splits.train), ("val", splits.val)):
+            classes = len(cast(Any, images).reader.class_to_idx)
+            if classes != self.classes:
+                raise TrainingError(
+                    f"{self.root} has {classes} classes in its split {name!r}, the supernet {self.classes}; give a "
+                    "folder of the supernet's classes: train/CLASS/*, val/CLASS/*"
+                )
+        self.batch_size = min(self.batch_size, count(splits.train))
+        return splits

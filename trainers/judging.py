@@ -1,0 +1,181 @@
+"""Judging subnets: data by name or file, calibration, and accuracy on images that chose nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from elastic.errors import CheckpointError
+from elastic.layers.batchnorm import has_batchnorm, recalibrate
+from elastic.space.arch import Arch
+from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
+from elastic.supernet.supernet import Supernet
+
+if TYPE_CHECKING:
+    from trainers.data.supernet_data import SupernetData
+from functools import partial
+from typing import TYPE_CHECKING
+
+from trainers.data.metrics import measure
+from trainers.robust.accuracy import RobustAccuracy
+from trainers.robust.attacks import Threat
+
+if TYPE_CHECKING:
+    from trainers.data.supernet_data import SupernetData
+
+
+CALIBRATION_BATCHES = 8
+
+
+VALIDATION_IMAGES = 1000
+"""Labelled images that int8's accuracy is measured on, in whole batches."""
+
+
+def find_data(supernet: Supernet, place: str, data: str | None) -> SupernetData:
+    """The images that subnets are judged on, and that BatchNorm statistics are re-estimated on.
+
+    Args:
+        supernet: whose subnets.
+        place: where it is from; by default its training's own `config.yaml` says which images.
+        data: a folder of images, or a YAML file with a data section.
+
+    Raises:
+        CheckpointError: no such file, or no `data` section that can be understood.
+    """
+    if data is not None and Path(data).is_dir():
+        if supernet.recipe.vocabulary is not None:
+            raise CheckpointError(
+                f"{data} is a folder, as images have it, and this supernet reads text; give a YAML file with the data "
+                "section of a training, such as data: {class_path: Glue, init_args: {task: sst2, root: FOLDER, …}}"
+            )
+        from trainers.data.image_folder import ImageFolder
+
+        return ImageFolder(data, supernet)
+    found = load_data(data or Path(place) / "config.yaml")
+    found.check(supernet)
+    return found
+
+
+def digest_data(place: str, data: str | None) -> str:
+    """Eight hexadecimal digits for what `find_data` has found: for a folder's path, or what the data section says."""
+    import yaml
+
+    path = Path(data or Path(place) / "config.yaml")
+    told = str(path.resolve()) if path.is_dir() else yaml.safe_load(path.read_text("utf-8"))["data"]
+    return hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+
+
+def load_data(path: str | Path) -> SupernetData:
+    """The data module that a configuration's `data` section describes.
+
+    Raises:
+        CheckpointError: no such file, or no `data` section that can be understood.
+    """
+    import yaml
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from trainers.data.supernet_data import SupernetData
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} doesn't exist; pass --data, a folder of images (train/CLASS/*, val/CLASS/*) or a YAML file with "
+            "the data section of a training"
+        )
+    try:
+        section = yaml.safe_load(path.read_text("utf-8"))["data"]
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(SupernetData, "data")
+        made = parser.instantiate_classes(parser.parse_object({"data": section})).data
+    except (yaml.YAMLError, ArgumentError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} has no data section that can be understood: {error}") from error
+    assert isinstance(made, SupernetData)
+    return made
+
+
+def calibrated(
+    supernet: Supernet,
+    arch: Arch,
+    data: SupernetData | None,
+    made_up: Sequence[Tensor] = (),
+    recalibrate: Recalibrate = recalibrate,
+) -> nn.Module:
+    """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
+    images = made_up or calibration_for(supernet, data)
+    return MeasuredAccuracy(supernet, [], images, recalibrate=recalibrate).subnet(arch)
+
+
+def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:
+    """Training images for a supernet's BatchNorm statistics; they are only read where there is BatchNorm."""
+    return calibration_images(data) if data is not None and has_batchnorm(supernet) else []
+
+
+def calibration_images(data: SupernetData) -> list[Any]:
+    """Training images for BatchNorm statistics, at full resolution."""
+    return list(islice(data.calibration_batches(), CALIBRATION_BATCHES))
+
+
+def first_images(batches: Iterable[Batch], images: int) -> list[Batch]:
+    """The first batches, until they hold `images` or more."""
+    kept: list[Batch] = []
+    for batch in batches:
+        if sum(len(labels) for _, labels in kept) >= images:
+            break
+        kept.append((batch[0], batch[1]))
+    return kept
+
+
+def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> tuple[list[Any], list[Batch]]:
+    """Training inputs of a subnet's size to calibrate int8 on; and labelled ones, `images` or a few more."""
+    judged = MeasuredAccuracy(supernet, first_images(data.val_dataloader(), images))
+    return resized(supernet, arch, calibration_images(data)), judged.sized(arch)
+
+
+def name_of(data: SupernetData) -> str:
+    """What a card calls the data."""
+    place = getattr(data, "dataset", "") or Path(getattr(data, "root", "")).name
+    return " ".join(word for word in (type(data).__name__, place) if word)
+
+
+class Judge:
+    """Measures subnets: for the search on validation images, afterwards on images that the search hasn't seen.
+
+    Args:
+        supernet: whose subnets.
+        data: the images; those for afterwards are the test images, or validation images that are left over where
+            a data set has no others.
+        images: how many to judge on, at most.
+        threat: measures the accuracy under attack, too, within this.
+        again: the attack on the fresh images.
+        recalibrate: re-estimates BatchNorm statistics.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        data: SupernetData,
+        images: int = 2048,
+        threat: Threat | None = None,
+        again: str = "apgd-ce",
+        recalibrate: Recalibrate = recalibrate,
+    ) -> None:
+        calibration = calibration_for(supernet, data)
+        validation = data.val_dataloader()
+        chosen = first_images(validation, images)
+        by = None if data.metric == "accuracy" else partial(measure, data.metric)
+
+        def judging(batches: list[Batch], attack: str) -> MeasuredAccuracy:
+            if threat is not None:
+                return RobustAccuracy(supernet, batches, calibration, attack, threat, recalibrate=recalibrate)
+            return MeasuredAccuracy(supernet, batches, calibration, data.metric, by, recalibrate)
+
+        self.validation = judging(chosen, "pgd-20")
+        left = data.test_dataloader() if data.splits.has_test else islice(validation, len(chosen), None)
+        fresh = first_images(left, images)
+        self.fresh = judging(fresh, again) if fresh else None

@@ -1,0 +1,1 @@
+"""What makes one method of training differ from another: curricula, samplers, distillers, teachers."""

@@ -1,0 +1,274 @@
+"""What attacks left of subnets: as a table, as JSON, and as one HTML page with attacked images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.table import Column, Table
+from torch import Tensor
+
+from elastic.reporting.charts import Curves, Interval, draw_intervals, draw_lines, to_html
+from elastic.reporting.drawing import draw_subnet
+from elastic.reporting.report import list_steps, tile, write_page
+from elastic.space.arch import Arch
+from elastic.supernet.supernet import Supernet
+from elastic.support.text import short
+from trainers.robust.accuracy import CLEAN, WORST, Robustness, Share
+from trainers.robust.attacks import Threat
+from trainers.robust.gradient_masking import MEANING, Check
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image, before and after an attack.
+
+    Attributes:
+        image: `(C, H, W)` between 0 and 1.
+        attacked: likewise.
+        label: its class.
+        says: what the model says of the image, and then of the attacked one: class and probability.
+    """
+
+    image: Tensor
+    attacked: Tensor
+    label: int
+    says: tuple[tuple[int, float], tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A subnet that was attacked.
+
+    Attributes:
+        name: `smallest`, `middle_1`, or the arch's id.
+        arch: which one.
+        macs: of one forward pass.
+        params: how many.
+        robustness: what was left.
+        checks: for masked gradients; none where they weren't asked for.
+        certified: by radius in L2, what a smoothed model tells rightly for certain.
+        examples: attacked images.
+    """
+
+    name: str
+    arch: Arch
+    macs: int
+    params: int
+    robustness: Robustness
+    checks: Sequence[Check] = ()
+    certified: Mapping[float, Share] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        values: dict[str, Any] = {"name": self.name, "arch": dict(self.arch), "macs": self.macs, "params": self.params}
+        values["shares"] = {name: share.to_dict() for name, share in self.robustness.shares.items()}
+        if self.checks:
+            values["checks"] = [vars(check) for check in self.checks]
+        if self.certified:
+            values["certified"] = [{"radius": radius, **one.to_dict()} for radius, one in self.certified.items()]
+        return values
+
+
+# --- in the terminal ----------------------------------------------------------------------------------------------
+
+
+def attack_table(subnets: Sequence[Attacked]) -> Table:
+    """Accuracies with their intervals; a subnet a row."""
+    names = list(subnets[0].robustness.shares)
+    table = Table("subnet", "MACs", *(Column(name, justify="right") for name in names))
+    for one in subnets:
+        table.add_row(one.name, short(one.macs), *("\n".join(_spell(one.robustness[name])) for name in names))
+    return table
+
+
+def check_table(subnets: Sequence[Attacked]) -> Table:
+    """The checks for masked gradients."""
+    table = Table("subnet", "check", "", "found")
+    for one in subnets:
+        for check in one.checks:
+            verdict = "ok" if check.ok else "[bold red]suspicious[/]"
+            table.add_row(one.name, check.rule, verdict, check.finding)
+    return table
+
+
+def certified_table(subnets: Sequence[Attacked]) -> Table:
+    """Certified accuracies by radius; each subnet's own end at the first at which nothing is certain."""
+    radii = sorted({radius for one in subnets for radius in one.certified})
+    table = Table("certified within", *(Column(f"{radius:.3g}", justify="right") for radius in radii))
+    for one in subnets:
+        nothing = Share(0, one.certified[0].n)
+        table.add_row(one.name, *("\n".join(_spell(one.certified.get(radius, nothing))) for radius in radii))
+    return table
+
+
+def _spell(share: Share) -> tuple[str, str]:
+    """An accuracy, and its interval."""
+    low, high = share.interval
+    return f"{share.accuracy:.1f} %", f"{low:.1f} to {high:.1f}"
+
+
+# --- as a page ----------------------------------------------------------------------------------------------------
+
+
+def write_attack_report(
+    path: str | Path,
+    title: str,
+    supernet: Supernet,
+    threat: Threat,
+    subnets: Sequence[Attacked],
+    notes: str,
+    steps: Sequence[tuple[str, str]],
+) -> Path:
+    """Write the page, whole or not at all; it needs no other file and no network.
+
+    Args:
+        path: the HTML file.
+        title: the headline.
+        supernet: whose subnets; gives the drawings.
+        threat: what attacks were allowed.
+        subnets: one at least.
+        notes: how it was measured.
+        steps: what was done: (what, its command).
+    """
+    return write_page(
+        path,
+        title=escape(title),
+        notes=escape(notes),
+        summary="".join(tile(name, text) for name, text in _summary(threat, subnets).items()),
+        front=to_html(draw_intervals(_points(subnets), "accuracy (%)", "accuracy under attack (%)")),
+        table=_table(subnets),
+        trust=_checks(subnets) + _certificates(subnets) + _examples(subnets),
+        subnets="".join(_drawn(supernet, one) for one in subnets),
+        steps=list_steps(steps),
+    )
+
+
+def _summary(threat: Threat, subnets: Sequence[Attacked]) -> dict[str, str]:
+    best = max(subnets, key=lambda one: one.robustness[WORST].right)
+    return {
+        "ε": f"{threat.epsilon} ({threat.norm})",
+        "images": f"{best.robustness[CLEAN].n:,}",
+        "the most robust subnet": best.name,
+        "its accuracy": f"{best.robustness[CLEAN].accuracy:.1f} %",
+        "under the worst attack": f"{best.robustness[WORST].accuracy:.1f} %",
+    }
+
+
+def _points(subnets: Sequence[Attacked]) -> dict[str, dict[str, tuple[Interval, Interval]]]:
+    names = [name for name in subnets[0].robustness.shares if name != CLEAN]
+    return {
+        name: {one.name: (_interval(one.robustness[CLEAN]), _interval(one.robustness[name])) for one in subnets}
+        for name in names
+    }
+
+
+def _interval(share: Share) -> Interval:
+    return (share.accuracy, *share.interval)
+
+
+def _table(subnets: Sequence[Attacked]) -> str:
+    names = list(subnets[0].robustness.shares)
+    rows = [
+        [
+            *(f"<td>{escape(text)}</td>" for text in (one.name, short(one.macs), short(one.params))),
+            *("<td>{}<br><small>{}</small></td>".format(*_spell(one.robustness[name])) for name in names),
+        ]
+        for one in subnets
+    ]
+    return _grid(["subnet", "MACs", "parameters", *names], rows)
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    titles = "".join(f'<th class="{kind}">{escape(title)}</th>' for title in head)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _checks(subnets: Sequence[Attacked]) -> str:
+    rows = [
+        [
+            f"<td>{escape(one.name)}</td>",
+            f'<td class="text">{escape(check.rule)}</td>',
+            '<td class="text">ok</td>' if check.ok else '<td class="text bad">suspicious</td>',
+            f'<td class="text">{escape(check.finding)}</td>',
+        ]
+        for one in subnets
+        for check in one.checks
+    ]
+    if not rows:
+        return ""
+    masked = ", ".join(suspects(subnets))
+    meaning = f"{masked}: {MEANING}" if masked else "Nothing hints at masked gradients."
+    table = f'<div class="scroll">{_grid(["subnet", "what must hold", "", "what was found"], rows, "text")}</div>'
+    return f"<section><h2>Can the attacks be trusted?</h2><p>{escape(meaning)}</p>{table}</section>"
+
+
+def suspects(subnets: Sequence[Attacked]) -> list[str]:
+    """Names of the subnets that a check objects to."""
+    return [one.name for one in subnets if not all(check.ok for check in one.checks)]
+
+
+def _certificates(subnets: Sequence[Attacked]) -> str:
+    if not subnets[0].certified:
+        return ""
+    curves: Curves = {
+        one.name: (list(one.certified), [share.accuracy for share in one.certified.values()]) for one in subnets
+    }
+    figure = to_html(draw_lines(curves, "radius (L2)", "certified accuracy (%)"))
+    return (
+        "<section><h2>What is certain</h2><p>Of the subnets smoothed by noise: images told rightly, and proven to be "
+        f"within the radius, whatever the attack.</p>{figure}</section>"
+    )
+
+
+def _examples(subnets: Sequence[Attacked]) -> str:
+    shown = "".join(
+        f'<h3>{escape(one.name)}</h3><div class="examples">{"".join(map(_example, one.examples))}</div>'
+        for one in subnets
+        if one.examples
+    )
+    if not shown:
+        return ""
+    return (
+        "<section><h2>Attacked images</h2><p>The image, what was added to it (grey is nothing; the largest change is "
+        f"black or white), and the sum.</p>{shown}</section>"
+    )
+
+
+def _example(example: Example) -> str:
+    change = example.attacked - example.image
+    shades = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
+    pictures = "".join(
+        f'<img src="{data_uri(pixels)}" alt="{alt}">'
+        for pixels, alt in ((example.image, "image"), (shades, "change"), (example.attacked, "attacked image"))
+    )
+    (before, sure), (after, surer) = example.says
+    verdict = "withstood" if after == example.label else "broken"
+    text = f"class {example.label}, told as {before} ({sure:.0%}), then as {after} ({surer:.0%}): {verdict}"
+    return f'<div class="example"><div class="row">{pictures}</div><p>{escape(text)}</p></div>'
+
+
+def data_uri(pixels: Tensor) -> str:
+    """An image `(C, H, W)` between 0 and 1 as a PNG within a page; grey unless it has three channels."""
+    levels = (255 * pixels.clamp(0, 1)).round().to(torch.uint8).cpu()
+    array = levels.permute(1, 2, 0).numpy() if len(levels) == 3 else levels[0].numpy()
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _drawn(supernet: Supernet, one: Attacked) -> str:
+    worst, interval = _spell(one.robustness[WORST])
+    figures = f"{short(one.macs)} MACs · {worst} ({interval}) under the worst attack"
+    title = f"<code>{escape(one.name)}</code> <span>{figures}</span>"
+    json = f'<details class="arch"><summary>As JSON</summary><pre>{escape(one.arch.to_json())}</pre></details>'
+    return f'<details class="subnet"><summary>{title}</summary>{draw_subnet(supernet, one.arch)}{json}</details>'

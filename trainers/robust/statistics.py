@@ -1,0 +1,79 @@
+"""BatchNorm statistics of networks that were trained under attack: those of attacked images.
+
+Each pass of a training normalises by its own batch, one of attacked images by those. With the statistics of images as
+they are, much of the robust accuracy can be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from elastic.layers.batchnorm import has_batchnorm, recalibrate
+from elastic.supernet.evaluation import Recalibrate
+from elastic.supernet.folder import is_name
+from elastic.supernet.registry import find_supernet
+from elastic.support.inputs import predict
+from trainers.methods.distillers import RobustLoss
+from trainers.robust.training_attack import Adversary, seeded
+
+
+def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary: Adversary, seed: int = 0) -> None:
+    """Set the BatchNorm statistics of `model` to those of attacked images, in place.
+
+    They are attacked as they will be: in evaluation mode, with the statistics of images as they are; by the
+    cross-entropy with what the model says of these, so that labels aren't needed. A model without BatchNorm is left
+    alone.
+
+    Args:
+        model: any module; its mode is kept.
+        batches: training images `(N, C, H, W)` between 0 and 1.
+        adversary: that of the training.
+        seed: of where the ascents start.
+    """
+    if not has_batchnorm(model):
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with torch.inference_mode(False):
+            images = [batch.clone() for batch in batches]  # what was made in inference mode has no gradients
+            recalibrate(model, images)
+            with torch.no_grad():
+                labels = [predict(model, batch).argmax(1) for batch in images]
+            pairs = enumerate(zip(images, labels, strict=True))
+            recalibrate(model, [adversary.deceive(model, *pair, seeded(seed, at)) for at, pair in pairs])
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def recalibration_for(place: str | Path) -> Recalibrate:
+    """How statistics of a supernet's subnets are re-estimated.
+
+    Args:
+        place: a run's folder, whose `config.yaml` says how it was trained; or a named supernet.
+    """
+    named = find_supernet(str(place)) if is_name(str(place)) else None
+    options = getattr(named, "adversary", None) if named is not None else _trained_under(Path(place) / "config.yaml")
+    return recalibrate if options is None else partial(recalibrate_attacked, adversary=Adversary(**options))
+
+
+def _trained_under(config: Path) -> Mapping[str, Any] | None:
+    """The adversary's options of a run whose last phase was trained under attack."""
+    model = (yaml.safe_load(config.read_text("utf-8")) or {}).get("model") if config.is_file() else None
+    if not model:
+        return None
+    phases = (model.get("curriculum") or {}).get("phases") or [{}]
+    distiller = phases[-1].get("distiller") or model.get("distiller") or {}
+    if not distiller or not issubclass(resolve_name(distiller["class_path"]), RobustLoss):
+        return None
+    options: Mapping[str, Any] = model.get("adversary") or {}
+    return options

@@ -1,0 +1,1 @@
+"""One optimiser step over several subnets, on one or several processes."""

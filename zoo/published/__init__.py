@@ -1,0 +1,1 @@
+"""Published weights, encodings and latency tables of other projects, read and converted."""
