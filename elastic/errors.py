@@ -9,11 +9,11 @@
     ├── ProfileError      a device profile that is broken or belongs to another supernet
     ├── CheckpointError   a weights file that is truncated, foreign or misshapen
     ├── ExportError       a file that can't be exported or pushed, or computes something else than the model
-    └── TrainingError     a training step that can't be trusted
+    ├── TrainingError     a training step that can't be trusted
+    └── UsageError        a command line or a configuration that can't be understood
 
 Each message says what was given, what was wanted, and the cure.
 """
-
 
 
 class ElasticError(Exception):

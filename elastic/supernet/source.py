@@ -19,9 +19,10 @@ from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Number
 from elastic.supernet.elasticize import elasticize
 from elastic.supernet.registry import NamedSupernet, find_supernet
-from elastic.supernet.subnet_folder import load_subnet_weights
+from elastic.supernet.subnet_folder import load_subnet_weights, read_config
 from elastic.supernet.supernet import Supernet
 from elastic.upstream.input_normalization import normalize_inputs
+from elastic.upstream.timm import build_timm
 from elastic.upstream.transformers import PREFIX, build_transformer
 
 
@@ -114,38 +115,13 @@ class SupernetSource:
 
     def _plain_model(self) -> nn.Module:
         if not self.model.startswith(PREFIX):
-            model = self._timm_model()
+            model = build_timm(self.model, self.model_args, self.input_size)
             self._normalize(model)
             return model
         for name in ("input_size", "normalize"):
             if getattr(self, name) is not None:
                 raise RecipeError(f"{self.model} reads tokens; {name} is for images, leave it out")
         return build_transformer(self.model, self.model_args)
-
-    def _timm_model(self) -> nn.Module:
-        import timm
-
-        args = dict(self.model_args)
-        if self.input_size is not None:
-            overlay = args.get("pretrained_cfg_overlay") or {}
-            args["pretrained_cfg_overlay"] = {**overlay, "input_size": tuple(self.input_size)}
-        try:
-            model: nn.Module = timm.create_model(self.model, **args)
-        except TypeError as error:
-            raise RecipeError(f"timm's {self.model} can't be made with model_args {args}: {error}") from error
-        except RuntimeError as error:
-            if "Invalid pretrained tag" in str(error):
-                name, _, tag = self.model.partition(".")
-                tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(name))
-                raise RecipeError(f"timm's {name} has no pretrained tag {tag!r}; it has {tags or 'none'}") from error
-            if "Unknown model" not in str(error):
-                raise
-            near = ", ".join(timm.list_models(f"*{self.model.split('_')[0]}*")[:8])
-            raise RecipeError(
-                f"timm has no model {self.model!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
-                "elastic zoo list shows those"
-            ) from error
-        return model
 
     def untrained(self) -> SupernetSource:
         """The same source, downloading and loading no weights: its own are about to be loaded."""
@@ -164,8 +140,6 @@ class SupernetSource:
         Raises:
             CheckpointError: the folder holds no subnet that says what it was made from.
         """
-        from elastic.supernet.subnet_folder import read_config
-
         config = read_config(folder)
         if config.get("source") is None or config.get("arch") is None:
             raise CheckpointError(f"the subnet in {folder} doesn't say what it was cut out of; extract it again")

@@ -18,8 +18,8 @@ from elastic.support.files import read_json, write_text
 from elastic.support.text import short, spell_count
 from zoo.cards import card
 from zoo.catalog import create, find, import_checkpoint, list_supernets, load, source_of
+from zoo.match_arch import export_specialised
 from zoo.published.encodings import from_arch, to_arch
-from zoo.published.match_arch import export_specialised
 
 
 def list_() -> None:

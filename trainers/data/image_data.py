@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
+from lightning.pytorch import Trainer
 from timm.data import Mixup
 
 from elastic.errors import TrainingError
+from elastic.supernet.source import SupernetSource
 from trainers.data.batches import check_classes
 from trainers.data.randomness import drawing
 from trainers.data.supernet_data import SupernetData
 
-if TYPE_CHECKING:
-    from trainers.module import SupernetModule
+
+class Learner(Protocol):
+    """What the mixing of images asks of the Lightning module that trains on them."""
+
+    classes: int
+    source: SupernetSource
+    trainer: Trainer
+    global_rank: int
 
 
 class ImageDataModule(SupernetData, ABC):
@@ -62,12 +70,12 @@ class ImageDataModule(SupernetData, ABC):
             mixed: Any = make_mixup(self.mixup, module.classes)(*batch)
         return mixed
 
-    def _mixing_for(self) -> SupernetModule | None:
+    def _mixing_for(self) -> Learner | None:
         """What trains on mixed batches now; None where they stay as they are."""
         trainer = self.trainer
         if self.mixup is None or trainer is None or not trainer.training:
             return None
-        return cast("SupernetModule", trainer.lightning_module)
+        return cast("Learner", trainer.lightning_module)
 
 
 def make_mixup(options: dict[str, Any], classes: int) -> Mixup:

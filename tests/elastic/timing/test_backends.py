@@ -131,7 +131,7 @@ subprocess.run(["true"], check=True)
 
 def test_the_protocol_needs_nothing_of_this_project():
     """As in a kit: with its own folder out of reach, and PyTorch missing."""
-    source = Path(__file__).parents[2] / "elastic" / "protocol.py"
+    source = Path(__file__).parents[3] / "elastic" / "timing" / "protocol.py"
     program = f"""
 import runpy, sys
 sys.modules["torch"] = sys.modules["elastic"] = None

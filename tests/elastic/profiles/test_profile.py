@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 import torch
 from small import mobilenet, vit
 
@@ -268,7 +269,7 @@ measure_profile(vit(), subnets=40, time_limit=0.1, blocks=0, out=OUT)
 def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path, monkeypatch):
     out = tmp_path / "p.json"
     ended = subprocess.run(
-        [sys.executable, "-c", KILLED.replace("OUT", repr(str(out)))], cwd=Path(__file__).parent, check=False
+        [sys.executable, "-c", KILLED.replace("OUT", repr(str(out)))], cwd=Path(small.__file__).parent, check=False
     )
     assert ended.returncode == -signal.SIGKILL
     assert [path.name for path in tmp_path.iterdir()] == ["p.json.partial.jsonl"]

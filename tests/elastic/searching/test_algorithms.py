@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -248,7 +249,7 @@ measured(evaluate=slow, cache={cache!r})
 
 def test_a_killed_search_continues_where_it_stopped(tmp_path):
     cache = tmp_path / "cache.jsonl"
-    script = KILLED.format(folder=str(Path(__file__).parent), cache=str(cache))
+    script = KILLED.format(folder=str(Path(small.__file__).parent), cache=str(cache))
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script])
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:

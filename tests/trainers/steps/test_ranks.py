@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+import sharded_steps
 import torch
 from ranks import run_on_ranks
 from sharded_steps import CASES, FITS, STATISTICS
@@ -12,7 +13,7 @@ from sharded_steps import CASES, FITS, STATISTICS
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What every rank of every world came to."""
-    return run_on_ranks(Path(__file__).with_name("sharded_steps.py"), tmp_path_factory.mktemp("ranks"))
+    return run_on_ranks(Path(sharded_steps.__file__), tmp_path_factory.mktemp("ranks"))
 
 
 def check_close(one, other, tolerance=1e-7):
