@@ -43,6 +43,12 @@ def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None 
     return process.exitcode, log.read_text("utf-8")
 
 
+def killed(words: list[str], function: str, call: int) -> None:
+    """Runs `elastic WORDS` in this directory, in a process that is killed at the nth call of a function."""
+    status, printed = run_elastic(words, Path.cwd(), (function, call))
+    assert status == -signal.SIGKILL, printed
+
+
 def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | None, usual: str) -> None:
     import torch
 

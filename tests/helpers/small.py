@@ -1,11 +1,18 @@
-"""Small supernets with randomised weights, for tests that need a real family or two and not all of them."""
+"""Small supernets with randomised weights, and the source of one: for tests that need a real family or two."""
 
 import timm
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.mobilenetv3 import MobileNetV3
 
 import elastic
+from elastic import SupernetSource
 from elastic.testing import randomised as randomise
+
+SOURCE = SupernetSource(
+    "vit_tiny_patch16_224",
+    {"num_classes": 5, "img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3},
+    options={"resolutions": [16, 32]},
+)
 
 
 def vit(**options) -> elastic.Supernet:

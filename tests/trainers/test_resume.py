@@ -1,14 +1,13 @@
 """Killed at any moment and resumed, a training ends with the bits of one that wasn't."""
 
 import random
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from forked import run_elastic
+from forked import killed
 from safetensors.torch import load_file
 from torch.utils.data import Dataset, TensorDataset
 
@@ -54,12 +53,6 @@ def clothes(root: Path) -> dict:
     augmented = {"train_transform": {"auto_augment": "augmix-m5-w2", "re_prob": 0.5}, "workers": 1, "batch_size": 6}
     names = {"name": "torch/fashion_mnist", "root": str(root), "val_split": "test"}
     return {"class_path": "TimmData", "init_args": {**names, **shape, **augmented}}
-
-
-def killed(words, function, call):
-    """Run `elastic` in a process of its own that is killed at a function's nth call."""
-    status, printed = run_elastic(words, Path.cwd(), (function, call))
-    assert status == -signal.SIGKILL, printed
 
 
 def test_killed_at_a_step_then_while_saving(config, tmp_path):

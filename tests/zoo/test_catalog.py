@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import reference
 import torch
+from published import drawn, write
 from small import randomise
-from test_importing import drawn, write
 
 import elastic
 import zoo

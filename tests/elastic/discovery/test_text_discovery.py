@@ -10,8 +10,8 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from counting import macs_of, memory_of, params_of
+from elsewhere import loaded_elsewhere
 from small import randomise
-from test_standalone import loaded_elsewhere
 from text_families import LENGTH, WORDS, inputs
 
 import elastic

@@ -1,14 +1,14 @@
 """Each format end to end: its file computes what the subnet computes, and its card says how to run it."""
 
-import re
 from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
+from disk import contents
+from exporting import CURE, FLOATS, installed, run_card
 from small import FAMILIES, vit
-from test_files import contents
 from torch import nn
 
 from elastic.errors import ExportError
@@ -16,32 +16,9 @@ from elastic.formats import FORMATS
 from elastic.formats.compare import TOLERANCE
 from elastic.shipping.export import export
 
-FLOATS = [name for name, made in FORMATS.items() if made.open is not None and not made.quantized]
-CURE = r"needs .*; install with: pip install 'elastic-supernets\[.*\]'"
-
-
-def installed(name):
-    try:
-        FORMATS[name].require()
-    except ExportError:
-        return False
-    return True
-
 
 def images(supernet, arch, n=3):
     return torch.randn(n, *supernet.input_shape(arch), generator=torch.Generator().manual_seed(n))
-
-
-def run_card(folder, monkeypatch, **given):
-    """What the card's Python computes, for each of its blocks that compute something."""
-    monkeypatch.chdir(folder)
-    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    for block in (block for block in blocks if "logits" in block):
-        arrays = "torch" not in block  # not PyTorch's own, nor ExecuTorch's
-        namespace = {name: np.asarray(value) if arrays and name == "images" else value for name, value in given.items()}
-        with torch.inference_mode():
-            exec(block, namespace)
-        yield np.asarray(namespace["logits"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

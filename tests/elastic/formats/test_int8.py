@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from exporting import CURE, installed, run_card
 from small import FAMILIES, vit
-from test_formats import CURE, installed, run_card
 
 from elastic.errors import ExportError
 from elastic.formats import FORMATS

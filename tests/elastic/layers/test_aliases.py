@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from gradients import gradients, same
 from hypothesis import given
 from hypothesis import strategies as st
 from small import FAMILIES, mobilenet
@@ -20,20 +21,6 @@ class Count(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.n += 1
         return func(*args, **(kwargs or {}))
-
-
-def gradients(supernet, archs, x):
-    for arch in archs:
-        supernet.activate(arch)
-        supernet(x).square().mean().backward()
-    return {name: None if p.grad is None else p.grad.clone() for name, p in supernet.named_parameters()}
-
-
-def same(one, other):
-    for name in one:
-        zero = torch.zeros(())
-        a, b = (zero if g[name] is None else g[name] for g in (one, other))
-        assert torch.equal(a.expand_as(b) if a.ndim == 0 else a, b.expand_as(a) if b.ndim == 0 else b), name
 
 
 @families

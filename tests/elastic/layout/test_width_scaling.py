@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from families import CASES
+from gradients import gradients, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import mobilenet, randomise, vit
-from test_aliases import gradients, same
 from torch import nn
 
 import elastic

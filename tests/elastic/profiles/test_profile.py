@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import small
 import torch
+from devices import synthetic
 from small import mobilenet, vit
 
 from elastic.errors import ArchError, ProfileError
@@ -19,7 +20,6 @@ from elastic.profiles.blocks import forms, parts
 from elastic.profiles.measuring import assemble, check_profile, measure_profile
 from elastic.profiles.plan import choose_archs
 from elastic.profiles.profile import DeviceProfile
-from elastic.supernet.folder import digest_supernet
 from elastic.timing import protocol
 from elastic.timing.backends import check_setting, fingerprint
 from elastic.timing.protocol import Journal, OtherLoad, Timing, time_runs
@@ -27,14 +27,6 @@ from elastic.timing.records import Conditions, ProfileCheck, SubnetTiming
 from elastic.timing.setting import Setting
 
 QUICK = {"time_limit": 0.1, "blocks": 0}
-
-
-def synthetic(supernet, n=40):
-    """A profile whose latencies follow from MACs, as if measured without noise."""
-    archs = choose_archs(supernet, n, seed=0)
-    times = 0.2 + supernet.macs(archs) * 1e-6
-    subnets = tuple(SubnetTiming(arch, Timing((float(ms),) * 3)) for arch, ms in zip(archs, times, strict=True))
-    return DeviceProfile(Setting(), {"processor": "none", "cores": 1}, digest_supernet(supernet), subnets)
 
 
 @pytest.mark.parametrize("family", [vit, mobilenet])

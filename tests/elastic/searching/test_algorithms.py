@@ -15,6 +15,7 @@ import small
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from searches import LIMIT, MOBILENET, PREDICTED, SHORT, SPACE, measured, predicted, score
 from small import mobilenet
 
 from elastic.errors import BudgetError, CheckpointError
@@ -26,34 +27,11 @@ from elastic.searching.fronts import distinct_front, hypervolume, hypervolume_hi
 from elastic.searching.problem import Problem
 from elastic.searching.result import SearchResult
 from elastic.searching.search import search
-from elastic.space.tables import ChoiceSum
-
-MOBILENET = mobilenet()
-SPACE = MOBILENET.space
-PREDICTED = ChoiceSum(SPACE, tuple(np.random.default_rng(0).normal(size=count) for count in SPACE.counts), 70.0)
-LIMIT = float(np.median(MOBILENET.macs(SPACE.sample(0, 100))))
-
-
-SHORT = 8
 
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
     monkeypatch.setattr("elastic.searching.algorithms.linas._INNER_GENERATIONS", SHORT)
-
-
-def score(arch):
-    return {"accuracy": float(PREDICTED(SPACE.encode([arch]))[0])}
-
-
-def predicted(algorithm, **options):
-    given = {"minimize": ["macs"], "subject_to": {"macs": LIMIT}, "population": 12, "generations": 5, **options}
-    return search(MOBILENET, predict={"accuracy": PREDICTED}, algorithm=algorithm, **given)
-
-
-def measured(algorithm="linas", evaluate=score, **options):
-    given = {"minimize": ["macs"], "subject_to": {"macs": LIMIT}, "population": 6, "generations": 4, **options}
-    return search(MOBILENET, evaluate=evaluate, algorithm=algorithm, **given)
 
 
 # --- every algorithm ----------------------------------------------------------------------------------------
@@ -237,8 +215,8 @@ def test_an_interrupted_search_continues_where_it_stopped(tmp_path, algorithm, a
 KILLED = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from elastic.algorithms import linas
-from test_algorithms import SHORT, measured, score
+from elastic.searching.algorithms import linas
+from searches import SHORT, measured, score
 linas._INNER_GENERATIONS = SHORT
 def slow(arch):
     time.sleep(0.05)

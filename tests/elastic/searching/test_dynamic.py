@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from devices import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import mobilenet, vit
-from test_profile import synthetic
 
 from elastic.errors import BudgetError
 from elastic.searching.algorithms.dynamic import additive_tables, dynamic

@@ -7,9 +7,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
-from small import mobilenet, randomise, vit
-from test_files import contents, full_disk, renames_that_end
-from test_storage import SOURCE
+from disk import contents, full_disk, renames_that_end
+from small import SOURCE, mobilenet, randomise, vit
 from torch import nn
 
 from elastic.errors import CheckpointError, ExportError

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
+from exporting import installed
 from small import vit
-from test_formats import installed
 
 from elastic.errors import ProfileError
 from elastic.formats import FORMATS

@@ -1,37 +1,17 @@
 """Exported folders load by their own `load.py`, or by `from_pretrained`, where this project is not installed."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import timm
 import torch
+from elsewhere import loaded_elsewhere
 from families import CASES, supernet
 from safetensors.torch import load_file
 from torch import nn
 
 import elastic
 from elastic.shipping.export import export
-
-PROGRAM = """
-import sys, torch
-sys.modules["elastic"] = None
-sys.path.insert(0, sys.argv[1])
-torch.set_num_threads(1)
-from load import load
-given = torch.load(sys.argv[2])
-output = load()(**given) if isinstance(given, dict) else load()(given)
-torch.save(getattr(output, "logits", output), sys.argv[3])
-"""
-
-
-def loaded_elsewhere(folder, inputs):
-    """What the folder's own program computes, in a process that can't import this project."""
-    given, made = folder / "given.pt", folder / "made.pt"
-    torch.save(inputs, given)
-    subprocess.run([sys.executable, "-c", PROGRAM, str(folder), str(given), str(made)], check=True)
-    return torch.load(made)
 
 
 @pytest.mark.parametrize("name", ["resnet-d", "mobilenet-v3 with matrices", "convnext-v2", "vit", "regnet-y"])

@@ -9,9 +9,9 @@ pytest.importorskip("transformers")
 import numpy as np
 import torch
 import transformers
+from elsewhere import loaded_elsewhere
+from exporting import FLOATS, installed, run_card
 from small import randomise
-from test_formats import FLOATS, installed, run_card
-from test_standalone import loaded_elsewhere
 from text_families import CASES, LENGTH, WORDS, inputs, supernet
 
 import elastic

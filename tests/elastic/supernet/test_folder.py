@@ -5,20 +5,14 @@ import json
 
 import pytest
 import torch
-from small import randomise
-from test_files import contents, full_disk, renames_that_end
+from disk import contents, full_disk, renames_that_end
+from small import SOURCE, randomise
 
 from elastic.errors import CheckpointError, RecipeError
 from elastic.supernet.folder import digest_supernet, load_source, load_supernet, save_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.files import write_json
 from elastic.support.weights import load_weights
-
-SOURCE = SupernetSource(
-    "vit_tiny_patch16_224",
-    {"num_classes": 5, "img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3},
-    options={"resolutions": [16, 32]},
-)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from test_storage import SOURCE
+from small import SOURCE
 
 from elastic.shipping.export import export
 from elastic.shipping.loading import load_subnet

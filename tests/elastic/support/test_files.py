@@ -7,17 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from disk import Killed, contents, full_disk, renames_that_end
 
 from elastic.errors import CheckpointError
 from elastic.support.files import read_json, remove_with, staged, write_json, write_text
-
-
-def full_disk(*_, **__):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
@@ -35,29 +28,6 @@ def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
 
 
 # --- several files at once ----------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """In the place of SIGKILL."""
-
-
-def renames_that_end(monkeypatch, folder, after, error, forever=False):
-    """So many renames into the folder work, the next one raises; or all from there on."""
-    renames = []
-
-    def ending(really):
-        def rename(path, target):
-            into = Path(target).parent == folder
-            renames.extend([target] * into)
-            if len(renames) > after and (forever or (into and len(renames) == after + 1)):
-                raise error
-            return really(path, target)
-
-        return rename
-
-    for name in ("rename", "replace"):
-        monkeypatch.setattr(Path, name, ending(getattr(Path, name)))
-    return renames
 
 
 def replace_all(folder):

@@ -5,10 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from devices import synthetic
 from jsonargparse import auto_cli
-from small import randomise
-from test_profile import synthetic
-from test_storage import SOURCE
+from small import SOURCE, randomise
 
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError, RecipeError
 from elastic.profiles.profile import DeviceProfile

@@ -5,8 +5,7 @@ import json
 import pytest
 import reference
 import torch
-from test_importing import drawn, error, images, imported, write
-from test_specialised import older, publish
+from published import drawn, error, images, imported, older, publish, write
 
 import elastic
 import zoo

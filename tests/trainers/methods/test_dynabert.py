@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 import yaml
-from test_resume import killed
+from forked import killed
 from torch.nn import functional as F
 from watching import Watch, fit
 

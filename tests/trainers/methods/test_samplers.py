@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small import FAMILIES
-from test_space import spaces
+from spaces import spaces
 
 from elastic import Arch, SearchSpace
 from elastic.errors import TrainingError

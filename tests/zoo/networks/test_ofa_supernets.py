@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_importing import images, imported
+from published import images, imported
 from torch.utils.flop_counter import FlopCounterMode
 
 import elastic

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import reference
 import torch
-from test_importing import error, images, write
+from published import error, images, write
 from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import ResNet

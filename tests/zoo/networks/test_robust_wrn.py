@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from published import error, images
 from small import randomise
-from test_importing import error, images
 from timm.models.resnetv2 import ResNetV2
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode

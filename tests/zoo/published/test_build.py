@@ -1,12 +1,10 @@
 """Specialised networks, imported, are plain timm models that compute what Once-for-All computes."""
 
-import copy
-import json
 
 import pytest
 import reference
 import torch
-from test_importing import drawn, error, images, imported
+from published import drawn, error, images, imported, older, publish
 from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import ResNet
@@ -17,23 +15,6 @@ from zoo.published.build import build_specialised
 
 CLASSES = {"MobileNetV3": MobileNetV3, "ProxylessNASNets": EfficientNet, "ResNets": ResNet}
 names = pytest.mark.parametrize("name", reference.NAMES)
-
-
-def older(config):
-    """A `net.config` in the words of before 2020."""
-    config = copy.deepcopy(config)
-    for block in config["blocks"]:
-        block |= {"name": "MobileInvertedResidualBlock", "mobile_inverted_conv": block.pop("conv")}
-        block["mobile_inverted_conv"]["name"] = "MBInvertedConvLayer"
-    return config
-
-
-def publish(folder, config, state, side=160):
-    folder.mkdir(exist_ok=True)
-    (folder / "net.config").write_text(json.dumps(config))
-    (folder / "run.config").write_text(json.dumps({"image_size": side}))
-    torch.save({"state_dict": state}, folder / "init")
-    return folder
 
 
 @names

@@ -1,47 +1,21 @@
 """Published supernets, imported, compute what Once-for-All computes: against a slow reference, without a download."""
 
-from functools import cache
 
 import pytest
 import reference
 import torch
+from published import RESOLUTIONS, drawn, error, images, imported, write
 
 import zoo
 from elastic.errors import CheckpointError, RecipeError
 from zoo.published.load import load_reference
 
-RESOLUTIONS = [128, 132, 156, 224]  # 132 and 156 make odd sides inside
 names = pytest.mark.parametrize("name", reference.NAMES)
-
-
-@cache
-def drawn(name):
-    return reference.draw(reference.supernet_shapes(name))
-
-
-@cache
-def imported(name):
-    supernet = zoo.create(name, resolutions=RESOLUTIONS)
-    load_reference(supernet.model, drawn(name), name, elastic=True)
-    return supernet.eval()
-
-
-def write(path, state, **others):
-    torch.save({"state_dict": state, **others}, path)
-    return path
-
-
-def images(side, count=1):
-    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def network(name, arch):
     encoded = zoo.from_arch(imported(name), arch)
     return reference.Network(reference.config_of(name, encoded), reference.specialise(name, drawn(name), encoded))
-
-
-def error(found, wanted):
-    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 @names

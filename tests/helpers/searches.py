@@ -1,0 +1,27 @@
+"""Searches in a small supernet for an accuracy that is a sum of drawn tables."""
+
+import numpy as np
+from small import mobilenet
+
+from elastic.searching.search import search
+from elastic.space.tables import ChoiceSum
+
+MOBILENET = mobilenet()
+SPACE = MOBILENET.space
+PREDICTED = ChoiceSum(SPACE, tuple(np.random.default_rng(0).normal(size=count) for count in SPACE.counts), 70.0)
+LIMIT = float(np.median(MOBILENET.macs(SPACE.sample(0, 100))))
+SHORT = 8  # generations of an inner search
+
+
+def score(arch):
+    return {"accuracy": float(PREDICTED(SPACE.encode([arch]))[0])}
+
+
+def predicted(algorithm, **options):
+    given = {"minimize": ["macs"], "subject_to": {"macs": LIMIT}, "population": 12, "generations": 5, **options}
+    return search(MOBILENET, predict={"accuracy": PREDICTED}, algorithm=algorithm, **given)
+
+
+def measured(algorithm="linas", evaluate=score, **options):
+    given = {"minimize": ["macs"], "subject_to": {"macs": LIMIT}, "population": 6, "generations": 4, **options}
+    return search(MOBILENET, evaluate=evaluate, algorithm=algorithm, **given)
