@@ -20,8 +20,12 @@ from elastic.supernet.source import SupernetSource
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import is_inline, name_configurations, refuse_ignored
+from trainers.data import digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.data.supernet_data import SupernetData
+from trainers.fit_folder import expand
+from trainers.methods import hidden_states, macs_samplers  # noqa: F401 - likewise
 from trainers.module import SupernetModule
+from trainers.robust import distillers  # noqa: F401 - likewise
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 """What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""
@@ -200,7 +204,7 @@ def train(words: list[str]) -> None:
         with warnings.catch_warnings():
             # Lightning 2.6 asks PyTorch in a form that PyTorch 2.14 calls old
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            SupernetCLI(name_configurations(words))
+            SupernetCLI(name_configurations(expand(words)))
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -40,12 +40,26 @@ def build_timm(name: str, args: Mapping[str, Any], input_size: Sequence[int] | N
             raise RecipeError(f"timm's {architecture} has no pretrained tag {tag!r}; {had}") from error
         if "Unknown model" not in str(error):
             raise
-        near = ", ".join(get_close_matches(name, timm.list_models(), 5))
-        raise RecipeError(
-            f"timm has no model {name!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
-            "elastic zoo list shows those"
-        ) from error
+        raise unknown_model(name) from error
     return model
+
+
+def is_timm_model(name: str) -> bool:
+    """Whether timm makes a model of this name, a pretrained tag behind it or not."""
+    import timm
+
+    return bool(timm.is_model(name))
+
+
+def unknown_model(name: str) -> RecipeError:
+    """The error to raise where timm has no model `name`: it says the nearest names."""
+    import timm
+
+    near = ", ".join(get_close_matches(name, timm.list_models(), 5))
+    return RecipeError(
+        f"timm has no model {name!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
+        "elastic zoo list shows those"
+    )
 
 
 def input_size(model: Any, default: tuple[int, int, int] = (3, 224, 224)) -> tuple[int, int, int]:
@@ -53,3 +67,27 @@ def input_size(model: Any, default: tuple[int, int, int] = (3, 224, 224)) -> tup
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     _, height, width = config.get("input_size") or default
     return int(getattr(model, "in_chans", 3)), int(height), int(width)
+
+
+class ConfiguredInput(NamedTuple):
+    """The images that a model of timm is made for: side in pixels, and mean and deviation of values between 0 and 1."""
+
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def configured_input(name: str) -> ConfiguredInput:
+    """What timm says of the input of the model `name`; ImageNet's usual values where it says nothing.
+
+    Raises:
+        RecipeError: timm has no such model.
+    """
+    from timm.models import get_pretrained_cfg
+
+    if not is_timm_model(name):
+        raise unknown_model(name)
+    config = get_pretrained_cfg(name)
+    if config is None:
+        return ConfiguredInput(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return ConfiguredInput(int(config.input_size[-1]), tuple(config.mean), tuple(config.std))

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+from forked import run_elastic
+from PIL import Image
+
+from elastic.errors import UsageError
+from trainers.fit_folder import ImageFolderFacts, expand, look_into
+
+
+def photos(folder, splits=("train", "val"), classes=3, mode="RGB", each=6):
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for k in range(classes):
+            place = folder / split / f"class_{k}"
+            place.mkdir(parents=True)
+            for n in range(each):
+                shape = (40, 44, 3) if mode == "RGB" else (40, 44)
+                Image.fromarray(rng.integers(0, 255, shape, np.uint8), mode).save(place / f"{n}.png")
+    return folder
+
+
+def long_form(words):
+    """The generated configuration of an expanded command line, and the words around it."""
+    at = next(k for k, word in enumerate(words) if word.startswith("{"))
+    return json.loads(words[at]), words[: at - 1], words[at + 1 :]
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "valid", "test"])
+def test_the_folder_says_classes_channels_and_the_validation_split(tmp_path, name):
+    assert look_into(photos(tmp_path, ("train", name))) == ImageFolderFacts(3, 3, name)
+
+
+def test_class_folders_alone_leave_the_validation_to_a_part_of_the_training_images(tmp_path):
+    assert look_into(photos(tmp_path, ("",), 2, "L")) == ImageFolderFacts(2, 1, None)
+
+
+def test_the_long_form_says_what_was_found(tmp_path):
+    folder = photos(tmp_path / "flowers")
+    words = ["fit", str(folder), "--model", "resnet18", "--epochs=20", "--lr", "0.01", "--size", "64", "--runs", "r"]
+    configuration, before, after = long_form(expand(words))
+    assert before == ["fit", "--config", "folder"]
+    assert after == ["--name", "flowers", "--runs", "r"]
+    supernet, data = configuration["model"]["supernet"], configuration["data"]["init_args"]
+    assert supernet["model"] == "resnet18"
+    assert supernet["model_args"] == {"num_classes": 3}
+    assert supernet["input_size"] == data["input_size"] == [3, 64, 64]
+    assert data["root"] == str(folder)
+    assert data["val_split"] == "val"
+    (phase,) = configuration["model"]["curriculum"]["phases"]
+    assert (phase["epochs"], phase["learning_rate"]) == (20, 0.01)
+
+
+def test_what_is_no_folder_stays_as_it_is():
+    for words in (["fit", "--config", "digits"], ["validate", "photos"], ["fit"]):
+        assert expand(words) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "there is no folder nowhere"),
+        (["photos", "--epochs"], "--epochs needs a value"),
+        (["photos", "--epochs", "many"], "--epochs many: wanted a whole number, 1 or more"),
+        (["photos", "--lr", "-1"], "--lr -1: wanted a number above 0"),
+        (["photos", "--model", "resnet81"], "similar names: resnet18"),
+        (["photos", "--method", "compofa", "--lr", "1"], "--method compofa brings phases of its own"),
+        (["one"], "has 1 class folders; wanted two or more"),
+        (["empty"], "there is no image in"),
+        (["broken"], "can't be read as an image"),
+    ],
+)
+def test_objections_are_sentences(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "photos")
+    photos(tmp_path / "one", classes=1)
+    for k in range(2):
+        (tmp_path / "empty" / f"class_{k}").mkdir(parents=True)
+        (tmp_path / "broken" / f"class_{k}").mkdir(parents=True)
+        (tmp_path / "broken" / f"class_{k}" / "a.jpg").write_text("no image")
+    with pytest.raises((UsageError, LookupError), match=message):
+        expand(["fit", *words])
+
+
+@pytest.mark.parametrize(("splits", "mode"), [(("train", "val"), "RGB"), (("",), "L")])
+def test_a_folder_trains_with_one_short_line(tmp_path, splits, mode):
+    photos(tmp_path / "photos", splits, 2, mode)
+    short = "fit photos --model test_resnet --epochs 1 --size 32 --batch_size 4 --workers 0"
+    status, printed = run_elastic(short.split(), tmp_path)
+    assert status == 0, printed
+    assert (tmp_path / "runs" / "photos" / "supernet.json").exists()
