@@ -205,7 +205,7 @@ class RunFolder(Checkpoint):
         """Write the supernet, if it is to be kept, and the checkpoint."""
         module = cast(SupernetModule, pl_module)
         if self._is_best(trainer, module) and trainer.is_global_zero:
-            save_supernet(module.trained, module.source, self.folder)
+            save_supernet(module.trained, module.source, self.folder, module.batchnorm)
         trainer.save_checkpoint(self.folder / LAST)
 
     def _is_best(self, trainer: Trainer, module: SupernetModule) -> bool:

@@ -16,9 +16,11 @@ from torch import Tensor
 from elastic import Supernet
 from elastic.errors import CheckpointError, first_line
 from elastic.supernet import folder as storage
-from elastic.supernet.folder import digest_supernet
+from elastic.supernet.folder import build_saved, digest_supernet
 from elastic.supernet.source import SupernetSource
+from elastic.support.files import replacing
 from elastic.support.weights import check_tensors
+from elastic.upstream.versions import library_versions
 
 KEY = "elastic"
 _PREFIX, _AVERAGED = "supernet.model.", "average.module.model."
@@ -40,18 +42,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             OSError: the disk is full, or may not be written to.
         """
         content = io.BytesIO()
-        torch.save(checkpoint, content)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}-{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        torch.save(checkpoint, content)  # which says little where a disk is full
+        with replacing(os.fspath(path)) as beside, beside.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
 
     def load_checkpoint(
         self,
@@ -69,7 +64,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def describe(source: SupernetSource, supernet: Supernet, phase: str) -> dict[str, Any]:
     """What a checkpoint says of its supernet, as plain values."""
-    return {"source": source.untrained().to_dict(), "digest": digest_supernet(supernet), "phase": phase}
+    return {
+        "source": source.to_save(supernet).to_dict(),
+        "digest": digest_supernet(supernet),
+        "phase": phase,
+        "versions": library_versions(),
+    }
 
 
 def check_description(checkpoint: dict[str, Any], digest: str, origin: str = "the checkpoint") -> None:
@@ -156,7 +156,7 @@ def load_supernet(path: str | os.PathLike[str]) -> Supernet:
     if Path(path).is_dir():
         return storage.load_supernet(Path(path))
     checkpoint = read_checkpoint(path)
-    supernet = SupernetSource.from_dict(checkpoint[KEY]["source"]).build()
+    supernet = build_saved(SupernetSource.from_dict(checkpoint[KEY]["source"]), path, checkpoint[KEY].get("versions"))
     state = checkpoint["state_dict"]
     prefix = _AVERAGED if any(name.startswith(_AVERAGED) for name in state) else _PREFIX
     tensors = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

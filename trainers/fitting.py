@@ -127,7 +127,8 @@ class SupernetCLI(LightningCLI):
         config, last = self.config[self.subcommand], self.folder / LAST
         if config.subnet is not None:
             for name, value in SupernetSource.of_subnet(config.subnet).to_dict().items():
-                config.model.supernet[name] = value
+                if name != "layout":  # the folder has it
+                    config.model.supernet[name] = value
         if self.subcommand != "fit":
             config.verbose = False  # the table of subnets says it all
         if config.ckpt_path == "last":

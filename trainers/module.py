@@ -38,7 +38,7 @@ from trainers.methods.lessons import Lessons, Teaching
 from trainers.methods.optimizers import OptimizerOptions, take_options
 from trainers.methods.samplers import Contest, Moment, Sampler, SandwichSampler
 from trainers.methods.teachers import InPlaceTeacher, Teacher, check_snapshots
-from trainers.robust.statistics import recalibrate_attacked
+from trainers.robust.statistics import describe_statistics, recalibrate_attacked
 from trainers.robust.training_attack import Adversary, check_pixels
 from trainers.steps.diagnosis import RUNGS, GradientCosines, Ladder
 from trainers.steps.gradients import average_over_ranks, clip, fill_missing
@@ -215,6 +215,12 @@ class SupernetModule(LightningModule):
     def trained_phase(self) -> Phase:
         """The phase that the last step belonged to."""
         return self.curriculum.scaled[self._trained_place()]
+
+    @property
+    def batchnorm(self) -> dict[str, Any]:
+        """How BatchNorm statistics of the trained subnets are re-estimated (see `trainers.robust.statistics`)."""
+        robust = isinstance(self.distillers[self._trained_place()], RobustLoss)
+        return describe_statistics(self.adversary if robust else None)
 
     def _trained_place(self) -> int:
         if self.trainer.state.fn != TrainerFn.FITTING:

@@ -6,8 +6,8 @@ heads, groups, kernels of depthwise convolutions, depth of the stages whose bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from elastic.discovery.watching import Seen, watch
 from elastic.discovery.writing import write_recipe
 from elastic.errors import RecipeError
 from elastic.layout.recipe import Recipe, register_recipe
+from elastic.layout.saved import register_code
 from elastic.recipes.convnets import Size3
 from elastic.recipes.resolution import resolution_rule
 from elastic.support.hooks import copy_placed
@@ -140,17 +141,25 @@ def _runs(model: nn.Module, inputs: Tensor) -> bool:
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
-def _settling(model: nn.Module, recipe: Recipe) -> Callable[[nn.Module], None] | None:
-    """What makes an extracted model's configuration say how many layers it has: generating text looks there."""
+@register_code("depth_setting")
+@dataclass(frozen=True)
+class DepthSetting:
+    """Restates how many layers an extracted model has in its configuration: generating text looks there."""
+
+    layers: str
+
+    def __call__(self, model: nn.Module) -> None:
+        """Count the layers at the path `layers`, and number them."""
+        set_depth(model.config, model.get_submodule(self.layers))  # type: ignore[arg-type]
+
+
+def _settling(model: nn.Module, recipe: Recipe) -> DepthSetting | None:
+    """Where the configuration says how many layers there are, and one container of the layout holds them."""
     config: Any = model.config
     stacks = [path for path, axes in recipe.layout.items() if axes == "depth" or axes.startswith("depth.")]
     if len(stacks) != 1 or len(model.get_submodule(stacks[0])) != getattr(config, "num_hidden_layers", None):  # type: ignore[arg-type]
         return None
-
-    def settle(subnet: nn.Module) -> None:
-        set_depth(subnet.config, subnet.get_submodule(stacks[0]))  # type: ignore[arg-type]
-
-    return settle
+    return DepthSetting(stacks[0])
 
 
 TRACED = "traced"

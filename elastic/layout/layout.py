@@ -58,8 +58,8 @@ class Layout:
         return resolved
 
     def set(self, values: Mapping[str, Number]) -> None:
-        """Make these the active values; dims that are absent keep theirs, for nothing reads them."""
-        current: dict[str, Number] = {name: size.value for name, size in self.sizes.items()}
+        """Make these the active values; dims that are absent are at full size, so that equal archs are equal states."""
+        current: dict[str, Number] = {name: size.full for name, size in self.sizes.items()}
         current.update(self._ratios)
         current.update(values)
         for name, value in self.resolve(current).items():

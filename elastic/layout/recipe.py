@@ -36,6 +36,7 @@ class Recipe:
         width_scaling: whether weights make up for the inputs that a narrow subnet lacks (see `elastic.layout.scaling`).
         vocabulary: of a model that reads token ids, how many there are; None: its inputs are floats.
         settle: called with each extracted model, to restate what no layout entry reaches (its configuration).
+        name: the registered recipe's; empty for a recipe that was written by hand.
     """
 
     layout: Mapping[str, str]
@@ -51,6 +52,7 @@ class Recipe:
     width_scaling: bool = False
     vocabulary: int | None = None
     settle: Callable[[nn.Module], None] | None = None
+    name: str = ""
 
     def input_shape(self, values: Mapping[str, Number]) -> tuple[int, ...]:
         """Shape of one input where the dims have these values, without the batch axis."""

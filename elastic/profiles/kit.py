@@ -15,6 +15,7 @@ from elastic.profiles.measuring import assemble
 from elastic.profiles.plan import BLOCKS, Plan, plan_profile
 from elastic.profiles.profile import DeviceProfile
 from elastic.supernet.supernet import Supernet
+from elastic.support import files, journal
 from elastic.support.files import read_json, staged, write_json
 from elastic.support.progress import progress_bar
 from elastic.timing import protocol
@@ -100,9 +101,10 @@ def write_kit(
 
 
 def stand_alone() -> str:
-    """The kit's script: the protocol, and below it the program, which then needn't import it."""
-    imports = re.compile(r"^from (__future__|elastic\.protocol) import (\([^)]*\)|.*)\n", re.MULTILINE)
-    return inspect.getsource(protocol) + imports.sub("", inspect.getsource(kit_script))
+    """The kit's script: what its program needs, and below it the program, which then needn't import it."""
+    imports = re.compile(r"^from (__future__|elastic\.[\w.]+) import (\([^)]*\)|.*)\n", re.MULTILINE)
+    sources = map(inspect.getsource, (files, journal, protocol, kit_script))
+    return "from __future__ import annotations\n\n" + "\n".join(imports.sub("", source) for source in sources)
 
 
 def _write_models(plan: Plan, kit: Path, progress: bool) -> dict[str, str]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from elastic.timing.protocol import Journal, Run, describe_device, journal_path, measure_groups, write_whole
+from elastic.support.files import write_text
+from elastic.timing.protocol import Run, describe_device, journal_path, measure_groups, measurement_journal, timed_keys
 
 MEASURED_KIND = "elastic measurements"
 
@@ -34,7 +35,7 @@ def main() -> None:
         parser.error(f"wanted 1 thread or more, and more than 0 seconds; got {given.threads} and {given.seconds}")
     kit["setting"]["threads"] = given.threads
     device, groups = _measure_kit(kit, folder, given.seconds, journal_path(given.out))
-    write_whole(given.out, json.dumps({**kit, "kind": MEASURED_KIND, "device": device, "groups": groups}) + "\n")
+    write_text(given.out, json.dumps({**kit, "kind": MEASURED_KIND, "device": device, "groups": groups}) + "\n")
     journal_path(given.out).unlink()
     sys.stderr.write(f"\n{given.out}: take it to the supernet: elastic profile SUPERNET --import {given.out.name}\n")
 
@@ -46,17 +47,17 @@ def _measure_kit(kit: dict[str, Any], folder: Path, seconds: float, unfinished: 
     device = {**describe_device(), "onnxruntime": onnxruntime.__version__}
     digest = hashlib.sha256(json.dumps(kit).encode()).hexdigest()
     header = {"threads": kit["setting"]["threads"], "kit": digest, **device, "date": ""}
-    journal = Journal(unfinished, header, SystemExit)
+    journal = measurement_journal(unfinished, header, SystemExit)
 
     def prepare(keys: Sequence[str]) -> list[Run]:
-        sys.stderr.write(f"\rmeasured {len(journal.keys)} of {len(kit['files'])} ")
+        sys.stderr.write(f"\rmeasured {len(timed_keys(journal))} of {len(kit['files'])} ")
         sys.stderr.flush()
         return [_open(folder / kit["files"][key], kit["setting"]["threads"]) for key in keys]
 
     options = {name: kit[name] for name in ("tolerance", "seed", "together")}
     reference = prepare([kit["reference"]])[0]
     measure_groups(list(kit["files"]), prepare, reference, journal, seconds=seconds, **options)
-    return device, journal.groups
+    return device, journal.entries
 
 
 def _open(path: Path, threads: int) -> Run:

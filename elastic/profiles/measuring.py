@@ -12,7 +12,7 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.supernet.supernet import Supernet
 from elastic.support.progress import progress_bar
 from elastic.timing.backends import check_setting, fingerprint, prepare_all, torch_threads
-from elastic.timing.protocol import Journal, Run, journal_path, measure_groups
+from elastic.timing.protocol import Run, journal_path, measure_groups, measurement_journal
 from elastic.timing.records import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 from elastic.timing.setting import Setting
 
@@ -175,7 +175,7 @@ def _measure(
     progress: bool,
 ) -> list[dict[str, Any]]:
     header = {**plan.description, "tolerance": tolerance, "device": {**device, "date": ""}}
-    journal = Journal(unfinished, header, ProfileError)
+    journal = measurement_journal(unfinished, header, ProfileError)
 
     def prepare(keys: Sequence[str]) -> list[Run]:
         return prepare_all([plan.build(key) for key in keys], plan.setting)
@@ -192,4 +192,4 @@ def _measure(
             together=plan.together,
             advance=advance,
         )
-    return journal.groups
+    return journal.entries

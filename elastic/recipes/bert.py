@@ -7,13 +7,14 @@ arXiv:2004.04037).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.layout.recipe import Recipe, register_recipe
+from elastic.layout.saved import register_code
 from elastic.space.sizes import DimRule
 from elastic.upstream.configurations import checked_length, prefix_of, set_depth, shared_value
 from elastic.upstream.texts import longest_text
@@ -77,7 +78,7 @@ def bert(model: PreTrainedModel, length: int | None = None) -> Recipe:
         },
         input_size=(checked_length(length, longest_text(model), type(model).__name__),),
         vocabulary=config.vocab_size,
-        settle=settle,
+        settle=BertSettings(),
         notes={"head width": f"{head} per head", "hidden size": f"{config.hidden_size}: every layer adds to it"},
     )
 
@@ -104,17 +105,22 @@ def dynabert(model: PreTrainedModel, length: int | None = None) -> Recipe:
     return replace(free, dims=dims, couple=dict.fromkeys(followers, leader))
 
 
-def settle(model: nn.Module) -> None:
-    """Make an extracted model's configuration and layer numbers say what it is, where they can.
+@register_code("bert_settings")
+@dataclass(frozen=True)
+class BertSettings:
+    """Restates the sizes of an extracted model in its configuration."""
 
-    BERT's configuration has no number of heads apart from the hidden size; each attention module knows its own.
-    """
-    config: Any = model.config
-    layers: Any = model.get_submodule(_layers_path(model))
-    set_depth(config, layers)
-    widths = [layer.ffn.lin1 if hasattr(layer, "ffn") else layer.intermediate.dense for layer in layers]
-    name = "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
-    setattr(config, name, shared_value([linear.out_features for linear in widths], getattr(config, name)))
+    def __call__(self, model: nn.Module) -> None:
+        """Make an extracted model's configuration and layer numbers say what it is, where they can.
+
+        BERT's configuration has no number of heads apart from the hidden size; each attention module knows its own.
+        """
+        config: Any = model.config
+        layers: Any = model.get_submodule(_layers_path(model))
+        set_depth(config, layers)
+        widths = [layer.ffn.lin1 if hasattr(layer, "ffn") else layer.intermediate.dense for layer in layers]
+        name = "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
+        setattr(config, name, shared_value([linear.out_features for linear in widths], getattr(config, name)))
 
 
 def _layers_path(model: Any) -> str:

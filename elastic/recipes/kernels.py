@@ -7,6 +7,7 @@ section 3.3: the centre of the 7×7 kernel times a 25×25 matrix is the 5×5 ker
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elastic.layers.gathering import gather
+from elastic.layout.saved import register_code
 
 LARGEST = 7
 _STEPS = ((7, 5), (5, 3))
 
 
+@register_code("kernel_transform")
+@dataclass(frozen=True)
 class KernelTransform:
     """Makes a depthwise convolution's active kernel out of the full one; the matrices begin as identities."""
 

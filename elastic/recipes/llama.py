@@ -6,12 +6,14 @@ MatFormer's nested parts (Devvrit et al., NeurIPS 2024, arXiv:2310.07707). Embed
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.layout.recipe import Recipe, register_recipe
+from elastic.layout.saved import register_code
 from elastic.space.sizes import DimRule
 from elastic.upstream.configurations import checked_length, prefix_of, set_depth, shared_value
 from elastic.upstream.texts import longest_text
@@ -69,7 +71,7 @@ def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
         lengths={f"{layers}.{at}.self_attn": f"groups.{at}" for at in range(config.num_hidden_layers)},
         input_size=(checked_length(length, longest_text(model), name),),
         vocabulary=config.vocab_size,
-        settle=settle,
+        settle=LlamaSettings(),
         notes={
             "head width": f"{head} per head",
             "hidden size": f"{config.hidden_size}: every layer adds to it",
@@ -78,19 +80,26 @@ def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
     )
 
 
-def settle(model: nn.Module) -> None:
-    """Make an extracted model's configuration and layer numbers say what it is, where they can."""
-    config: Any = model.config
-    layers: Any = model.get_submodule(_layers_path(model))
-    set_depth(config, layers)
-    attention = [layer.self_attn for layer in layers]
-    config.head_dim = attention[0].head_dim  # no longer the hidden size over the heads
-    config.intermediate_size = shared_value(
-        [layer.mlp.gate_proj.out_features for layer in layers], config.intermediate_size
-    )
-    shapes = [(one.q_proj.out_features // one.head_dim, one.k_proj.out_features // one.head_dim) for one in attention]
-    if len(set(shapes)) == 1:  # only together do they make sense
-        config.num_attention_heads, config.num_key_value_heads = shapes[0]
+@register_code("llama_settings")
+@dataclass(frozen=True)
+class LlamaSettings:
+    """Restates the sizes of an extracted model in its configuration."""
+
+    def __call__(self, model: nn.Module) -> None:
+        """Make an extracted model's configuration and layer numbers say what it is, where they can."""
+        config: Any = model.config
+        layers: Any = model.get_submodule(_layers_path(model))
+        set_depth(config, layers)
+        attention = [layer.self_attn for layer in layers]
+        config.head_dim = attention[0].head_dim  # no longer the hidden size over the heads
+        config.intermediate_size = shared_value(
+            [layer.mlp.gate_proj.out_features for layer in layers], config.intermediate_size
+        )
+        shapes = [
+            (one.q_proj.out_features // one.head_dim, one.k_proj.out_features // one.head_dim) for one in attention
+        ]
+        if len(set(shapes)) == 1:  # only together do they make sense
+            config.num_attention_heads, config.num_key_value_heads = shapes[0]
 
 
 def _layers_path(model: Any) -> str:

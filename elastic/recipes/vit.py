@@ -5,6 +5,7 @@ Elastic: embedding width, heads and feed-forward width of each block, depth, res
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from elastic.errors import LayoutError
 from elastic.layout.recipe import Recipe, register_recipe
+from elastic.layout.saved import register_code
 from elastic.recipes.resolution import resolution_rule
 from elastic.space.sizes import Derived, DimRule
 from elastic.upstream.timm import input_size
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
 
+@register_code("resampled_positions")
+@dataclass(frozen=True)
 class ResampledPositions:
     """Position embeddings at the active resolution, resampled exactly as timm does."""
 
-    def __init__(self, prefix_tokens: int) -> None:
-        self.prefix_tokens = prefix_tokens
+    prefix_tokens: int
 
     def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
         """Embeddings `(1, tokens, embed)` for the module's active grid."""

@@ -1,12 +1,10 @@
-"""What evaluating subnets gave, remembered and kept in a file, so that a search that was cut short goes on."""
+"""A search's cache: the metrics of subnets that were evaluated, in a file, so that a stopped search goes on."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -14,6 +12,7 @@ from elastic.errors import CheckpointError
 from elastic.space.arch import Arch
 from elastic.supernet.folder import digest_supernet, digest_weights
 from elastic.supernet.supernet import Supernet
+from elastic.support.journal import Journal
 
 Evaluate = Callable[[Arch], Mapping[str, float]]
 """Measures a subnet: figures by name, such as `{"accuracy": 97.5}`."""
@@ -29,7 +28,7 @@ class Measurements:
     Args:
         evaluate: measures a subnet.
         known: what was measured before.
-        file: where new figures are appended, a line of JSON each.
+        journal: where new figures go.
         wanted: names of figures; a subnet that was measured without one of them is measured again.
     """
 
@@ -37,21 +36,20 @@ class Measurements:
         self,
         evaluate: Evaluate,
         known: dict[Arch, dict[str, float]] | None = None,
-        file: TextIO | None = None,
+        journal: Journal | None = None,
         wanted: Collection[str] = (),
     ) -> None:
         self.evaluate = evaluate
         self.known = {} if known is None else known
-        self.file = file
+        self.journal = journal
         self.wanted = frozenset(wanted)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """The subnet's figures by name, measured or remembered."""
         if arch not in self.known or not self.wanted <= self.known[arch].keys():
             figures = {name: float(value) for name, value in self.evaluate(arch).items()}
-            if self.file is not None:
-                self.file.write(json.dumps({"arch": dict(arch), "figures": figures}) + "\n")
-                self.file.flush()
+            if self.journal is not None:
+                self.journal.add({"arch": dict(arch), "figures": figures})
             self.known[arch] = figures
         return self.known[arch]
 
@@ -80,14 +78,11 @@ def open_measurements(
         return
     path = Path(path)
     header = {"kind": _KIND, "supernet": digest_supernet(supernet), "weights": digest_weights(supernet)}
+    cure = "name another file, or delete it to measure anew"
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        known = _read(path, header, supernet)
-        with path.open("a", encoding="utf-8") as file:
-            if file.tell() == 0:
-                file.write(json.dumps(header) + "\n")
-                file.flush()
-            yield Measurements(evaluate, known, file, wanted)
+        journal = Journal(path, header, CheckpointError, "a search's cache", cure)
+        yield Measurements(evaluate, _known(journal, supernet), journal, wanted)
 
 
 def _locked(path: Path) -> AbstractContextManager[object]:
@@ -98,46 +93,13 @@ def _locked(path: Path) -> AbstractContextManager[object]:
         raise CheckpointError(f"another search is writing {path}; wait for its end, or name another file") from error
 
 
-def _read(path: Path, header: Mapping[str, str], supernet: Supernet) -> dict[Arch, dict[str, float]]:
-    """What the file holds; a line that was cut short at its end is cut off."""
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if not whole and not json.dumps(header).encode().startswith(content):
-        raise CheckpointError(f"{path} isn't the cache of a search; name another file")
-    lines = whole.splitlines()
-    if lines:
-        _check(path, _parsed(path, 1, lines[0]), header)
-    known = {}
-    for at, line in enumerate(lines[1:], start=2):
-        values = _parsed(path, at, line)
+def _known(journal: Journal, supernet: Supernet) -> dict[Arch, dict[str, float]]:
+    """The figures of each subnet in the journal."""
+    known: dict[Arch, dict[str, float]] = {}
+    for at, entry in enumerate(journal.entries, start=2):
         try:
-            known[supernet.space.arch(values["arch"])] = dict(values["figures"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}, line {at}, is no measured subnet ({error!r}); delete the line") from error
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
+            known[supernet.space.arch(entry["arch"])] = dict(entry["figures"])
+        except (KeyError, TypeError, ValueError) as error:  # noqa: PERF203 - the message has the line
+            wrong = f"{journal.path}, line {at}, is no measured subnet ({error!r})"
+            raise CheckpointError(f"{wrong}; delete the line") from error
     return known
-
-
-def _parsed(path: Path, at: int, line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except ValueError as error:
-        raise CheckpointError(f"{path}, line {at}, isn't JSON ({error}); is it the cache of a search?") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}, line {at}, is a {type(values).__name__}; wanted a JSON object")
-    return values
-
-
-def _check(path: Path, found: Mapping[str, Any], header: Mapping[str, str]) -> None:
-    if found.get("kind") != _KIND:
-        raise CheckpointError(f"{path} isn't a search's cache: its kind is {found.get('kind')!r}, wanted {_KIND!r}")
-    for part, what in (("supernet", "other dims or shapes"), ("weights", "the same dims, other weights")):
-        if found.get(part) != header[part]:
-            raise CheckpointError(
-                f"{path} is the cache of another supernet ({what}): {found.get(part)}, this one is {header[part]}; "
-                "name another file, or delete it to measure anew"
-            )

@@ -33,7 +33,7 @@ from elastic.space.sizes import Number
 from elastic.supernet.evaluation import Batch
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_config
-from elastic.support.files import remove_with, staged, write_json
+from elastic.support.files import staged, write_json
 from elastic.support.inputs import Inputs, first, predict
 from elastic.timing.backends import check_setting
 from elastic.timing.setting import Setting
@@ -71,9 +71,10 @@ def export(
     latency: bool = False,
     threads: int = 1,
 ) -> Exported:
-    """Write an extracted subnet into `folder`; where anything fails, the folder's former content is whole.
+    """Write an extracted subnet into `folder`; where anything fails before all is written, nothing in it has changed.
 
-    The files of a former export stay if it was of the same weights and input size; else they are removed with it.
+    The files of a former export stay if it was of the same weights and input size; else they are removed with it. Where
+    the process is killed while files are replaced, loading refuses the folder (see `elastic.support.files.staged`).
 
     Args:
         subnet: what `supernet.extract` gave; it is left as it was.
@@ -138,8 +139,8 @@ def export(
             config |= _write_loaders(model, stage, inputs, _built_with(source), config)
         write_json(stage / CONFIG, config)
         write_card(stage / "README.md", card, config)
-        for file in own_files(former) - {*known, *config["loader"]}:
-            remove_with(stage, file)
+    for file in own_files(former) - {*known, *config["loader"]}:
+        (folder / file).unlink(missing_ok=True)
     return Exported(folder, known, figures, timed)
 
 

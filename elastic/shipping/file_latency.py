@@ -17,7 +17,7 @@ from elastic.formats.openvino import OPENVINO, open_file
 from elastic.formats.ordered import names_and_values, ordered
 from elastic.support.inputs import Inputs, first
 from elastic.timing.backends import check_setting, fingerprint, prepare, torch_threads
-from elastic.timing.protocol import Journal, Run, Timing, measure_groups
+from elastic.timing.protocol import Run, Timing, measure_groups, measurement_journal
 from elastic.timing.records import Conditions, read_timing
 from elastic.timing.setting import Setting
 
@@ -48,7 +48,7 @@ def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path]
     pytorch = prepare(ordered(model, names), values, setting)
     runners = _runners(places, threads)
     runs: dict[str, Run] = {"": pytorch, **{" ".join(row): partial(forward, one) for row, forward in runners.items()}}
-    journal = Journal(None, {}, ExportError)
+    journal = measurement_journal(None, {}, ExportError)
     with torch_threads(threads):
         measure_groups(
             list(runs),
@@ -60,10 +60,10 @@ def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path]
             seed=0,
         )
     device = fingerprint(setting)
-    conditions = Conditions.of(journal.groups, _TOLERANCE)
+    conditions = Conditions.of(journal.entries, _TOLERANCE)
     timings = {
         key: read_timing(figures, pace)
-        for group, pace in zip(journal.groups, conditions.paces, strict=True)
+        for group, pace in zip(journal.entries, conditions.paces, strict=True)
         for key, figures in group["timings"].items()
     }
     rows = [("", f"PyTorch {device['torch']}, eager"), *runners]

@@ -133,12 +133,17 @@ class SearchSpace:
         Columns stay where they are, so that encoded archs of both spaces have the same width.
 
         Raises:
-            ArchError: a key that names no dim, or no choice left for a dim.
+            ArchError: a key that names no dim, a value that is no choice of any dim of that key, or no choice left.
         """
         dims = {dim.name: dim for dim in self.dims}
         for key, wanted in choices.items():
             allowed = set(wanted) if isinstance(wanted, Iterable) else {wanted}
-            for dim in self.matching(key):
+            matching = self.matching(key)
+            offered = {choice for dim in matching for choice in dim.choices}
+            if allowed & offered and not allowed <= offered:
+                unknown = sorted(allowed - offered)
+                raise ArchError(f"{key!r}: {unknown} are no choices; it has {sorted(offered)}, leave the others out")
+            for dim in matching:
                 left = tuple(choice for choice in dim.choices if choice in allowed)
                 if not left:
                     raise ArchError(f"{dim.name}: none of {sorted(allowed)} is among its choices {list(dim.choices)}")

@@ -107,7 +107,7 @@ def _call(name: str, model: nn.Module, options: Mapping[str, Any]) -> Recipe:
         raise RecipeError(f"recipe {name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
     function = recipes.registry.by_name(name)
     assert function is not None
-    return function(model, **options)
+    return replace(function(model, **options), name=name)
 
 
 def _options(name: str) -> list[str]:

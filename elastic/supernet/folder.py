@@ -1,32 +1,25 @@
-"""Storage: supernets in folders, and weights in files.
-
-A supernet's folder holds `supernet.json` (what it is made from) and `supernet.safetensors` (its weights).
-"""
+"""Supernets in folders: `supernet.json` says what one is made from, `supernet.safetensors` holds its weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from elastic.errors import CheckpointError
+from elastic.errors import CheckpointError, LayoutError
 from elastic.space.sizes import Lookup
 from elastic.supernet.registry import find_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import read_json, staged, write_json
 from elastic.support.weights import load_weights, save_weights
+from elastic.upstream.versions import library_versions
 
 _JSON, _WEIGHTS = "supernet.json", "supernet.safetensors"
-
-
-# --- weights ------------------------------------------------------------------------------------------------
-
-
-# --- supernets ----------------------------------------------------------------------------------------------
 
 
 def digest_supernet(supernet: Supernet) -> str:
@@ -70,23 +63,32 @@ def digest_weights(supernet: Supernet) -> str:
     return digest.hexdigest()
 
 
-def save_supernet(supernet: Supernet, source: SupernetSource, folder: str | Path) -> Path:
+def save_supernet(
+    supernet: Supernet, source: SupernetSource, folder: str | Path, batchnorm: Mapping[str, Any] | None = None
+) -> Path:
     """Write `supernet.json` and `supernet.safetensors` into `folder`, whole or not at all.
+
+    The layout is written out, so that loading runs neither the recipe nor discovery again: newer versions of the
+    libraries can't make another supernet of it. Only a recipe with a transform or `settle` of your own that isn't
+    registered (see `elastic.layout.saved.register_code`) is built anew when it is loaded.
 
     Args:
         supernet: built from `source`, perhaps trained and sorted since.
         source: what it was made from.
         folder: made where it is missing; other files in it stay.
+        batchnorm: how the BatchNorm statistics of its subnets are re-estimated, as plain JSON values for whoever
+            trained it: empty for training images as they are; None where it isn't known.
     """
     folder = Path(folder)
     with staged(folder) as stage:
         digest = save_weights(supernet.model, stage / _WEIGHTS)
         described = {
             "kind": "elastic supernet",
-            "source": source.untrained().to_dict(),
+            "source": source.to_save(supernet).to_dict(),
             "supernet_digest": digest_supernet(supernet),
             "weights_sha256": digest,
-            "torch": torch.__version__,
+            "batchnorm": None if batchnorm is None else dict(batchnorm),
+            "versions": library_versions(),
         }
         write_json(stage / _JSON, described)
     return folder
@@ -100,7 +102,7 @@ def load_source(folder: str | Path) -> SupernetSource:
     """
     if is_name(folder):
         return SupernetSource(str(folder))
-    return SupernetSource.from_dict(_described(Path(folder))["source"])
+    return SupernetSource.from_dict(read_description(folder)["source"])
 
 
 def load_supernet(folder: str | Path) -> Supernet:
@@ -110,18 +112,50 @@ def load_supernet(folder: str | Path) -> Supernet:
         folder: what `save_supernet` wrote; or a named supernet's name, for its pretrained weights.
 
     Raises:
-        CheckpointError: a folder without a supernet; a truncated, altered or foreign file; a supernet that this
-            version builds with other dims; or a name whose weights can't be had.
+        CheckpointError: a folder without a supernet; a truncated, altered or foreign file; a model that the installed
+            libraries build with other parts; or a name whose weights can't be had.
     """
     if is_name(folder):
         return SupernetSource(str(folder), {"pretrained": True}).build().eval()
     folder = Path(folder)
-    described = _described(folder)
-    supernet = SupernetSource.from_dict(described["source"]).build()
+    described = read_description(folder)
+    supernet = build_saved(SupernetSource.from_dict(described["source"]), folder, described.get("versions"))
     load_weights(supernet.model, folder / _WEIGHTS, described["weights_sha256"])
     if digest_supernet(supernet) != described["supernet_digest"]:
-        raise CheckpointError(f"{folder}: the recipe offers other dims than when it was saved; train it again")
+        raise CheckpointError(
+            f"{folder}: the model or its recipe has other sizes than when it was saved"
+            f"{_differences(described.get('versions'))}; install those versions, or train it again"
+        )
     return supernet.eval()
+
+
+def build_saved(source: SupernetSource, place: object, versions: Mapping[str, str] | None = None) -> Supernet:
+    """The supernet of a saved source, with fresh weights.
+
+    Args:
+        source: read from a file.
+        place: the file or its folder, for the message.
+        versions: of the libraries when it was saved.
+
+    Raises:
+        CheckpointError: the model that the installed libraries build isn't the one whose layout was saved.
+    """
+    try:
+        return source.build()
+    except LayoutError as error:
+        raise CheckpointError(
+            f"{place}: the layout doesn't fit the model that is built here ({error})"
+            f"{_differences(versions)}; install those versions, or train it again"
+        ) from error
+
+
+def _differences(versions: Mapping[str, str] | None) -> str:
+    """Libraries of other versions than those that something was saved with, as the end of a sentence."""
+    here = library_versions()
+    found = [
+        f"{name} {then} (here {here.get(name)})" for name, then in (versions or {}).items() if then != here.get(name)
+    ]
+    return f"; it was saved with {', '.join(found)}" if found else ""
 
 
 def is_name(folder: str | Path) -> bool:
@@ -129,10 +163,16 @@ def is_name(folder: str | Path) -> bool:
     return not Path(folder).exists() and find_supernet(str(folder)) is not None
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """What `supernet.json` in `folder` says.
+
+    Raises:
+        CheckpointError: there is none, or a broken one.
+    """
     wanted = "a supernet's description (elastic fit writes one), or a name that elastic zoo list shows"
-    described = read_json(folder / _JSON, CheckpointError, wanted)
+    path = Path(folder) / _JSON
+    described = read_json(path, CheckpointError, wanted)
     missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
     if missing:
-        raise CheckpointError(f"{folder / _JSON} isn't a supernet's description: it lacks {sorted(missing)}")
+        raise CheckpointError(f"{path} isn't a supernet's description: it lacks {sorted(missing)}")
     return described

@@ -16,6 +16,7 @@ from torch import nn
 
 from elastic.errors import CheckpointError, RecipeError
 from elastic.layout.recipe import Recipe
+from elastic.layout.saved import describe_recipe, read_recipe
 from elastic.space.sizes import Number
 from elastic.supernet.elasticize import elasticize
 from elastic.supernet.registry import NamedSupernet, find_supernet
@@ -44,6 +45,8 @@ class SupernetSource:
         normalize: {mean, std} of images with values between 0 and 1, a number per channel each: the model normalises
             its inputs itself (see `elastic.upstream.input_normalization`), as training under attack wants it.
         subnet: a folder that `elastic extract` wrote: the subnet `arch` begins with its weights.
+        layout: what is elastic, written out when a supernet was saved (see `elastic.layout.saved`). It takes the place
+            of `recipe`, `choices`, `options`, `couple` and `width_scaling`: neither a recipe nor discovery runs again.
     """
 
     model: str
@@ -57,6 +60,7 @@ class SupernetSource:
     arch: dict[str, Number] | None = None
     subnet: str | None = None
     normalize: dict[str, list[float]] | None = None
+    layout: dict[str, Any] | None = None
 
     def build(self) -> Supernet:
         """The supernet, with fresh weights or, where `model_args` says `pretrained`, upstream's.
@@ -65,16 +69,18 @@ class SupernetSource:
             RecipeError: as for `build_model`, or there is no recipe for the model, or it can't normalise its inputs.
             LayoutError: the recipe doesn't fit the model, or dims that can't be coupled.
             ArchError: `arch` isn't in the search space.
-            CheckpointError: the folder `subnet` holds no such subnet, or a supernet's weights can't be had.
+            CheckpointError: the folder `subnet` holds no such subnet, a supernet's weights can't be had, or `layout`
+                can't be read.
         """
         named = find_supernet(self.model)
         supernet = self._of_named(named) if named is not None else self._of_model()
         return supernet if self.arch is None else self._alone(supernet, self.arch)
 
     def _of_model(self) -> Supernet:
-        return elasticize(
-            self._plain_model(), self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options
-        )
+        model, saved = self._plain_model(), self._saved_layout()
+        if saved is not None:
+            return elasticize(model, read_recipe(saved))
+        return elasticize(model, self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options)
 
     def _of_named(self, named: NamedSupernet) -> Supernet:
         if self.recipe is not None:
@@ -85,7 +91,11 @@ class SupernetSource:
             options["input_size"] = tuple(self.input_size)
         model, recipe = named.build(**options)
         self._normalize(model)
-        supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling)
+        saved = self._saved_layout()
+        if saved is not None:
+            supernet = elasticize(model, read_recipe(saved))
+        else:
+            supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling)
         if pretrained:
             named.load(supernet)
         return supernet
@@ -122,6 +132,20 @@ class SupernetSource:
             if getattr(self, name) is not None:
                 raise RecipeError(f"{self.model} reads tokens; {name} is for images, leave it out")
         return build_transformer(self.model, self.model_args)
+
+    def _saved_layout(self) -> dict[str, Any] | None:
+        """The layout, written out; that of the supernet which `subnet` was cut out of, where none is given."""
+        if self.layout is not None or self.subnet is None:
+            return self.layout
+        layout: dict[str, Any] | None = (read_config(self.subnet).get("source") or {}).get("layout")
+        return layout
+
+    def to_save(self, supernet: Supernet) -> SupernetSource:
+        """The same source without weights, and with the layout of `supernet`, which was built from it."""
+        found = self._saved_layout()
+        if found is None and self.arch is None:
+            found = describe_recipe(supernet.recipe)
+        return replace(self.untrained(), layout=found)
 
     def untrained(self) -> SupernetSource:
         """The same source, downloading and loading no weights: its own are about to be loaded."""

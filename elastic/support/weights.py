@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from elastic.errors import CheckpointError
-from elastic.support.files import sha256
+from elastic.support.files import check_file, sha256
 
 
-def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> str:
-    """Write a model's `state_dict` as safetensors; shared tensors are stored once for each name.
+def save_weights(model: nn.Module, path: Path) -> str:
+    """Write a model's `state_dict` as safetensors; a tensor of several names (a tied embedding) is written once.
+
+    The file's metadata maps each further name to the one that was written, as `safetensors.torch.save_model` does.
 
     Returns:
         The file's SHA-256, as hexadecimal digits.
@@ -22,10 +24,42 @@ def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | Non
     Raises:
         OSError: the disk is full, or may not be written to.
     """
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    tensors, others = _distinct(model.state_dict())
+    content = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     # safetensors' own save_file makes files that nobody else may read
-    path.write_bytes(save(tensors, metadata={"format": "pt", **(metadata or {})}))
+    path.write_bytes(save(content, metadata={"format": "pt", **others}))
     return sha256(path)
+
+
+def _distinct(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Each tensor once, under its first name; and the other names, each with the first one."""
+    tensors: dict[str, Tensor] = {}
+    others: dict[str, str] = {}
+    first: dict[object, str] = {}
+    for name, tensor in state.items():
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and first.setdefault(place, name) != name:
+            others[name] = first[place]
+        else:
+            tensors[name] = tensor
+    return tensors, others
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file, under all of their names.
+
+    Raises:
+        CheckpointError: a file that is missing or truncated, or something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            others = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} doesn't exist; wanted weights") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({error}); it is truncated or foreign") from error
+    return {**{name: tensors[first] for name, first in others.items() if first in tensors}, **tensors}
 
 
 def load_weights(model: nn.Module, path: Path, digest: str | None = None) -> None:
@@ -39,14 +73,9 @@ def load_weights(model: nn.Module, path: Path, digest: str | None = None) -> Non
     Raises:
         CheckpointError: a file that is missing, truncated, altered, or another model's.
     """
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} doesn't exist; wanted the weights of a {type(model).__name__}") from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} can't be read as safetensors ({error}); it is truncated or foreign") from error
-    if digest is not None and sha256(path) != digest:
-        raise CheckpointError(f"{path} isn't the file that was saved with its JSON (another SHA-256); save it again")
+    tensors = read_weights(path)
+    if digest is not None:
+        check_file(path, digest, CheckpointError)
     check_tensors(model, tensors, str(path))
     model.load_state_dict(tensors)
 

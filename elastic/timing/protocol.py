@@ -1,4 +1,4 @@
-"""The protocol of measuring. It stands alone, for a kit carries it to where nothing else of ours can be.
+"""The protocol of measuring. It needs numpy and two files of `elastic.support` only: a kit takes them along.
 
 Every candidate is visited in rounds, in an order drawn anew each round, so that a machine that slows down slows
 all of them alike. A visit warms up, which brings the weights back into the caches, and then times single runs
@@ -9,7 +9,6 @@ timed again in each: what it takes is the group's pace, which medians are put ri
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from elastic.support.journal import Journal
 
 Run = Callable[[], object]
 """One forward pass; it returns once the result is there."""
@@ -172,84 +173,30 @@ def _processor() -> str:
 # --- many figures, and an interruption ----------------------------------------------------------------------
 
 
-class Journal:
-    """What is measured so far, in a file of JSON lines: a measurement that is interrupted goes on from there.
+def measurement_journal(path: Path | None, header: Mapping[str, Any], error: type[BaseException]) -> Journal:
+    """The journal of a measurement: an entry per group of candidates, in the order of measuring.
 
-    Attributes:
-        groups: one entry per group of candidates, in the order of measuring.
+    Args:
+        path: its file; None keeps everything in memory.
+        header: what the measurement is.
+        error: the class of the errors raised.
+
+    Raises:
+        error: the file is another measurement's, or something else.
     """
+    header = {"kind": "elastic measurement, unfinished", **header}
+    cure = "finish that one with its own options, or remove the file"
+    return Journal(path, header, error, "an unfinished measurement", cure)
 
-    def __init__(self, path: Path | None, header: Mapping[str, Any], error: type[BaseException]) -> None:
-        """Continue the file, or begin it.
 
-        Args:
-            path: the file; None keeps everything in memory.
-            header: what the measurement is; the same as in the file.
-            error: the class of errors raised.
-
-        Raises:
-            error: the file is another measurement's.
-        """
-        self.path = path
-        self.groups: list[dict[str, Any]] = []
-        header = json.loads(json.dumps({"kind": "elastic measurement, unfinished", **header}))
-        if path is not None and path.exists():
-            before, *self.groups = _whole_lines(path, error)
-            key = next((key for key in header if before.get(key) != header[key]), None)
-            if key is not None:
-                raise error(
-                    f"{path} holds an unfinished measurement with another {key}: {_short(before.get(key))}, now "
-                    f"{_short(header[key])}; finish that one with its own options, or remove the file"
-                )
-        if path is not None:  # anew, for the last line may be half a line
-            write_whole(path, "".join(json.dumps(one) + "\n" for one in (header, *self.groups)))
-
-    @property
-    def keys(self) -> set[str]:
-        """The candidates that are timed."""
-        return {key for group in self.groups for key in group["timings"]}
-
-    def add(self, group: dict[str, Any]) -> None:
-        """Keep one more group."""
-        self.groups.append(group)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(group) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+def timed_keys(journal: Journal) -> set[str]:
+    """The candidates that a measurement has timed."""
+    return {key for group in journal.entries for key in group["timings"]}
 
 
 def journal_path(out: Path) -> Path:
     """Where what is measured so far is kept until `out` is whole."""
     return out.with_name(f"{out.name}.partial.jsonl")
-
-
-def _whole_lines(path: Path, error: type[BaseException]) -> list[Any]:
-    """What a journal's lines hold; half a line at the end, where writing was interrupted, is left out."""
-    try:
-        lines = path.read_text("utf-8").splitlines(keepends=True)
-        values = [json.loads(line) for line in lines if line.endswith("\n")]
-        if values and all(isinstance(value, dict) for value in values):
-            return values
-    except ValueError:
-        pass
-    raise error(f"{path} isn't an unfinished measurement; it is in the way, move it or write elsewhere")
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 100 else f"{text[:100]}…"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside `path`, then rename it: `path` is never half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)  # noqa: PTH105 - the one atomic move
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def measure_groups(
@@ -277,7 +224,7 @@ def measure_groups(
         together: candidates in a group.
         advance: told of progress.
     """
-    done = journal.keys
+    done = timed_keys(journal)
     order = [keys[at] for at in np.random.default_rng(seed).permutation(len(keys)) if keys[at] not in done]
     advance(len(keys) - len(order))
     seconds *= len(order) / max(len(keys), 1)

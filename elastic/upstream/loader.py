@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import nn
 
 
@@ -28,7 +28,10 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
             setattr(module, name, nn.Parameter(tensor) if name in module._parameters else tensor)
         for name, dtype in own.get("dtypes", {}).items():
             setattr(module, name, getattr(module, name).to(getattr(torch, dtype)))
-    weights = load_file(Path(folder) / "model.safetensors")
+    with safe_open(Path(folder) / "model.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        tied = {name: weights[first] for name, first in file.metadata().items() if first in weights}
+    weights = {**tied, **weights}
     for name, tensor in model.state_dict(keep_vars=True).items():  # which may be in half precision
         if name in weights:
             tensor.data = tensor.data.to(weights[name].dtype)

@@ -9,8 +9,8 @@ def full_disk(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+def contents(folder, files_only=False):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file() or not files_only}
 
 
 class Killed(BaseException):

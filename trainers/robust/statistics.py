@@ -7,6 +7,7 @@ they are, much of the robust accuracy can be lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -16,9 +17,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from elastic.errors import CheckpointError, TrainingError
 from elastic.layers.batchnorm import has_batchnorm, recalibrate
 from elastic.supernet.evaluation import Recalibrate
-from elastic.supernet.folder import is_name
+from elastic.supernet.folder import is_name, read_description
 from elastic.supernet.registry import find_supernet
 from elastic.support.inputs import predict
 from trainers.methods.distillers import RobustLoss
@@ -55,19 +57,51 @@ def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary:
             module.training = mode
 
 
+def describe_statistics(adversary: Adversary | None) -> dict[str, Any]:
+    """How BatchNorm statistics are re-estimated, as plain values: on attacked images, where there is an adversary.
+
+    `elastic.supernet.folder.save_supernet` writes it down, and `read_statistics` reads it.
+    """
+    return {} if adversary is None else {"adversary": asdict(adversary)}
+
+
+def read_statistics(described: Mapping[str, Any]) -> Recalibrate:
+    """What `describe_statistics` described.
+
+    Raises:
+        CheckpointError: something else.
+    """
+    if not described:
+        return recalibrate
+    try:
+        (options,) = (described[key] for key in {"adversary", *described})  # nothing else is known
+        return partial(recalibrate_attacked, adversary=Adversary(**options))
+    except (KeyError, TypeError, ValueError, TrainingError) as error:
+        raise CheckpointError(
+            f"the description of BatchNorm statistics is {dict(described)!r:.100}; wanted nothing, or an adversary and "
+            "its options"
+        ) from error
+
+
 def recalibration_for(place: str | Path) -> Recalibrate:
     """How statistics of a supernet's subnets are re-estimated.
 
     Args:
-        place: a run's folder, whose `config.yaml` says how it was trained; or a named supernet.
+        place: a run's folder, whose `supernet.json` says how; or, where a former version wrote that, its `config.yaml`.
+            Or a named supernet.
     """
-    named = find_supernet(str(place)) if is_name(str(place)) else None
-    options = getattr(named, "adversary", None) if named is not None else _trained_under(Path(place) / "config.yaml")
-    return recalibrate if options is None else partial(recalibrate_attacked, adversary=Adversary(**options))
+    if is_name(place):
+        options = getattr(find_supernet(str(place)), "adversary", None)
+        return read_statistics({} if options is None else {"adversary": options})
+    described = read_description(place).get("batchnorm")
+    if described is not None:
+        return read_statistics(described)
+    options = _trained_under(Path(place) / "config.yaml")
+    return read_statistics({} if options is None else {"adversary": options})
 
 
 def _trained_under(config: Path) -> Mapping[str, Any] | None:
-    """The adversary's options of a run whose last phase was trained under attack."""
+    """The adversary's options of a run whose last phase was trained under attack: as former versions kept it."""
     model = (yaml.safe_load(config.read_text("utf-8")) or {}).get("model") if config.is_file() else None
     if not model:
         return None

@@ -20,9 +20,10 @@ from elastic.profiles.blocks import forms, parts
 from elastic.profiles.measuring import assemble, check_profile, measure_profile
 from elastic.profiles.plan import choose_archs
 from elastic.profiles.profile import DeviceProfile
+from elastic.support.journal import Journal
 from elastic.timing import protocol
 from elastic.timing.backends import check_setting, fingerprint
-from elastic.timing.protocol import Journal, OtherLoad, Timing, time_runs
+from elastic.timing.protocol import OtherLoad, Timing, time_runs
 from elastic.timing.records import Conditions, ProfileCheck, SubnetTiming
 from elastic.timing.setting import Setting
 
@@ -244,16 +245,15 @@ def test_a_check_needs_the_profile_s_own_supernet_and_device():
 KILLED = """
 import os, signal
 from small import vit
-from elastic import protocol
-from elastic.blocks import forms, parts
-from elastic.profiling import assemble, check_profile, measure_profile
+from elastic.profiles.measuring import measure_profile
+from elastic.support.journal import Journal
 
-whole = protocol.Journal.add
+whole = Journal.add
 def add(journal, group):
     whole(journal, group)
-    if len(journal.groups) == 2:
+    if len(journal.entries) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-protocol.Journal.add = add
+Journal.add = add
 measure_profile(vit(), subnets=40, time_limit=0.1, blocks=0, out=OUT)
 """
 
@@ -270,7 +270,7 @@ def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path, monkeypatch):
     partial.write_text(partial.read_text() + '{"timings": {"subnet')  # as if killed while writing
     with monkeypatch.context() as patched:
         added = []
-        patched.setattr(Journal, "add", lambda journal, group: (added.append(group), journal.groups.append(group)))
+        patched.setattr(Journal, "add", lambda journal, group: (added.append(group), journal.entries.append(group)))
         profile = measure_profile(vit(), subnets=40, out=out, **QUICK)
     assert len(added) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["p.json"]

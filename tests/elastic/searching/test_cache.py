@@ -19,8 +19,8 @@ def test_a_file_that_another_search_is_writing_is_refused_and_left_alone(superne
     monkeypatch.setattr("elastic.searching.cache._PATIENCE", 0.01)
     with open_measurements(lambda _: {"accuracy": 90}, supernet, path) as measure:
         measure(arch)
-        measure.file.write('{"arch": {"de')  # a line that is being written
-        measure.file.flush()
+        with path.open("a") as file:
+            file.write('{"arch": {"de')  # a line that is being written
         before = path.read_bytes()
         with (
             pytest.raises(CheckpointError, match=r"another search is writing .*jsonl; wait for its end, or name"),

@@ -124,6 +124,8 @@ def test_other_bad_input_is_refused():
         space.variant({"kernel": 3})
     with pytest.raises(ArchError, match="none of"):
         space.narrow({"depth": [7]})
+    with pytest.raises(ArchError, match=r"'depth': \[9\] are no choices; it has \[1, 2, 3\], leave the others out"):
+        space.narrow({"depth": [2, 9]})
     with pytest.raises(ArchError, match="4 columns"):
         space.decode(np.zeros((2, 3), int))
     with pytest.raises(ArchError, match="depth has choices 0…2, got 3"):

@@ -172,3 +172,16 @@ def test_resolutions_that_the_model_cannot_take_are_refused(resolutions):
 def test_a_single_arch_is_not_a_list_of_them():
     with pytest.raises(TypeError, match=r"write \[arch\]"):
         vit().params(vit().space.largest)
+
+
+@families
+def test_an_arch_is_one_state_whatever_was_active_before(family):
+    supernet = FAMILIES[family]()
+    for seed in range(20):
+        arch, *others = supernet.space.sample(seed, 4)
+        states = []
+        for before in (supernet.space.largest, supernet.space.smallest, *others):
+            supernet.activate(before)
+            supernet.activate(arch)
+            states.append({name: size.value for name, size in supernet.layout.sizes.items()})
+        assert all(state == states[0] for state in states)

@@ -1,16 +1,16 @@
-"""Files that belong together are written all or none, whatever fails and whenever the process is killed."""
+"""Whatever fails and whenever a process is killed, files that belong together are whole, or refused."""
 
 import errno
 import os
 import shutil
 import time
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
-from disk import Killed, contents, full_disk, renames_that_end
+from disk import Killed, contents, renames_that_end
 
 from elastic.errors import CheckpointError
-from elastic.support.files import read_json, remove_with, staged, write_json, write_text
+from elastic.support.files import check_file, read_json, sha256, staged, write_json, write_text
 
 
 def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
@@ -30,56 +30,60 @@ def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
 # --- several files at once ----------------------------------------------------------------------------------
 
 
-def replace_all(folder):
-    """Two files are replaced, one is new, and one goes."""
+def save_both(folder, version):
     with staged(folder) as stage:
-        (stage / "weights").write_text("new")
-        (stage / "more").write_text("new")
-        (stage / "about.json").write_text('{"version": "new"}')
-        remove_with(stage, "extra")
+        (stage / "weights").write_text(version)
+        (stage / "more").write_text(version)
+        write_json(stage / "about.json", {"version": version, "sha256": sha256(stage / "weights")})
+
+
+def load_both(folder):
+    about = read_json(folder / "about.json", CheckpointError, "a description")
+    check_file(folder / "weights", about["sha256"], CheckpointError)
+    return about["version"], (folder / "weights").read_text()
 
 
 @pytest.fixture
 def several(tmp_path):
-    for name, text in (("weights", "old"), ("extra", "old"), ("about.json", '{"version": "old"}'), ("mine", "mine")):
-        (tmp_path / name).write_text(text)
+    (tmp_path / "mine").write_text("mine")
+    save_both(tmp_path, "old")
     return tmp_path
 
 
-OLD = {"weights": b"old", "extra": b"old", "about.json": b'{"version": "old"}', "mine": b"mine"}
-NEW = {"weights": b"new", "more": b"new", "about.json": b'{"version": "new"}', "mine": b"mine"}
-
-
-def test_files_move_in_together_and_their_description_last(several, monkeypatch):
+def test_files_take_their_places_and_their_description_is_the_last(several, monkeypatch):
     renames = renames_that_end(monkeypatch, several, 100, None)
-    replace_all(several)
-    assert contents(several) == NEW
-    assert [path.name for path in renames[1:-1]] == ["more", "weights", "about.json"]
+    save_both(several, "new")
+    assert load_both(several) == ("new", "new")
+    assert set(contents(several)) == {"mine", "weights", "more", "about.json"}
+    assert [path.name for path in renames] == ["more", "weights", "about.json"]
 
 
-@pytest.mark.parametrize("links", [True, False])
+def test_what_fails_before_the_first_file_is_replaced_changes_nothing(several, monkeypatch):
+    before = contents(several)
+    for error in (PermissionError(errno.EACCES, "held open"), KeyboardInterrupt()):
+        with monkeypatch.context() as failing:
+            renames_that_end(failing, several, 0, error)
+            with pytest.raises(type(error)):
+                save_both(several, "new")
+        assert contents(several) == before
+
+
 @pytest.mark.parametrize("after", range(4))
-@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "held open"), KeyboardInterrupt()])
-def test_a_move_that_fails_leaves_all_as_it_was(several, monkeypatch, error, after, links):
-    if not links:
-        monkeypatch.setattr(Path, "hardlink_to", full_disk)
-    renames_that_end(monkeypatch, several, after, error)
-    with pytest.raises(type(error)):
-        replace_all(several)
-    assert contents(several) == OLD
-
-
-@pytest.mark.parametrize("after", range(5))
-def test_a_process_killed_between_two_moves_loses_nothing(several, monkeypatch, after):
-    with monkeypatch.context() as dead:
+def test_a_process_killed_at_any_moment_leaves_a_folder_that_is_whole_or_refused(several, monkeypatch, after):
+    """Reading moves nothing; and writing again mends it."""
+    with monkeypatch.context() as dead, suppress(Killed):
         renames_that_end(dead, several, after, Killed(), forever=True)
         dead.setattr(shutil, "rmtree", lambda *_, **__: None)
-        with pytest.raises(Killed):
-            replace_all(several)
-    assert read_json(several / "about.json", CheckpointError, "a description")["version"] == ("new" if after else "old")
-    for stage in several.glob(".staged-*"):  # they are swept once they are old
-        shutil.rmtree(stage)
-    assert contents(several) == (NEW if after else OLD)
+        save_both(several, "new")
+    left = contents(several, files_only=True)
+    if after in (0, 1, 3):  # none is replaced, one that nothing describes, or all
+        assert load_both(several) == (("new", "new") if after == 3 else ("old", "old"))
+    else:
+        with pytest.raises(CheckpointError, match=r"another SHA-256.*killed while it replaced both; write them again"):
+            load_both(several)
+    assert contents(several, files_only=True) == left
+    save_both(several, "newer")
+    assert load_both(several) == ("newer", "newer")
 
 
 def test_what_killed_processes_staged_is_swept_once_it_is_old(tmp_path):
@@ -87,7 +91,8 @@ def test_what_killed_processes_staged_is_swept_once_it_is_old(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "half").write_text("half")
         os.utime(tmp_path / name, times=(time.time() - hours * 3600,) * 2)
-    write_text(tmp_path / "a.txt", "a")
+    with staged(tmp_path) as stage:
+        (stage / "a.txt").write_text("a")
     assert {path.name for path in tmp_path.iterdir()} == {".staged-young___", ".staged-mine", "a.txt"}
 
 

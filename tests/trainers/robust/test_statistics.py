@@ -9,11 +9,17 @@ import yaml
 
 import elastic
 import zoo
+from elastic.errors import CheckpointError
 from elastic.supernet.folder import load_supernet, save_supernet
 from trainers import Adversary
 from trainers.cli.main import main
 from trainers.judging import calibrated, load_data
-from trainers.robust.statistics import recalibrate_attacked, recalibration_for
+from trainers.robust.statistics import (
+    describe_statistics,
+    read_statistics,
+    recalibrate_attacked,
+    recalibration_for,
+)
 from trainers.robust.training_attack import seeded
 
 ADVERSARY = Adversary(epsilon=0.2, steps=2, step_size=0.1)
@@ -93,8 +99,26 @@ def test_a_run_says_how_it_was_trained(source, tmp_path, model, attacked):
     assert torch.equal(subnet.bn1.running_mean, plain.bn1.running_mean) != attacked
 
 
-def test_a_folder_without_a_configuration_was_trained_as_ever(tmp_path):
-    assert recalibration_for(tmp_path) is elastic.recalibrate
+@pytest.mark.parametrize("adversary", [None, ADVERSARY])
+def test_a_folder_says_by_itself_how_statistics_are_re_estimated(source, tmp_path, adversary):
+    """Whatever its configuration says, and without one."""
+    folder = save_supernet(source.build(), source, tmp_path / "run", describe_statistics(adversary))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model": TRADES}))
+    recalibrate = recalibration_for(folder)
+    if adversary is None:
+        assert recalibrate is elastic.recalibrate
+    else:
+        assert recalibrate.keywords["adversary"] == adversary
+
+
+def test_another_description_of_statistics_is_refused():
+    for broken in ({"adversary": {"epsilon": "much"}}, {"adversary": {"dish": 1}}, {"dish": {}}, {"adversary": 3}):
+        with pytest.raises(CheckpointError, match="the description of BatchNorm statistics is"):
+            read_statistics(broken)
+
+
+def test_a_folder_that_says_nothing_was_trained_without_attacks(source, tmp_path):
+    assert recalibration_for(save_supernet(source.build(), source, tmp_path)) is elastic.recalibrate
     assert recalibration_for("ofa_mbv3_fashion_mnist") is elastic.recalibrate
 
 
