@@ -120,7 +120,7 @@ def _mode(path: Path) -> str:
 
     try:
         with Image.open(path) as image:
-            return image.mode
+            return str(image.mode)
     except UnidentifiedImageError as error:
         raise UsageError(f"{path} can't be read as an image; remove it, or replace it") from error
 
