@@ -80,7 +80,7 @@ def write_page(path: str | Path, **pieces: str) -> Path:
     """
     from plotly.offline import get_plotlyjs
 
-    template = Template(files("elastic").joinpath("templates/report.html").read_text("utf-8"))
+    template = Template(files("elastic.reporting").joinpath("report.html").read_text("utf-8"))
     empty = dict.fromkeys(_PIECES, "")
     return write_text(path, template.substitute({**empty, "plotly": get_plotlyjs(), **pieces}))
 

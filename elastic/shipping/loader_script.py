@@ -2,7 +2,7 @@
 
 `sizes.json` says how the library makes the model, and for each module what differs: children that are left out, plain
 numbers, shapes of tensors. Of a uniform subnet of timm no shapes do: `timm.create_model` builds it as it is. `load.py`
-(from `elastic/templates/load.py`) makes the model, applies that and loads the weights; it needs none of this project.
+(from `elastic/upstream/loader.py`) makes the model, applies that and loads the weights; it needs none of this project.
 """
 
 from __future__ import annotations
