@@ -1,6 +1,7 @@
 # On a machine that has only Python and make:
 #   make demo     train, measure, search, cut out, export, and draw the trade-off
-#   make test     run the tests
+#   make test     run the tests; at its end, the ten slowest
+#   make sweep    run all of them on all models, with many more examples: hours
 # Each makes .venv where it is missing, and installs into it.
 
 PYTHON  ?= python3
@@ -9,16 +10,21 @@ WORKERS ?= 2
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check lint types bench clean
+.PHONY: demo test sweep check lint types bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/elastic demo
 
 # One thread to each worker: two on two cores never wait for each other.
-test: export OMP_NUM_THREADS = 1
-test: export MKL_NUM_THREADS = 1
+test sweep: export OMP_NUM_THREADS = 1
+test sweep: export MKL_NUM_THREADS = 1
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --durations 10
+
 test: $(INSTALLED)
-	$(BIN)/pytest -n $(WORKERS)
+	$(PYTEST) $(COVERAGE)
+
+sweep: $(INSTALLED)    # PART=3/16: one of sixteen parts of what `make test` leaves out
+	$(PYTEST) --sweep $(PART)
 
 check: lint types test
 

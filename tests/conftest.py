@@ -1,14 +1,47 @@
-import os
+"""How the tests run: the quick ones always, the long sweeps with `--sweep`, what takes longest first."""
 
+import pytest
 import torch
 from hypothesis import settings
 
-torch.set_num_threads(1)
+EXAMPLES = {"quick": 20, "sweep": 100}
+"""Examples of a property test; what `examples.few` marks takes a tenth."""
 
-settings.register_profile("elastic", deadline=None, max_examples=20, derandomize="CI" in os.environ)
-settings.load_profile("elastic")
+LONGEST = ("test_readme.py", "test_notebooks.py", "test_resume.py", "test_ranks.py", "test_configs.py")
 
 
-def pytest_collection_modifyitems(items):
-    """What takes longest comes first: at the end one process would be left alone with it."""
-    items.sort(key=lambda item: item.path.name not in ("test_readme.py", "test_notebooks.py"))
+def pytest_addoption(parser):
+    parser.addoption(
+        "--sweep",
+        nargs="?",
+        const="all",
+        metavar="PART/PARTS",
+        help="run everything, with all examples; or, given 3/16, one of sixteen parts of what runs in sweeps only",
+    )
+
+
+def pytest_configure(config):
+    torch.set_num_threads(1)
+    swept = config.getoption("sweep") is not None
+    for name, count in EXAMPLES.items():  # the quick ones are the same each time, a sweep draws new ones
+        settings.register_profile(name, deadline=None, max_examples=count, derandomize=name == "quick")
+    settings.load_profile("sweep" if swept else "quick")
+
+
+def pytest_collection_modifyitems(config, items):
+    part = config.getoption("sweep")
+    if part != "all":
+        swept = [item for item in items if item.get_closest_marker("sweep")]
+        left_out = set(swept) if part is None else set(items) - set(one_part(swept, part))
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def one_part(items, part):
+    """Every 16th of the items from the third on, where `part` is "3/16"."""
+    try:
+        first, parts = map(int, part.split("/"))
+    except ValueError:
+        raise pytest.UsageError(f"--sweep {part}: wanted PART/PARTS, such as 3/16") from None
+    return items[first % parts :: parts]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from counting import macs_of, memory_of, params_of
+from examples import few
 from families import CASES, supernet
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small import FAMILIES
 from torch import nn
@@ -18,7 +19,7 @@ families = pytest.mark.parametrize("family", FAMILIES)
 supernets = {name: make() for name, make in FAMILIES.items()}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", CASES, scope="module")
 def test_peak_memory_of_every_family(name):
     made = supernet(name)
     for arch in [made.space.largest, made.space.smallest, *made.space.sample(0, 3)]:
@@ -26,7 +27,7 @@ def test_peak_memory_of_every_family(name):
 
 
 @families
-@settings(max_examples=10)
+@few
 @given(seed=st.integers(0, 2**31))
 def test_formula_is_counter(family, seed):
     supernet = supernets[family]

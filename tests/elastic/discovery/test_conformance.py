@@ -1,18 +1,17 @@
-"""A part of the conformance table, another one each day; the whole of it is `elastic conformance`."""
+"""The conformance table: some architectures always, all of them in sweeps and by `elastic conformance`."""
 
-from datetime import date
 from importlib.util import find_spec
 
 import pytest
+from examples import mostly_swept
 
 from trainers.cli.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, conformance, markdown
 
-PARTS = 16
-DAY = date.today().toordinal() % PARTS
-TODAY = [*ARCHITECTURES[DAY::PARTS], *(TRANSFORMERS[DAY::PARTS] if find_spec("transformers") else ())]
+KNOWN = [*ARCHITECTURES, *(TRANSFORMERS if find_spec("transformers") else ())]
+ALWAYS = [name for name in ("resnet18", "mixer_s32_224", "transformers:gpt2") if name in KNOWN]
 
 
-@pytest.mark.parametrize("name", TODAY)
+@pytest.mark.parametrize("name", mostly_swept(KNOWN, ALWAYS))
 def test_an_architecture_is_elastic_and_exact(name):
     found = conform(name)
     assert found.exact, found

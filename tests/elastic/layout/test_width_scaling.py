@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from examples import few
 from families import CASES
 from gradients import gradients, same
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small import mobilenet, randomise, vit
 from torch import nn
@@ -33,8 +34,7 @@ FAMILIES = {
     "resnext": (family("resnext"), {"width": "stem", "groups": "stem"}),
     "convnext": (family("convnext"), {"hidden.[12].*": "depth"}),
 }
-families = pytest.mark.parametrize("name", FAMILIES)
-few = settings(max_examples=4)
+families = pytest.mark.parametrize("name", FAMILIES, scope="module")
 seeds = st.integers(0, 2**31)
 _made = {}
 

@@ -9,8 +9,9 @@ import pytest
 import timm
 import torch
 from counting import macs_of, params_of
+from examples import few
 from families import CASES, supernet
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small import randomise
 from torch import nn
@@ -19,9 +20,8 @@ import elastic
 from elastic.errors import LayoutError
 from elastic.layout.sorting import is_sortable
 
-families = pytest.mark.parametrize("name", CASES)
+families = pytest.mark.parametrize("name", CASES, scope="module")
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=4)
 MATRICES = ("7to5_matrix", "5to3_matrix")
 
 

@@ -12,7 +12,8 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from counting import macs_of, memory_of, params_of
-from hypothesis import given, settings
+from examples import few
+from hypothesis import given
 from hypothesis import strategies as st
 from small import randomise
 from text_families import CASES, DECODERS, ENCODERS, LENGTH, inputs, supernet
@@ -22,10 +23,9 @@ from elastic.errors import LayoutError
 from elastic.layout.sorting import is_sortable
 from elastic.support.inputs import predict
 
-families = pytest.mark.parametrize("name", CASES)
+families = pytest.mark.parametrize("name", CASES, scope="module")
 attentions = pytest.mark.parametrize("attention", ["eager", "sdpa"])
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=3)
 HANDED_ON = transformers.__version__ < "5"
 """Then an eager encoder's layer hands its attention weights on, whose heads are those of a layer that may be gone."""
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from devices import synthetic
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small import mobilenet, vit
 
@@ -74,7 +74,6 @@ def goal_set(goals):
     return np.unique(np.round(goals, 9), axis=0).tolist()
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     space=spaces(), seed=st.integers(0, 2**31), integers=st.booleans(), share=st.floats(0.0, 1.0),
     objectives=st.sampled_from([(("a",), ()), (("a",), ("b",)), ((), ("b",)), (("a",), ("b", "c"))]),

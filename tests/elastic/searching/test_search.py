@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import few
+from hypothesis import given
 from hypothesis import strategies as st
 from small import mobilenet, vit
 
@@ -56,7 +57,7 @@ def find(supernet=MOBILENET, **options):
     return search(supernet, minimize=["macs"], evaluate=score, **{"population": 12, "generations": 4, **options})
 
 
-@settings(max_examples=10)
+@few
 @given(share=st.floats(0.0, 1.0), seed=st.integers(0, 1000))
 def test_every_candidate_meets_the_budget(share, seed):
     low, high = MOBILENET.macs([MOBILENET.space.smallest, MOBILENET.space.largest])

@@ -10,8 +10,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from examples import few
 from families import CASES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from small import mobilenet, randomise, vit
@@ -79,8 +80,7 @@ COUPLED = {
         family("resnext"), {"groups": "width", "stem": "width.1"}, {"groups.3.0": "width.3", "stem": "width.1"},
     ),
 }
-every = pytest.mark.parametrize("name", COUPLED)
-few = settings(max_examples=4)
+every = pytest.mark.parametrize("name", COUPLED, scope="module")
 seeds = st.integers(0, 2**31)
 _pairs = {}
 

@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
-from hypothesis import given, settings
+from examples import few
+from hypothesis import given
 from hypothesis import strategies as st
 from text_families import CASES, DECODERS, WORDS, inputs
 
@@ -50,7 +51,7 @@ def masked(model, name, units):
     [("bert", "attention.output.dense"), ("roberta", "attention.output.dense"), ("distilbert", "attention.out_lin")],
 )
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=3)
+@few
 def test_a_head_scores_the_gradient_of_its_mask(case, output, seed):
     plain, masks = masked(CASES[case].model(), output, units=4)
     wanted = [torch.zeros(4) for _ in masks]
@@ -65,7 +66,7 @@ def test_a_head_scores_the_gradient_of_its_mask(case, output, seed):
 
 @pytest.mark.parametrize("recipe", ["bert", "dynabert"])
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=3)
+@few
 def test_a_neuron_scores_what_it_makes_and_what_reads_it(recipe, seed):
     plain, made = CASES["bert"].model(), CASES[recipe].supernet()
     found = elastic.importance(made, "taylor", batches(seed))

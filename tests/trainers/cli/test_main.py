@@ -277,7 +277,7 @@ def test_ctrl_c_speaks_of_training_in_fit_only(capfd, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("elastic.reporting.tables.load_supernet", interrupted)
+    monkeypatch.setattr("trainers.cli.profile.load_supernet", interrupted)
     assert answer(capfd, ["profile", "net"]) == (130, "elastic: interrupted; files on disk are whole")
 
 

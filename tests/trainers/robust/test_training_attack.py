@@ -5,7 +5,7 @@ import math
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -97,7 +97,6 @@ def test_a_uniform_start_fills_its_ball_evenly():
     assert torch.equal(Adversary(epsilon=0.5)._start(torch.zeros(SHAPE), 0.5, seeded(7)), square)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     norm=st.sampled_from(["linf", "l2"]),
     epsilon=st.floats(0.01, 1),
