@@ -4,9 +4,14 @@ import pytest
 from hypothesis import settings
 
 
+def tenth():
+    """A tenth of a property test's examples: for loops that take long."""
+    return settings.default.max_examples // 10
+
+
 def few(test):
-    """A property test whose examples take long: a tenth of the usual number."""
-    return settings(max_examples=settings.default.max_examples // 10)(test)
+    """A property test whose examples take long; it has a tenth of them."""
+    return settings(max_examples=tenth())(test)
 
 
 def mostly_swept(cases, always):
