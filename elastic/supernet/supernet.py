@@ -121,6 +121,18 @@ class Supernet(nn.Module):
     def _before_backward(self, model: nn.Module, inputs: Any, output: Any) -> None:
         link_before_backward(output, self.layout.aliases())
 
+    @contextmanager
+    def _without_hook(self) -> Iterator[None]:
+        """Within the block, the model lacks the hook of `training_in_place`: a copy would hold a whole supernet."""
+        hooks = self.model._forward_hooks
+        own = {key: hook for key, hook in hooks.items() if getattr(hook, "__self__", None) is self}
+        for key in own:
+            del hooks[key]
+        try:
+            yield
+        finally:
+            hooks.update(own)
+
     def _apply(self, fn: Any, recurse: bool = True) -> Supernet:
         """Moves and casts give parameters other memory: aliases of the former one are dropped."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -181,7 +193,7 @@ class Supernet(nn.Module):
         Raises:
             ArchError: as for `activate`.
         """
-        with self.active(arch):
+        with self.active(arch), self._without_hook():
             subnet = cut_out(self.model, share)
             config = getattr(subnet, "pretrained_cfg", None)
             if isinstance(config, dict) and "resolution" in self._arch:

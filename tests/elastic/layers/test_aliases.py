@@ -115,3 +115,15 @@ def test_in_place_within_in_place():
         gradients(supernet, [supernet.space.smallest], x)
         assert supernet.layout.aliases()
     assert not supernet.layout.aliases()
+
+
+@families
+def test_what_is_cut_out_meanwhile_has_no_part_in_it(family):
+    supernet, x = FAMILIES[family]().train(), torch.randn(2, 3, 32, 32)
+    with supernet.training_in_place():
+        subnet = supernet.extract(supernet.space.largest)
+        assert not subnet._forward_hooks
+        subnet(x).sum().backward()
+        assert all(parameter.grad is None for parameter in supernet.parameters())
+        supernet(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in supernet.parameters())

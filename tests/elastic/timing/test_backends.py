@@ -118,7 +118,8 @@ def test_what_openvino_has_run_leaves_signals_alone():
     program = """
 import signal, subprocess, torch
 from torch import nn
-from elastic.measure import Setting, prepare_all
+from elastic.timing.backends import prepare_all
+from elastic.timing.setting import Setting
 
 runs = prepare_all([(nn.Linear(2, 2).eval(), [torch.ones(1, 2)]) for _ in range(3)], Setting("openvino"))
 while runs:
