@@ -28,7 +28,7 @@ def card(name: str) -> str:
         "MACs": f"{short(sizes.macs[0])} to {short(sizes.macs[1])} (counted)",
         "inputs": _inputs(entry),
         "pretrained": spell_weights(entry.weights),
-        "trained by": f"`elastic fit --config {entry.config}`",
+        "trained by": f"`{entry.training}`",
         "license": entry.license,
         "paper": entry.paper,
         "source": entry.source,

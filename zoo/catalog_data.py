@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from zoo.entry import Entry, Figure, Sizes, Weights
+from zoo.entry import CardLine, Entry, Sizes, Weights
 from zoo.networks.dynabert_sst2 import VOCABULARY, dynabert_sst2
 from zoo.networks.ofa_mobilenetv3 import ofa_mobilenetv3
 from zoo.networks.ofa_proxyless import ofa_proxyless
@@ -25,7 +25,7 @@ _FASHION = "measured, n = 10,000: tests/benchmarks/zoo_figures.py"
 _SST2 = "measured, n = 872, one seed: tests/benchmarks/dynabert_table.py"
 
 _published = partial(
-    Entry, license="MIT (Once-for-All's code and weights)", paper=_PAPER, source=_SOURCE, config="ofa_imagenet"
+    Entry, license="MIT (Once-for-All's code and weights)", paper=_PAPER, source=_SOURCE, configs=("ofa_imagenet",)
 )
 _proard = partial(
     Entry,
@@ -41,23 +41,23 @@ _robust_wrn = partial(
     paper="Huang et al., Exploring Architectural Ingredients of Adversarially Robust Deep Neural Networks, "
     "NeurIPS 2021",
     source="this project; https://github.com/HanxunH/RobustWRN has fixed networks, no supernet's weights are published",
-    config="proard_cifar10 --config robust_sandwich",
+    configs=("proard_cifar10", "robust_sandwich"),
     images=UNCHANGED,
 )
 
 
-def _top1(network: str, macs: str, accuracy: float) -> Figure:
-    return Figure(f"{network}, {macs} MACs: ImageNet top-1", f"{accuracy} %", _README)
+def _top1(network: str, macs: str, accuracy: float) -> CardLine:
+    return CardLine(f"{network}, {macs} MACs: ImageNet top-1", f"{accuracy} %", _README)
 
 
 _ATTACKED = "measured, 95 % intervals, n = {}: elastic attack, ε = 0.1"
 _ROBUST = (
-    Figure("smallest subnet, 0.23 M MACs: test accuracy", "76.8 % (74.1 to 79.3)", _ATTACKED.format("1,000")),
-    Figure("the same under PGD-20", "52.0 % (48.9 to 55.1)", _ATTACKED.format("1,000")),
-    Figure("the same under AutoAttack", "38.3 % (30.3 to 46.9)", _ATTACKED.format(128)),
-    Figure("largest subnet, 1.78 M MACs: test accuracy", "80.1 % (77.5 to 82.5)", _ATTACKED.format("1,000")),
-    Figure("the same under PGD-20", "64.1 % (61.1 to 67.0)", _ATTACKED.format("1,000")),
-    Figure("the same under AutoAttack", "59.4 % (50.7 to 67.5)", _ATTACKED.format(128)),
+    CardLine("smallest subnet, 0.23 M MACs: test accuracy", "76.8 % (74.1 to 79.3)", _ATTACKED.format("1,000")),
+    CardLine("the same under PGD-20", "52.0 % (48.9 to 55.1)", _ATTACKED.format("1,000")),
+    CardLine("the same under AutoAttack", "38.3 % (30.3 to 46.9)", _ATTACKED.format(128)),
+    CardLine("largest subnet, 1.78 M MACs: test accuracy", "80.1 % (77.5 to 82.5)", _ATTACKED.format("1,000")),
+    CardLine("the same under PGD-20", "64.1 % (61.1 to 67.0)", _ATTACKED.format("1,000")),
+    CardLine("the same under AutoAttack", "59.4 % (50.7 to 67.5)", _ATTACKED.format(128)),
 )
 
 ENTRIES = (
@@ -72,7 +72,7 @@ ENTRIES = (
             "a7def36bb4e4c688c16d37eb60d5d34b2e6dcf6438c05bc86dea918fda04c6c7",
         ),
         figures=(
-            Figure("subnet for a Pixel1, 230 M MACs, as it is: ImageNet top-1", "76.0 %", "published, in the paper"),
+            CardLine("subnet for a Pixel1, 230 M MACs, as it is: ImageNet top-1", "76.0 %", "published, in the paper"),
             _top1("pixel1_lat@58ms_top1@76.9_finetune@75", "230 M", 76.9),
             _top1("LG-G8_lat@24ms_top1@76.4_finetune@25", "230 M", 76.4),
         ),
@@ -128,16 +128,16 @@ ENTRIES = (
         license="Apache-2.0",
         paper=_PAPER,
         source="this project; Fashion-MNIST by Zalando (MIT)",
-        config="ofa_fashion_mnist",
+        configs=("ofa_fashion_mnist",),
         images=FASHION_MNIST_IMAGES,
         weights=Weights(
             "ofa_mbv3_fashion_mnist.safetensors", "5995a4eacb670a2e293ecbcd0d687f9a507ecdf795671f6d14a768c396c1aee0"
         ),
         made_up="fashion_mnist_made_up.safetensors",
         figures=(
-            Figure("smallest subnet, 1.15 M MACs: test accuracy", "86.7 ± 0.3 %", _FASHION),
-            Figure("middle of all choices, 3.27 M MACs", "88.9 ± 0.3 %", _FASHION),
-            Figure("largest subnet, 10.4 M MACs", "89.2 ± 0.3 %", _FASHION),
+            CardLine("smallest subnet, 1.15 M MACs: test accuracy", "86.7 ± 0.3 %", _FASHION),
+            CardLine("middle of all choices, 3.27 M MACs", "88.9 ± 0.3 %", _FASHION),
+            CardLine("largest subnet, 10.4 M MACs", "89.2 ± 0.3 %", _FASHION),
         ),
         notes="Trained with `--model.curriculum.scale 0.5`, one seed. BatchNorm statistics have to be re-estimated for "
         "each subnet: the figures are with 8 batches of training images; with `zoo.calibration`, made-up images that "
@@ -152,7 +152,7 @@ ENTRIES = (
         license="Apache-2.0",
         paper=_PAPER,
         source="this project; CIFAR-10 by Krizhevsky",
-        config="ofa_cifar10",
+        configs=("ofa_cifar10",),
         images=CIFAR10_IMAGES,
         notes=_ENCODING,
     ),
@@ -164,16 +164,16 @@ ENTRIES = (
         license="Apache-2.0",
         paper="Hou et al., DynaBERT: Dynamic BERT with Adaptive Width and Depth, NeurIPS 2020",
         source="this project; SST-2 of GLUE (Socher et al., 2013)",
-        config="dynabert_sst2",
+        configs=("dynabert_sst2",),
         images=None,
         vocabulary=VOCABULARY,
         weights=Weights(
             "dynabert_sst2.safetensors", "1f5355351ccd576d7b25dbdd0e30705c98827b0515fddd21628097f959a2e376"
         ),
         figures=(
-            Figure("width 0.25, depth 0.5 (6.8 M MACs): SST-2's development split", "81.2 ± 1.3 %", _SST2),
-            Figure("width 0.5, depth 0.75 (20.5 M MACs)", "81.3 ± 1.4 %", _SST2),
-            Figure("width 1, depth 1 (54.5 M MACs)", "81.1 ± 1.3 %", _SST2),
+            CardLine("width 0.25, depth 0.5 (6.8 M MACs): SST-2's development split", "81.2 ± 1.3 %", _SST2),
+            CardLine("width 0.5, depth 0.75 (20.5 M MACs)", "81.3 ± 1.4 %", _SST2),
+            CardLine("width 1, depth 1 (54.5 M MACs)", "81.1 ± 1.3 %", _SST2),
         ),
         notes="The 12 pairs of width and depth are among its subnets: `elastic zoo convert`.",
     ),
@@ -182,7 +182,7 @@ ENTRIES = (
         builder=proard_resnet50,
         family="ResNet50",
         sizes=Sizes((5_223_570, 46_077_482), (285_232_096, 2_358_013_952), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
-        config="proard_cifar10 --config proard_resnet",
+        configs=("proard_cifar10", "proard_resnet"),
         notes="Encodings `{d, e, w}` go both ways: `elastic zoo convert`.",
     ),
     _proard(
@@ -190,7 +190,7 @@ ENTRIES = (
         builder=proard_mobilenetv3,
         family="MobileNetV3",
         sizes=Sizes((2_142_602, 6_396_570), (35_293_824, 179_706_624), 7371**5),
-        config="proard_cifar10 --config proard",
+        configs=("proard_cifar10", "proard"),
         notes=_ENCODING,
     ),
     _proard(
@@ -198,7 +198,7 @@ ENTRIES = (
         builder=proard_mobilenetv2,
         family="MobileNetV2",
         sizes=Sizes((1_232_442, 3_835_146), (42_461_696, 187_834_880), 9 * 7371**5),
-        config="proard_cifar10 --config proard",
+        configs=("proard_cifar10", "proard"),
         notes="Stage widths are ProxylessNAS's, as ProARD's code builds it: MobileNetV2's are asked for by a name that "
         f"its networks for CIFAR don't know. {_ENCODING}",
     ),
@@ -213,7 +213,7 @@ ENTRIES = (
         builder=partial(robust_wrn, widths=(16, 32, 64), depth=2, stem=24, stride=4, input_size=(1, 28, 28)),
         sizes=Sizes((8_242, 176_786), (232_096, 1_775_744), 256),
         source="this project; Fashion-MNIST by Zalando (MIT)",
-        config="robust_fashion_mnist",
+        configs=("robust_fashion_mnist",),
         images=Preprocessing(mean=(0.0,), std=(1.0,), crop_pct=1.0),
         weights=Weights(
             "robust_wrn_fashion_mnist.safetensors", "ce2595509113e8ddf17f9dbc0adc5627c2021d7f9bc7ebf59b656f299506dbb6"

@@ -79,8 +79,8 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of a card.
+class CardLine:
+    """One line of a card: a metric of one network.
 
     Attributes:
         subject: which network, and on what.
@@ -105,7 +105,7 @@ class Entry:
         license: of code and weights.
         paper: where it is from.
         source: where its weights and figures are from.
-        config: the shipped configuration that trains it.
+        configs: names of the shipped configurations that train it together, in the order of the command line.
         weights: pretrained ones, where there are any.
         images: how they are prepared; None: the network reads text.
         vocabulary: of a network that reads text, the file of its BERT tokenizer's pieces in `zoo/weights`.
@@ -122,13 +122,13 @@ class Entry:
     license: str
     paper: str
     source: str
-    config: str
+    configs: tuple[str, ...]
     weights: Weights | None = None
     images: Preprocessing | None = IMAGENET
     vocabulary: str | None = None
     adversary: Mapping[str, Any] | None = None
     made_up: str | None = None
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[CardLine, ...] = ()
     notes: str = ""
 
     def build(self, drop_rate: float = 0.0, **options: Any) -> tuple[nn.Module, Recipe]:
@@ -162,6 +162,11 @@ class Entry:
         return offered(options["resolutions"].default, options["input_size"].default)
 
     @property
+    def training(self) -> str:
+        """The command that trains it."""
+        return " ".join(["elastic fit", *(f"--config {name}" for name in self.configs)])
+
+    @property
     def vocabulary_file(self) -> Path | None:
         """The pieces that the tokenizer of a network for text knows, a line each."""
         return None if self.vocabulary is None else _weights_folder() / self.vocabulary
@@ -179,8 +184,7 @@ class Entry:
         """
         if self.weights is None:
             raise CheckpointError(
-                f"{self.name} has no pretrained weights; train them with elastic fit --config {self.config}, or leave "
-                "pretrained out"
+                f"{self.name} has no pretrained weights; train them with {self.training}, or leave pretrained out"
             )
         model = supernet.model
         theirs = inspect.signature(self.builder).parameters["num_classes"].default

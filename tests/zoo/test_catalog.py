@@ -1,6 +1,7 @@
 """Entries: cards that tell the truth, options that go through, pretrained weights, and every verb by name."""
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,18 @@ def test_a_card_says_license_paper_source_and_whose_figures_they_are(name):
     text = zoo.card(name)
     entry = find(name)
     inputs = entry.vocabulary or ("over 0." if entry.images is None or any(entry.images.mean) else "as they are")
-    for part in (name, entry.license, entry.paper, entry.source, entry.config, inputs):
+    for part in (name, entry.license, entry.paper, entry.source, *entry.configs, inputs):
         assert part in text
     assert all(figure.origin.startswith(("published", "measured")) for figure in entry.figures)
+
+
+@names
+def test_a_supernet_is_trained_by_shipped_configurations(name):
+    folder = files("trainers") / "configs"
+    entry = find(name)
+    assert entry.configs
+    assert all((folder / f"{config}.yaml").is_file() for config in entry.configs)
+    assert entry.training == "elastic fit --config " + " --config ".join(entry.configs)
 
 
 def test_options_go_through():
