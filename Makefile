@@ -2,17 +2,17 @@
 #   make demo     train, measure, search, cut out, export, and draw the trade-off
 #   make test     run the tests; at its end, the ten slowest
 #   make sweep    run all of them on all models, with many more examples: hours
-# Each makes .venv where it is missing, and installs into it.
+# Each makes .venv where it is missing, and installs into it what it needs: the demo less than development.
 
 PYTHON  ?= python3
 WORKERS ?= 2
 
 BIN       := .venv/bin
-INSTALLED := .venv/.installed
+INSTALLED := .venv/.installed-dev
 
 .PHONY: demo test sweep check lint types bench clean
 
-demo: $(INSTALLED)
+demo: $(or $(wildcard $(INSTALLED)),.venv/.installed-demo)    # what development needs is enough
 	$(BIN)/elastic demo
 
 # One thread to each worker: two on two cores never wait for each other.
@@ -41,7 +41,8 @@ clean:    # .venv stays: what it took minutes to install is no build product
 	rm -rf build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml
+# The extras of pyproject.toml: demo, dev.
+.venv/.installed-%: pyproject.toml
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(BIN)/pip install --quiet --editable ".[$*]"
 	touch $@

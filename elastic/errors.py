@@ -10,6 +10,7 @@
     ├── CheckpointError   a weights file that is truncated, foreign or misshapen
     ├── ExportError       a file that can't be exported or pushed, or computes something else than the model
     ├── TrainingError     a training step that can't be trusted
+    ├── PackageError      an optional package that isn't installed
     └── UsageError        a command line or a configuration that can't be understood
 
 Each message says what was given, what was wanted, and the cure.
@@ -50,6 +51,10 @@ class CheckpointError(ElasticError, ValueError):
 
 class ExportError(ElasticError, RuntimeError):
     """A file can't be exported or pushed, or computes something else than the model."""
+
+
+class PackageError(ElasticError, ImportError):
+    """An optional package isn't installed; the message says how to install it."""
 
 
 class TrainingError(ElasticError, RuntimeError):

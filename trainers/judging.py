@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 from functools import partial
 from typing import TYPE_CHECKING
 
-from trainers.data.metrics import measure
 from trainers.robust.accuracy import RobustAccuracy
 from trainers.robust.attacks import Threat
 
@@ -169,6 +168,8 @@ class Judge:
         calibration = calibration_for(supernet, data)
         validation = data.val_dataloader()
         chosen = first_images(validation, images)
+        from trainers.data.metrics import measure
+
         by = None if data.metric == "accuracy" else partial(measure, data.metric)
 
         def judging(batches: list[Batch], attack: str) -> MeasuredAccuracy:

@@ -36,7 +36,7 @@ logits = program.load_method("forward").execute([text[name] for name in {names}]
 
 
 def _require() -> None:
-    require_packages("ExecuTorch", ("executorch",), "executorch")
+    require_packages("ExecuTorch", "executorch")
 
 
 def _write(original: Original, path: Path) -> None:

@@ -48,7 +48,7 @@ class Format:
         write: makes the first file's path, and the others beside it.
         open: the file on so many threads (the runtime's choice by default), ready to compute; None where loading it
             is checking it.
-        require: raises an ExportError where a package is missing.
+        require: raises a PackageError where a package is missing.
         runtime: what runs the file, as people call it.
         package: the runtime's package.
         for_images: Python that runs the file on `images`; `{file}` is its name.

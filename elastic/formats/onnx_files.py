@@ -23,9 +23,9 @@ def require_onnx() -> None:
     """Check that everything needed to write and run ONNX is there.
 
     Raises:
-        ExportError: a package is missing; the message says how to install it.
+        PackageError: a package is missing; the message says how to install it.
     """
-    require_packages("ONNX", ("onnx", "onnxscript", "onnxruntime"), "onnx")
+    require_packages("ONNX", "onnx", "onnxscript", "onnxruntime")
 
 
 def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: bool = True) -> None:
@@ -39,7 +39,8 @@ def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: boo
         any_batch: leave the batch size free, which needs examples of 2 or more; else it is that of `inputs`.
 
     Raises:
-        ExportError: onnx isn't installed, or PyTorch's exporter can't express the model.
+        PackageError: onnx isn't installed.
+        ExportError: PyTorch's exporter can't express the model.
     """
     require_onnx()
     names, values = names_and_values(inputs)
@@ -72,7 +73,7 @@ def write_onnx_files(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], paths:
         paths: the files to write.
 
     Raises:
-        ExportError: as for `write_onnx`.
+        PackageError, ExportError: as for `write_onnx`.
     """
     if len(given) == 1:
         write_onnx(*given[0], paths[0], any_batch=False)
@@ -116,7 +117,8 @@ def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu",
         batch_size: fix a free batch size to this, which lets onnxruntime optimise further.
 
     Raises:
-        ExportError: onnxruntime is missing or lacks the device, or the file is broken.
+        PackageError: onnxruntime is missing.
+        ExportError: it lacks the device, or the file is broken.
     """
     require_onnx()
     import onnxruntime

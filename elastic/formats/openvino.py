@@ -36,10 +36,10 @@ def require_openvino() -> None:
     """Check that OpenVINO is there, and ONNX, from which it reads models.
 
     Raises:
-        ExportError: a package is missing; the message says how to install it.
+        PackageError: a package is missing; the message says how to install it.
     """
     require_onnx()
-    require_packages("OpenVINO", ("openvino",), "onnx,openvino")
+    require_packages("OpenVINO", "openvino")
 
 
 @cache

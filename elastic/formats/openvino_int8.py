@@ -32,7 +32,7 @@ logits = model(image)[0]  # one float32 image, (1, C, H, W)
 
 def _require() -> None:
     require_openvino()
-    require_packages("OpenVINO in int8", ("nncf",), "onnx,openvino,nncf")
+    require_packages("OpenVINO in int8", "nncf")
 
 
 def _write(original: Original, path: Path) -> None:

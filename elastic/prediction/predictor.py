@@ -24,6 +24,7 @@ from elastic.prediction.regression import (
 )
 from elastic.prediction.roofline import fit_roofline
 from elastic.space.space import Floats, Rows, SearchSpace
+from elastic.support.packages import require_packages
 
 if TYPE_CHECKING:
     from elastic.space.tables import Table
@@ -160,7 +161,9 @@ def fit_predictor(
 
     Raises:
         ProfileError: an unknown kind, too few measurements, or figures that aren't numbers (above 0, if relative).
+        PackageError: scikit-learn isn't installed.
     """
+    require_packages("a prediction", "sklearn", "scipy")
     measured: Floats = np.asarray(targets, np.float64)
     _check(rows, measured, relative)
     names = _suitable(features, kind, relative)

@@ -9,6 +9,7 @@ from typing import Any
 
 from elastic.searching.result import Candidate, SearchResult
 from elastic.space.arch import Arch
+from elastic.support.packages import require_packages
 from elastic.support.text import spell_difference, spell_figure, spell_name
 
 Curves = dict[str, tuple[list[float], list[float]]]
@@ -33,9 +34,21 @@ _UNITS = {"latency_ms": "latency (ms)", "memory_bytes": "peak activations (bytes
 _UNITS |= {"macs": "MACs", "params": "parameters", "robust": "robust accuracy (%)"}
 
 
+def plotly_objects() -> Any:
+    """Plotly's `graph_objects`.
+
+    Raises:
+        PackageError: plotly isn't installed.
+    """
+    require_packages("a report", "plotly")
+    import plotly.graph_objects
+
+    return plotly.graph_objects
+
+
 def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = None) -> Any:
     """A plotly figure of all candidates, the Pareto front and the best, over the last and the first objective."""
-    import plotly.graph_objects as go
+    go = plotly_objects()
 
     horizontal, vertical = _axes(result)
     figure = go.Figure()
@@ -90,7 +103,7 @@ def _add_measured(figure: Any, candidates: Sequence[Candidate], horizontal: str,
 
 def draw_agreement(pairs: Pairs, name: str) -> Any:
     """A plotly figure of what was predicted of a figure against what was measured; on the diagonal they agree."""
-    import plotly.graph_objects as go
+    go = plotly_objects()
 
     figure = go.Figure()
     shown = [value for two in pairs.values() for values in two for value in values]
@@ -122,7 +135,7 @@ def draw_intervals(
         horizontal: what the axis says.
         vertical: likewise.
     """
-    import plotly.graph_objects as go
+    go = plotly_objects()
 
     figure = go.Figure()
     for at, (title, named) in enumerate(points.items()):
@@ -160,7 +173,7 @@ def draw_lines(curves: Curves, horizontal: str, vertical: str) -> Any:
 
 def draw_history(result: SearchResult) -> Any:
     """A plotly figure of the hypervolume that the search's front covered after so many evaluations."""
-    import plotly.graph_objects as go
+    go = plotly_objects()
 
     evaluations, volumes = zip(*result.history, strict=True)
     line = {"color": _ACCENT, "width": 2, "shape": "hv"}
@@ -177,7 +190,7 @@ def _axes(result: SearchResult) -> tuple[str, str]:
 
 
 def _points(candidates: Sequence[Candidate], horizontal: str, vertical: str, name: str, **style: Any) -> Any:
-    import plotly.graph_objects as go
+    go = plotly_objects()
 
     return go.Scatter(
         x=[one.figures[horizontal] for one in candidates],
@@ -218,7 +231,7 @@ def draw_curves(curves: Curves) -> list[Any]:
 
 
 def _lines(curves: Curves, vertical: str) -> Any:
-    import plotly.graph_objects as go
+    go = plotly_objects()
 
     figure = go.Figure()
     for at, (name, (steps, values)) in enumerate(curves.items()):

@@ -19,6 +19,7 @@ from elastic.searching.problem import Problem
 from elastic.searching.result import Candidate, SearchResult
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.supernet import Supernet
+from elastic.support.packages import require_packages
 from elastic.support.progress import progress_bar
 
 _ALL = 2000
@@ -71,7 +72,9 @@ def search(
             unit; nothing to measure an objective with; an unknown algorithm, or one that this problem isn't for.
         ProfileError: a profile is another supernet's.
         CheckpointError: the cache is another supernet's, broken, or in another search's hands.
+        PackageError: pymoo or scikit-learn isn't installed.
     """
+    require_packages("a search", "pymoo", "sklearn")
     from elastic.searching.algorithms import ALGORITHMS
 
     if min(population, generations) < 1:

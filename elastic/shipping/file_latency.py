@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from elastic.errors import ExportError
+from elastic.errors import ExportError, PackageError
 from elastic.formats import FORMATS, Format
 from elastic.formats.compare import Forward
 from elastic.formats.onnx import ONNX
@@ -92,7 +92,7 @@ def _runners(places: Mapping[str, Path], threads: int) -> dict[tuple[str, str], 
 def _installed(made: Format) -> bool:
     try:
         made.require()
-    except ExportError:
+    except PackageError:
         return False
     return True
 

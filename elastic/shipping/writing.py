@@ -23,7 +23,8 @@ def check_formats(names: Sequence[str], calibration: bool) -> list[str]:
         calibration: whether there are inputs to find int8's ranges on.
 
     Raises:
-        ExportError: an unknown format, a missing package, or int8 without inputs.
+        PackageError: a format's package is missing.
+        ExportError: an unknown format, or int8 without inputs.
     """
     for name in names:
         if name not in FORMATS:

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 
-from elastic.errors import ExportError
+from elastic.errors import PackageError
+
+_EXTRAS = {
+    "datasets": "nlp",
+    "executorch": "executorch",
+    "lightning": "train",
+    "nncf": "nncf",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "openvino": "openvino",
+    "plotly": "report",
+    "pymoo": "search",
+    "scipy": "search",
+    "sklearn": "search",
+    "tensorboard": "train",
+    "torchattacks": "robust",
+    "torchmetrics": "train",
+    "transformers": "nlp",
+}
+"""Module → the extra of this project that installs it."""
 
 
-def require_packages(what: str, packages: Sequence[str], extras: str) -> None:
-    """Check that packages are installed.
+def require_packages(purpose: str, *modules: str) -> None:
+    """Check that optional packages are installed.
 
     Args:
-        what: needs them, for the message: "ONNX".
-        packages: their modules' names.
-        extras: the extras of this project that hold them, separated by commas.
+        purpose: what needs them, for the message: "ONNX".
+        modules: their modules' names.
 
     Raises:
-        ExportError: one is missing; the message says how to install it.
+        PackageError: one is missing; the message says how to install it.
     """
-    missing = [name for name in packages if find_spec(name) is None]
+    missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise ExportError(f"{what} needs {', '.join(missing)}; install with: pip install 'elastic-supernets[{extras}]'")
+        raise _missing(purpose, missing)
+
+
+def explain_missing(error: ModuleNotFoundError, purpose: str) -> PackageError | None:
+    """The cure for an import that failed in what `purpose` names; None if none of this project's extras has it."""
+    module = (error.name or "").partition(".")[0]
+    return _missing(purpose, [module]) if module in _EXTRAS else None
+
+
+def _missing(purpose: str, modules: list[str]) -> PackageError:
+    extras = ",".join(dict.fromkeys(_EXTRAS[name] for name in modules))
+    return PackageError(
+        f"{purpose} needs {', '.join(modules)}; install with: pip install 'elastic-supernets[{extras}]'"
+    )

@@ -33,7 +33,7 @@ class Runtime:
         precisions: what it computes in; the first is the usual.
         devices: where it runs.
         packages: what it consists of, beside PyTorch.
-        require: raises an ExportError where something is missing.
+        require: raises a PackageError where something is missing.
     """
 
     prepare: Callable[[Sequence[Given], Setting], list[Run]]
@@ -184,7 +184,7 @@ def check_setting(setting: Setting) -> None:
 
     Raises:
         ProfileError: an unknown runtime or precision, a device that isn't there, counts below 1.
-        ExportError: the runtime isn't installed.
+        PackageError: the runtime isn't installed.
     """
     if setting.runtime not in RUNTIMES:
         raise ProfileError(f"no runtime {setting.runtime!r}; choose one of {', '.join(RUNTIMES)}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
 
 from elastic.errors import RecipeError, first_line
+from elastic.support.packages import require_packages
 
 PREFIX = "transformers:"
 """What such a name begins with."""
@@ -33,10 +33,10 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
             weights) and `head`: classification (the default), masked_lm, causal_lm or none.
 
     Raises:
-        RecipeError: transformers isn't installed, has no such model, or can't make it with `args`.
+        PackageError: transformers isn't installed.
+        RecipeError: it has no such model, or can't make it with `args`.
     """
-    if find_spec("transformers") is None:
-        raise RecipeError(f"{name} needs transformers; install with: pip install 'elastic-supernets[nlp]'")
+    require_packages(name, "transformers")
     import transformers
 
     fields = dict(args)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import torch
 
-from elastic.errors import ExportError
+from elastic.errors import PackageError
 from elastic.formats import FORMATS
 
 FLOATS = [name for name, made in FORMATS.items() if made.open is not None and not made.quantized]
@@ -15,7 +15,7 @@ CURE = r"needs .*; install with: pip install 'elastic-supernets\[.*\]'"
 def installed(name):
     try:
         FORMATS[name].require()
-    except ExportError:
+    except PackageError:
         return False
     return True
 

@@ -27,6 +27,7 @@ from elastic.supernet.evaluation import Batch, MeasuredAccuracy, accuracy, resiz
 from elastic.supernet.folder import load_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_json
+from elastic.support.packages import require_packages
 from elastic.support.text import short, spell_count, spell_figure
 from elastic.timing.backends import check_setting, prepare, torch_threads
 from elastic.timing.protocol import time_runs
@@ -101,6 +102,7 @@ def demo(
     setting = Setting(runtime)
     check_setting(setting)
     require_onnx()
+    require_packages("elastic demo", "lightning", "torchmetrics", "tensorboard", "pymoo", "sklearn", "plotly")
     # networks this small gain nothing from a second thread, and on a busy machine lose much
     with torch_threads(1):
         _run(Path(out), config or _CONFIG, setting, subnets, time_limit, population, generations, seed)

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from elastic.errors import ElasticError, UsageError
-from trainers.fitting import train
+from elastic.support.packages import explain_missing
 
 TRAINING = {
     "fit": "Train a supernet.",
@@ -46,6 +46,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         cure = ", and the training continues with --ckpt_path last" if words[:1] == ["fit"] else ""
         return _say(f"interrupted; files on disk are whole{cure}", INTERRUPTED)
+    except ModuleNotFoundError as error:
+        explained = explain_missing(error, " ".join(["elastic", *words[:1]]))
+        if debug or explained is None:
+            raise
+        return _say(str(explained), FAILED)
     except (ElasticError, OSError, argparse.ArgumentError) as error:
         if debug:
             raise
@@ -62,6 +67,8 @@ def _run(words: list[str]) -> None:
     elif verb == "--version":
         sys.stdout.write(f"elastic {version('elastic-supernets')}\n")
     elif verb in TRAINING:
+        from trainers.fitting import train
+
         train(words)
     elif verb in ZOO:
         from jsonargparse import auto_cli

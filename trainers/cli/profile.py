@@ -16,6 +16,7 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.reporting.tables import profile_table
 from elastic.supernet.folder import load_supernet
 from elastic.supernet.supernet import Supernet
+from elastic.support.packages import require_packages
 from elastic.timing.backends import check_setting
 from elastic.timing.records import QUIET
 from elastic.timing.setting import Setting
@@ -64,6 +65,7 @@ def profile(
         measured: `import`, as its class says.
     """
     setting = Setting(runtime or ("torch" if kit is None else "onnxruntime"), device, threads, batch_size, precision)
+    require_packages("elastic profile", "sklearn")
     check_setting(setting)
     if kit is not None and (check or "import" in measured):
         raise ProfileError("a kit is measured elsewhere, by its measure.py; give --import and --check when it is back")

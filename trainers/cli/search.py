@@ -23,6 +23,7 @@ from elastic.searching.verification import is_here, verify
 from elastic.shipping.writing import check_formats
 from elastic.supernet.folder import load_supernet
 from elastic.supernet.supernet import Supernet
+from elastic.support.packages import require_packages
 from elastic.support.text import names_in, spell_count, spell_figure, spell_name
 from elastic.timing.backends import torch_threads
 from trainers.cli.arguments import parse_budget
@@ -96,6 +97,9 @@ def search(
         norm: of the attack, linf or l2.
         robust_again: the attack of the front's second measurement, as elastic attack takes it.
     """
+    require_packages("elastic search", "pymoo", "sklearn")
+    if report is not None:
+        require_packages("--report", "plotly")
     if extract is not None:
         check_formats(names_in(formats), calibration=True)
     trained = load_supernet(supernet)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import Subset, TensorDataset
 
 from elastic.errors import TrainingError
+from elastic.support.packages import require_packages
 from trainers.data.image_data import ImageDataModule
 from trainers.data.supernet_data import Splits
 
@@ -54,8 +55,10 @@ class Digits(ImageDataModule):
             raw: pixels between 0 and 1 as they are, for models that normalise themselves.
 
         Raises:
+            PackageError: scikit-learn, which has them, isn't installed.
             TrainingError: images without pixels, or a part without images.
         """
+        require_packages("the handwritten digits", "sklearn")
         super().__init__(batch_size, workers, seed, mixup)
         if min(size, channels) < 1:
             raise TrainingError(

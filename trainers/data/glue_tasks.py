@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elastic.errors import TrainingError, first_line
+from elastic.support.packages import require_packages
 
 Example = tuple[str, str | None, float]
 """A text, the second one of a pair, and the label: a class number, or a number to predict."""
@@ -128,12 +129,9 @@ def _label(task: Task, text: str, place: str) -> float:
 
 
 def _from_datasets(name: str, split: str) -> list[Example]:
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise TrainingError(
-            "fetching GLUE needs datasets: pip install 'elastic-supernets[nlp]'; or give its folder (--data.root)"
-        ) from error
+    require_packages("fetching GLUE (--data.root takes a folder instead)", "datasets")
+    from datasets import load_dataset
+
     task = TASKS[name]
     try:
         rows = load_dataset("nyu-mll/glue", name, split=task.dev if split == "dev" else split)

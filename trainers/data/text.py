@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from elastic.errors import TrainingError, first_line
 from elastic.support.inputs import Inputs
+from elastic.support.packages import require_packages
 from elastic.upstream.texts import longest_text
 from trainers.data.glue_tasks import Example
 from zoo.catalog import vocabulary_file
@@ -118,12 +119,12 @@ def load_tokenizer(name: str) -> Any:
     """A tokenizer of transformers, by the name or folder of a model, also of one in the zoo; or BERT's `vocab.txt`.
 
     Raises:
-        TrainingError: transformers isn't installed, or there is no such tokenizer.
+        PackageError: transformers isn't installed.
+        TrainingError: there is no such tokenizer.
     """
-    try:
-        from transformers import AutoTokenizer, BertTokenizer
-    except ImportError as error:
-        raise TrainingError("text needs transformers: pip install 'elastic-supernets[nlp]'") from error
+    require_packages("text", "transformers")
+    from transformers import AutoTokenizer, BertTokenizer
+
     try:
         pieces = vocabulary_file(name) or Path(name)
         if pieces.suffix == ".txt" and pieces.is_file():

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from elastic.errors import TrainingError
 from elastic.support.inputs import predict
+from elastic.support.packages import require_packages
 from trainers.data.batches import check_classes
 from trainers.robust.training_attack import Adversary, Norm, check_attackable, check_pixels, check_radius, number
 
@@ -102,13 +103,9 @@ def require_torchattacks(kind: str) -> None:
     """Check that the package is there.
 
     Raises:
-        TrainingError: it isn't.
+        PackageError: it isn't.
     """
-    if not has_torchattacks():
-        raise TrainingError(
-            f"{kind} needs torchattacks; install with: pip install 'elastic-supernets[robust]', or attack with fgsm or "
-            "pgd, which don't"
-        )
+    require_packages(f"{kind} (unlike fgsm and pgd)", "torchattacks")
 
 
 def attack(name: str, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from elastic import Recipe
-from elastic.errors import RecipeError
+from elastic.support.packages import require_packages
 
 VOCABULARY = "dynabert_sst2_vocab.txt"
 LONGEST = 64
@@ -25,12 +25,11 @@ def dynabert_sst2(num_classes: int = 2, uniform: bool = False) -> tuple[nn.Modul
         uniform: one width for all layers, as DynaBERT has it, rather than one for each: 12 subnets.
 
     Raises:
-        RecipeError: transformers isn't installed.
+        PackageError: transformers isn't installed.
     """
-    try:
-        from transformers import BertConfig, BertForSequenceClassification
-    except ImportError as error:
-        raise RecipeError("dynabert_sst2 needs transformers: pip install 'elastic-supernets[nlp]'") from error
+    require_packages("dynabert_sst2", "transformers")
+    from transformers import BertConfig, BertForSequenceClassification
+
     from elastic.recipes.bert import bert, dynabert
 
     config = BertConfig(  # type: ignore[call-arg] # made by a decorator that hides its fields

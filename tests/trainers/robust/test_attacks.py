@@ -9,7 +9,7 @@ from numpy.random.mtrand import get_bit_generator
 from torch import nn
 from torch.nn import functional as F
 
-from elastic.errors import TrainingError
+from elastic.errors import PackageError, TrainingError
 from trainers.robust.attacks import KINDS, Threat, attack, find_attack
 from trainers.robust.training_attack import Adversary
 
@@ -271,8 +271,8 @@ def test_what_is_wrong_with_what_is_attacked_is_said(linear, images):
 
 
 def test_a_missing_package_is_said_with_its_cure(monkeypatch, linear, images):
-    monkeypatch.setattr("trainers.robust.attacks.find_spec", lambda _: None)
-    with pytest.raises(TrainingError, match=r"apgd-ce needs torchattacks; install with: pip install 'elastic-sup"):
+    monkeypatch.setattr("elastic.support.packages.find_spec", lambda _: None)
+    with pytest.raises(PackageError, match=r"apgd-ce \(unlike fgsm and pgd\) needs torchattacks; install with: pip "):
         find_attack("apgd-ce", "linf")
     labels = linear(images).argmax(1)
     assert attack("pgd", linear, images, labels, Threat()).shape == images.shape
