@@ -16,6 +16,9 @@ class _Without:
     def __init__(self, finder: Any, names: tuple[str, ...]) -> None:
         self.finder, self.names = finder, names
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.finder, name)
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         hidden = name.partition(".")[0] in self.names
         return None if hidden else self.finder.find_spec(name, path, target)
