@@ -29,7 +29,7 @@ def test_the_file_computes_what_the_subnet_computes(name, family, tmp_path, monk
     arch = supernet.space.sample(2)
     subnet = supernet.extract(arch)
     if not installed(name):
-        with pytest.raises(ExportError, match=CURE):
+        with pytest.raises(PackageError, match=CURE):
             export(subnet, tmp_path / "out", ["safetensors", name], images(supernet, arch))
         assert not (tmp_path / "out").exists()
         return

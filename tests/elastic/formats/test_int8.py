@@ -7,7 +7,7 @@ import torch
 from exporting import CURE, installed, run_card
 from small import FAMILIES, vit
 
-from elastic.errors import ExportError
+from elastic.errors import ExportError, PackageError
 from elastic.formats import FORMATS
 from elastic.formats.compare import one_by_one
 from elastic.shipping.export import export
@@ -37,7 +37,7 @@ def test_int8_says_its_accuracy_before_and_after(name, family, tmp_path):
     labels[:10] = (labels[:10] + 1) % 5  # so that before isn't 100 %
     options = {"calibration": [calibration[:25], calibration[25:]], "validation": [(batch, labels)]}
     if not installed(name):
-        with pytest.raises(ExportError, match=CURE):
+        with pytest.raises(PackageError, match=CURE):
             export(subnet, tmp_path, [name], **options)
         return
     written = export(subnet, tmp_path, [name], **options)

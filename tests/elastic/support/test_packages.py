@@ -94,7 +94,7 @@ for words in (["fit"], ["search", "runs/run"], ["profile", "runs/run"], ["demo"]
         r"ONNX needs onnx, onnxscript, onnxruntime; .*\[onnx\]'",
         r"ExecuTorch needs executorch; .*\[executorch\]'",
         r"elastic: elastic fit needs \w+; .*\[train\]'",
-        *[rf"elastic: .*needs .*; .*\[.+\]'" for _ in ("search", "profile", "demo")],
+        *[r"elastic: .*needs .*; .*\[.+\]'" for _ in ("search", "profile", "demo")],
     ]
     said = run_hidden(program, tmp_path)
     assert len(said) == len(wanted), said
