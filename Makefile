@@ -2,6 +2,7 @@
 #   make demo     train, measure, search, cut out, export, and draw the trade-off
 #   make test     run the tests; at its end, the ten slowest
 #   make sweep    run all of them on all models, with many more examples: hours
+#   make docs     build the documentation into docs/_build/html
 # Each makes .venv where it is missing, and installs into it what it needs: the demo less than development.
 
 PYTHON  ?= python3
@@ -10,7 +11,7 @@ WORKERS ?= 2
 BIN       := .venv/bin
 INSTALLED := .venv/.installed-dev
 
-.PHONY: demo test sweep check lint types bench clean
+.PHONY: demo test sweep check lint types bench docs clean
 
 demo: $(or $(wildcard $(INSTALLED)),.venv/.installed-demo)    # what development needs is enough
 	$(BIN)/elastic demo
@@ -37,8 +38,11 @@ types: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks
 
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
 clean:    # .venv stays: what it took minutes to install is no build product
-	rm -rf build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build docs/generated *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # The extras of pyproject.toml: demo, dev.

@@ -7,7 +7,7 @@ from hypothesis import settings
 EXAMPLES = {"quick": 20, "sweep": 100}
 """Examples of a property test; what `examples.few` marks takes a tenth."""
 
-LONGEST = ("test_readme.py", "test_notebooks.py", "test_resume.py", "test_ranks.py", "test_configs.py")
+LONGEST = ("test_documents.py", "test_notebooks.py", "test_resume.py", "test_ranks.py", "test_configs.py")
 
 
 def pytest_addoption(parser):

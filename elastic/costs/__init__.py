@@ -1,1 +1,1 @@
-"""Exact MACs, parameters and peak memory of any subnet, without activating it."""
+"""Costs: exact MACs, parameters and peak memory of any subnet, without activating it."""

@@ -1,1 +1,1 @@
-"""Discovery: which sizes a model has, found by watching it run; a layout is written from it, and tried."""
+"""Finding a layout by watching a model run on tensors without data: which axes are equal, then a layout, then a trial."""

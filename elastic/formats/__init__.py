@@ -1,4 +1,4 @@
-"""The formats that subnets are exported in, a short file each; a new one is written there and named here."""
+"""Export formats: one short file each, named in `FORMATS`."""
 
 from __future__ import annotations
 

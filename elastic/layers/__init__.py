@@ -1,1 +1,1 @@
-"""How a module reads the active part of its tensors and numbers, and how that part is cut out."""
+"""Elastic layers: how a module reads the active part of its tensors and numbers, and how that part is cut out."""

@@ -1,1 +1,1 @@
-"""Which axis of which tensor has which size: the notation, recipes, and their binding to a model."""
+"""The layout: which axis of which tensor has which size; the notation, recipes, and their binding to a model."""

@@ -1,1 +1,1 @@
-"""A metric of any subnet, predicted from measurements of some."""
+"""Predictors: a metric of any subnet, from measurements of some."""

@@ -1,1 +1,1 @@
-"""One device, measured: blocks and whole subnets, here or on a device where nothing is installed."""
+"""Device profiles: blocks and whole subnets, measured here or on a device where nothing is installed."""

@@ -1,4 +1,4 @@
-"""Recipes: one short file per family of models, each registered for its classes."""
+"""Recipes: one short file for each family of models, registered for its classes."""
 
 from elastic.layout.recipe import registry
 from elastic.recipes import bert, convnext, efficientnet, llama, regnet, resnet, resnetv2, vit

@@ -1,1 +1,1 @@
-"""What people see: tables, charts and HTML reports."""
+"""Tables, charts and HTML reports."""

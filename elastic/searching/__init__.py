@@ -1,1 +1,1 @@
-"""The best subnets within a budget."""
+"""Search: the best subnets within a budget."""

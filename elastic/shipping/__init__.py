@@ -1,1 +1,1 @@
-"""A subnet as files: exported, checked, described, loaded again, published."""
+"""Subnets as files: exported, checked, described, loaded again, published."""

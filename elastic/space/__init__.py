@@ -1,1 +1,1 @@
-"""Which subnets there are: sizes, dims, archs, the search space, and tables over its choices."""
+"""The subnets that exist: sizes, dims, archs, the search space, and tables over its choices."""

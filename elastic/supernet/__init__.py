@@ -1,1 +1,1 @@
-"""The supernet itself, what is done to it, and how it is saved and found again."""
+"""The supernet: making, sorting, inspecting and compiling it; its folder, and its registry of names."""

@@ -1,1 +1,1 @@
-"""Files, text, progress, packages, inputs and hooks: helpers that know nothing of supernets."""
+"""Helpers that know nothing of supernets: files, text, progress, packages, inputs and hooks."""

@@ -1,1 +1,1 @@
-"""How long one run takes: the protocol, its settings, and the runtimes that it measures."""
+"""Timing one forward pass: the protocol, its settings, and the runtimes."""

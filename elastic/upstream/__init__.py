@@ -1,1 +1,1 @@
-"""All that is known of timm and transformers, and the only place where they are named."""
+"""Knowledge of timm and transformers, kept in one place."""

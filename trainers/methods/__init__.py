@@ -1,1 +1,1 @@
-"""What makes one method of training differ from another: curricula, samplers, distillers, teachers."""
+"""Methods of training: curricula, samplers, distillers, teachers and their options."""

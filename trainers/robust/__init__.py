@@ -1,1 +1,1 @@
-"""Training and judging under attack."""
+"""Training and evaluation under attack."""

@@ -1,1 +1,1 @@
-"""One optimiser step over several subnets, on one or several processes."""
+"""One optimiser step over several subnets, on one process or several."""

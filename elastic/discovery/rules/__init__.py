@@ -1,4 +1,4 @@
-"""What each operator of PyTorch says about the axes of its inputs and outputs.
+"""Rules of discovery: how each PyTorch operator relates the axes of its inputs and outputs.
 
 A rule unifies the axes that must be equal and gives those of the output. An operator without one makes all that goes
 into it unchangeable.

@@ -1,4 +1,4 @@
-"""How to search: each algorithm takes a `Problem`, a population and a number of generations, and evaluates rows."""
+"""Search algorithms: each takes a `Problem`, a population and a number of generations, and evaluates rows."""
 
 from collections.abc import Callable
 
