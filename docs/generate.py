@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 COMMAND = re.compile(r"^  (\w+)  ", re.MULTILINE)
+FIRST = ("elastic.supernet", "elastic.space", "elastic.layout")  # what most readers look for
 PACKAGES = {"elastic": "The library", "zoo": "Named supernets", "trainers": "Training"}
 
 
@@ -38,12 +39,23 @@ def commands() -> str:
     overview = printed("--help")
     sections = [f"```text\n{overview}```\n"]
     for name in COMMAND.findall(overview):
-        sections.append(f"## elastic {name}\n\n```text\n{printed(name, '--help')}```\n")
+        if name in ("validate", "test"):
+            sections.append(f"## elastic {name}\n\nThe options are those of `elastic fit`.\n")
+            continue
+        sections.append(f"## elastic {name}\n\n```text\n{shorter(printed(name, '--help'))}```\n")
         sections += [
-            f"### elastic {name} {inner}\n\n```text\n{printed(name, inner, '--help')}```\n"
+            f"### elastic {name} {inner}\n\n```text\n{shorter(printed(name, inner, '--help'))}```\n"
             for inner in subcommands(sections[-1])
         ]
     return "\n".join(sections)
+
+
+def shorter(text: str) -> str:
+    """A help text, without a usage line that lists a screen of options."""
+    usage, _, rest = text.partition("\n\n")
+    if usage.count("\n") < 8:
+        return text
+    return f"{usage.partition(' [')[0]} [options]\n\n{rest}"
 
 
 def subcommands(text: str) -> list[str]:
@@ -69,7 +81,7 @@ def first_sentence(path: Path) -> str:
     """The first sentence of a YAML file's leading comment."""
     lines = path.read_text("utf-8").splitlines()
     comment = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
-    return re.split(r"(?<=[^.][.:]) (?=[A-Z`]|elastic)", comment)[0].rstrip(":.")
+    return re.split(r"\.(?= [A-Z`])|:? elastic fit", comment)[0].rstrip(".")
 
 
 def api(package: ModuleType, title: str) -> str:
@@ -81,7 +93,7 @@ def api(package: ModuleType, title: str) -> str:
         folder = ".".join(parts[:2]) if hasattr(import_module(".".join(parts[:2])), "__path__") else parts[0]
         homes.setdefault(folder, []).append(name)
     lines = [*heading(f"{package.__name__}: {title.lower()}", "="), inspect.getdoc(package) or "", ""]
-    for folder, names in sorted(homes.items()):
+    for folder, names in sorted(homes.items(), key=lambda item: (item[0] not in FIRST, item[0])):
         lines += heading(folder, "-")
         if folder != package.__name__:
             lines += [inspect.getdoc(import_module(folder)) or "", ""]
