@@ -1,1 +1,1 @@
-"""Finding a layout by watching a model run on tensors without data: which axes are equal, then a layout, then a trial."""
+"""Discovery: a layout, found by watching a model run on tensors without data, then written and tried."""
