@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import settings
+from onnx_once import onnx_once
 
 EXAMPLES = {"quick": 20, "sweep": 100}
 """Examples of a property test; what `examples.few` marks takes a tenth."""
@@ -26,6 +27,12 @@ def pytest_configure(config):
     for name, count in EXAMPLES.items():  # the quick ones are the same each time, a sweep draws new ones
         settings.register_profile(name, deadline=None, max_examples=count, derandomize=name == "quick")
     settings.load_profile("sweep" if swept else "quick")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _onnx_once(tmp_path_factory):
+    with onnx_once(tmp_path_factory.mktemp("onnx")):
+        yield
 
 
 def pytest_collection_modifyitems(config, items):

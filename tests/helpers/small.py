@@ -1,5 +1,7 @@
 """Small supernets with randomised weights, and the source of one: for tests that need a real family or two."""
 
+from functools import cache
+
 import timm
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.mobilenetv3 import MobileNetV3
@@ -29,3 +31,9 @@ def mobilenet(**options) -> elastic.Supernet:
 
 
 FAMILIES = {"vit": vit, "mobilenet": mobilenet}
+
+
+@cache
+def made_once(family: str) -> elastic.Supernet:
+    """One of them, made once; leave its weights and its active subnet as they are."""
+    return FAMILIES[family]()

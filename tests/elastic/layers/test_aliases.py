@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from examples import few
 from gradients import gradients, same
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ class Count(TorchDispatchMode):
 
 @families
 @given(seed=st.integers(0, 2**31), keep=st.booleans())
+@few
 def test_in_place_is_slicing(family, seed, keep):
     slicing, in_place = FAMILIES[family]().train(), FAMILIES[family]().train()
     archs = slicing.space.sample(seed, 3)

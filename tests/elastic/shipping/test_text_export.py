@@ -26,15 +26,25 @@ from elastic.support.inputs import predict
 from elastic.upstream.texts import example_text
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta with tied decoder", "distilbert", "electra", "llama", "qwen3"])
 @torch.no_grad()
-def test_any_subnet_loads_by_its_own_program(name, tmp_path):
-    made = supernet(name, "eager")
-    subnet = made.extract(made.space.sample(3))
-    written = export(subnet, tmp_path, ["safetensors"], inputs())
-    assert written.figures["params"] == made.params([made.space.sample(3)])[0]
-    assert written.figures["macs"] == made.macs([made.space.sample(3)])[0]
-    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
+def test_any_subnet_loads_by_its_own_program(tmp_path):
+    """In half precision, and exported from what was loaded, too."""
+    wanted = {}
+    for name in ("bert", "roberta with tied decoder", "distilbert", "electra", "llama", "qwen3"):
+        made = supernet(name, "eager")
+        subnet = made.extract(made.space.sample(3))
+        written = export(subnet, tmp_path / name, ["safetensors"], inputs())
+        assert written.figures["params"] == made.params([made.space.sample(3)])[0]
+        assert written.figures["macs"] == made.macs([made.space.sample(3)])[0]
+        wanted[name] = predict(subnet, inputs())
+        if name in ("bert", "llama"):
+            half = subnet.bfloat16()
+            assert set(export(half, tmp_path / f"half {name}", example=inputs()).files) == {"model.safetensors"}
+            wanted[f"half {name}"] = predict(half, inputs())
+    wanted["again"] = predict(exported_again(tmp_path / "again"), inputs())
+    outputs = loaded_elsewhere(*((tmp_path / name, inputs()) for name in wanted))
+    for name, output in zip(wanted, outputs, strict=True):
+        assert torch.equal(output, wanted[name]), name
 
 
 @pytest.mark.parametrize(
@@ -200,28 +210,29 @@ def test_files_made_with_texts_of_another_length_stay(tmp_path):
     assert (tmp_path / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["bert", "llama"])
-@torch.no_grad()
-def test_a_model_in_half_precision_is_written_as_safetensors_only(name, tmp_path):
-    made = supernet(name)
+def test_a_model_in_half_precision_is_written_as_safetensors_only(tmp_path):
+    made = supernet("bert")
     subnet = made.extract(made.space.sample(1)).bfloat16()
-    assert set(export(subnet, tmp_path, example=inputs()).files) == {"model.safetensors"}
-    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
     with pytest.raises(ExportError, match=r"onnx takes a model in float32, this is in torch.bfloat16; cast it"):
         export(subnet, tmp_path, ["onnx"])
 
 
-@torch.no_grad()
-def test_a_folder_is_loaded_and_exported_again(tmp_path):
+def exported_again(folder):
+    """A subnet whose folder was loaded, and exported from what was loaded."""
     source = SupernetSource("transformers:bert", {**CASES["bert"].config, "num_labels": 3}, "dynabert")
     made = source.build()
     randomise(made.model)
     subnet = made.extract(made.space.smallest)
-    export(subnet, tmp_path, arch=made.space.smallest, source=source)
-    loaded, config = load_subnet(tmp_path)
-    export(loaded, tmp_path, arch=config["arch"], source=source)
+    export(subnet, folder, arch=made.space.smallest, source=source)
+    loaded, config = load_subnet(folder)
+    export(loaded, folder, arch=config["arch"], source=source)
+    return subnet
+
+
+@torch.no_grad()
+def test_a_folder_is_loaded_and_exported_again(tmp_path):
+    subnet = exported_again(tmp_path)
     assert torch.equal(predict(load_subnet(tmp_path)[0], inputs()), predict(subnet, inputs()))
-    assert torch.equal(loaded_elsewhere(tmp_path, inputs()), predict(subnet, inputs()))
 
 
 def test_a_single_text_cannot_free_the_batch_size(tmp_path):

@@ -10,7 +10,7 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small import FAMILIES, mobilenet, randomise, vit
+from small import FAMILIES, made_once, mobilenet, randomise, vit
 
 import elastic
 from elastic.errors import ArchError, LayoutError
@@ -44,7 +44,7 @@ def test_active_gives_back_the_former_arch_whatever_happens(family):
 @families
 @given(seed=st.integers(0, 2**31))
 def test_the_extracted_model_is_an_ordinary_module(family, seed):
-    supernet = FAMILIES[family]()
+    supernet = made_once(family)
     arch = supernet.space.sample(seed)
     subnet = supernet.extract(arch)
     x = torch.randn(2, *supernet.input_shape(arch))
@@ -62,7 +62,7 @@ def test_the_extracted_model_is_an_ordinary_module(family, seed):
 
 @families
 def test_the_extracted_model_exports_and_compiles(family):
-    supernet = FAMILIES[family]()
+    supernet = made_once(family)
     arch = supernet.space.sample(3)
     subnet = supernet.extract(arch)
     x = torch.randn(2, *supernet.input_shape(arch))
@@ -125,7 +125,7 @@ def test_resolution_resizes_the_batch_and_positions_follow(resolution):
 @families
 @given(seed=st.integers(0, 2**31))
 def test_a_subnet_that_shares_memory_is_the_same_and_leaves_the_supernet_alone(family, tmp_path_factory, seed):
-    tmp_path, supernet = tmp_path_factory.mktemp("weights"), FAMILIES[family]()
+    tmp_path, supernet = tmp_path_factory.mktemp("weights"), made_once(family)
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     arch = supernet.space.sample(seed)
     subnet = supernet.extract(arch, share=True)
@@ -142,7 +142,7 @@ def test_a_subnet_that_shares_memory_is_the_same_and_leaves_the_supernet_alone(f
 
 @families
 def test_the_largest_subnet_is_the_original_at_any_size(family):
-    supernet = FAMILIES[family]()
+    supernet = made_once(family)
     subnet = supernet.extract(supernet.space.largest)
     x = torch.randn(2, 3, 40, 48)
     if family == "mobilenet":

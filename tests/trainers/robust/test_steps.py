@@ -97,7 +97,14 @@ def by_hand(supernet, archs, loss, adversary, teacher=None):
     return torch.stack(found), grads, subnets
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+STEPS = [  # a convnet with other kinds of layers has the losses of two passes; in sweeps all
+    pytest.param(net, loss, marks=[pytest.mark.sweep] * (net == "mobilenet" and type(loss) not in (TRADES, RSLAD)))
+    for net in ("resnet", "mobilenet")
+    for loss in LOSSES
+]
+
+
+@pytest.mark.parametrize(("supernet", "loss"), STEPS, indirect=["supernet"])
 @pytest.mark.parametrize("taught", ["network", "in place"])
 @pytest.mark.parametrize("shared", [False, True], ids=["each", "shared"])
 def test_a_step_is_that_of_the_subnets_cut_out(supernet, loss, taught, shared):

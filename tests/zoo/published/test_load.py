@@ -4,6 +4,7 @@
 import pytest
 import reference
 import torch
+from examples import tenth
 from published import RESOLUTIONS, drawn, error, images, imported, write
 
 import zoo
@@ -27,7 +28,7 @@ def test_the_reference_has_as_many_tensors_as_the_published_file(name):
 @torch.no_grad()
 def test_subnets_compute_what_the_reference_computes(name):
     supernet = imported(name)
-    archs = [supernet.space.smallest, supernet.space.largest, *supernet.space.sample(0, 10)]
+    archs = [supernet.space.smallest, supernet.space.largest, *supernet.space.sample(0, tenth())]
     params, macs = supernet.params(archs), supernet.macs(archs)
     for arch, own_params, own_macs in zip(archs, params, macs, strict=True):
         slow = network(name, arch)
