@@ -18,7 +18,7 @@ Evaluate = Callable[[Arch], Mapping[str, float]]
 """Measures a subnet: figures by name, such as `{"accuracy": 97.5}`."""
 
 _KIND = "elastic search cache"
-_PATIENCE = 10.0
+PATIENCE = 10.0
 """Seconds to wait for a file that another search holds: workers of one that was killed hold it for a while."""
 
 
@@ -88,7 +88,7 @@ def open_measurements(
 def _locked(path: Path) -> AbstractContextManager[object]:
     """Keeps others off the file: a line that is being written looks like one that was cut short."""
     try:
-        return FileLock(f"{path}.lock").acquire(timeout=_PATIENCE)
+        return FileLock(f"{path}.lock").acquire(timeout=PATIENCE)
     except Timeout as error:
         raise CheckpointError(f"another search is writing {path}; wait for its end, or name another file") from error
 

@@ -21,8 +21,8 @@ from elastic.space.space import Floats, Rows
 
 Indices = NDArray[np.intp]
 
-_MOST = 30_000_000
-"""So many partial sums are held at once, at most."""
+MOST_SUMS = 30_000_000
+"""The most partial sums that an exact search may hold at once."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ def _pairs(one: Indices, other: Indices) -> tuple[Indices, Indices]:
     low, high = np.searchsorted(ranked, one, "left"), np.searchsorted(ranked, one, "right")
     found = high - low
     total = int(found.sum())
-    if total > _MOST:
+    if total > MOST_SUMS:
         raise BudgetError(
-            f"exact search would hold {total:,} partial sums at once, {_MOST:,} at most: the figures tie too many dims "
-            "together. Choose the algorithm nsga2, or fewer budgets"
+            f"exact search would hold {total:,} partial sums at once, {MOST_SUMS:,} at most: the figures tie too many "
+            "dims together. Choose the algorithm nsga2, or fewer budgets"
         )
     left = np.repeat(np.arange(len(one)), found)
     within = np.arange(total) - np.repeat(np.cumsum(found) - found, found)

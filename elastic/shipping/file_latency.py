@@ -21,8 +21,8 @@ from elastic.timing.protocol import Run, Timing, measure_groups, measurement_jou
 from elastic.timing.records import Conditions, read_timing
 from elastic.timing.setting import Setting
 
-_SECONDS, _TOLERANCE = 2.0, 0.02
-"""Of timing each; and what a median is sure enough at."""
+SECONDS, TOLERANCE = 2.0, 0.02
+"""Time for each file at most, and the relative uncertainty of the median that is good enough."""
 
 
 def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path], threads: int) -> dict[str, Any]:
@@ -55,12 +55,12 @@ def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path]
             lambda keys: [runs[key] for key in keys],
             pytorch,
             journal,
-            seconds=_SECONDS * len(runs),
-            tolerance=_TOLERANCE,
+            seconds=SECONDS * len(runs),
+            tolerance=TOLERANCE,
             seed=0,
         )
     device = fingerprint(setting)
-    conditions = Conditions.of(journal.entries, _TOLERANCE)
+    conditions = Conditions.of(journal.entries, TOLERANCE)
     timings = {
         key: read_timing(figures, pace)
         for group, pace in zip(journal.entries, conditions.paces, strict=True)

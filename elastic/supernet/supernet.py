@@ -59,6 +59,11 @@ class Supernet(nn.Module):
         """The active arch."""
         return self._arch
 
+    @property
+    def trains_in_place(self) -> bool:
+        """True within `training_in_place`."""
+        return self._aliasing
+
     def activate(self, arch: Mapping[str, Number]) -> Arch:
         """Make `arch` the active subnet; nothing is copied.
 

@@ -61,7 +61,7 @@ def _compiled(given: Sequence[Given], setting: Setting) -> list[Run]:
     runs = []
     for one in given:
         model, inputs = _moved(one, setting)
-        run = _torch_run(torch.compile(_own_code(model), dynamic=False), inputs, setting)
+        run = _torch_run(torch.compile(own_code(model), dynamic=False), inputs, setting)
         try:
             run()
         except TorchDynamoException as error:
@@ -90,7 +90,7 @@ def _torch_run(model: Callable[..., Any], inputs: Sequence[Tensor], setting: Set
     return run
 
 
-def _own_code(model: nn.Module) -> Callable[..., Any]:
+def own_code(model: nn.Module) -> Callable[..., Any]:
     """`model` behind a code object of its own.
 
     The compiler keeps what it compiled by code object, 8 versions at most, and asks which of them fits at each

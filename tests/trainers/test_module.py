@@ -112,13 +112,13 @@ def test_the_supernet_is_as_before_after_a_fit_that_raised(vit, compile):  # noq
 
     class Fail(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
-            assert module.supernet._aliasing is not bool(compile)
+            assert module.supernet.trains_in_place is not bool(compile)
             module.step = Step(0)
             raise RuntimeError("as planned")
 
     with pytest.raises(RuntimeError, match="as planned"):
         fit(module, Fail(), Digits(batch_size=8), max_steps=1)
-    assert not module.supernet._aliasing
+    assert not module.supernet.trains_in_place
     assert all(block._compiled_call_impl is None for block in module.supernet.modules())
     assert module.step is None
 

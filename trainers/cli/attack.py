@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _KIND = "elastic robustness"
 
-_CHECKED = 128
+CHECKED_IMAGES = 128
 """The checks for masked gradients, and certificates, are made on so many images at most."""
 
 _SHOWN, _SEEN = 6, 64
@@ -319,7 +319,7 @@ def _says(model: nn.Module, images: Tensor) -> list[tuple[int, float]]:
 
 def _few(batches: Sequence[Batch]) -> list[Batch]:
     """The first 128 images."""
-    kept, left = [], _CHECKED
+    kept, left = [], CHECKED_IMAGES
     for images, labels in batches:
         if left > 0:
             kept.append((images[:left], labels[:left]))

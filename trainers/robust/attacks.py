@@ -22,7 +22,7 @@ from trainers.robust.training_attack import Adversary, Norm, check_attackable, c
 _SLACK = 1e-5
 """So much farther than ε a pixel may be, or an image, for rounding."""
 
-_STEPS, _QUERIES, _TARGETS = 100, 5000, 10
+STEPS, QUERIES, TARGETS = 100, 5000, 10
 """Of the published autoattack: steps of each gradient attack, queries of square, and the likeliest classes, the image's
 own included, that targeted attacks aim at."""
 
@@ -267,12 +267,12 @@ def _autoattack(package: Any, answers: _Answers, made: _Attacked) -> Any:
         raise TrainingError(
             f"autoattack is for four classes or more, and the model has {made.classes}; take apgd-ce and square"
         )
-    targeted: dict[str, Any] = {**_ball(made), "steps": _STEPS, "n_classes": min(made.classes, _TARGETS)}
+    targeted: dict[str, Any] = {**_ball(made), "steps": STEPS, "n_classes": min(made.classes, TARGETS)}
     attacks = [
-        package.APGD(answers, **_ball(made), steps=_STEPS, loss="ce", eot_iter=1, rho=0.75),
+        package.APGD(answers, **_ball(made), steps=STEPS, loss="ce", eot_iter=1, rho=0.75),
         package.APGDT(answers, **targeted, eot_iter=1, rho=0.75),
         package.FAB(answers, **targeted, multi_targeted=True, alpha_max=0.1, eta=1.05, beta=0.9),
-        package.Square(answers, **_ball(made), n_queries=_QUERIES, p_init=0.8, loss="margin", resc_schedule=True),
+        package.Square(answers, **_ball(made), n_queries=QUERIES, p_init=0.8, loss="margin", resc_schedule=True),
     ]
     return package.MultiAttack(attacks, verbose=False)
 
@@ -300,8 +300,8 @@ KINDS = {
     "fgsm": Kind(_fgsm, foreign=False),
     "pgd": Kind(_pgd, 20, foreign=False),
     "cw": Kind(_foreign(_cw), 100, norms=("l2",)),
-    "apgd-ce": Kind(_foreign(_apgd_ce), _STEPS),
-    "square": Kind(_foreign(_square), _QUERIES, white=False),
+    "apgd-ce": Kind(_foreign(_apgd_ce), STEPS),
+    "square": Kind(_foreign(_square), QUERIES, white=False),
     "autoattack": Kind(_foreign(_autoattack), white=False),
 }
 """By name:

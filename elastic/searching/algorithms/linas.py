@@ -16,8 +16,9 @@ from elastic.searching.problem import Problem, new_indices, row_keys
 from elastic.space.space import Floats, Rows, SearchSpace
 from elastic.space.tables import ChoiceSum, one_hot
 
-_INNER_POPULATION = 100
-_INNER_GENERATIONS = 30
+INNER_POPULATION = 100
+INNER_GENERATIONS = 30
+"""Size of NSGA-II's search on the predictor, once for each generation that is measured."""
 
 
 def linas(problem: Problem, population: int, generations: int) -> None:
@@ -35,8 +36,8 @@ def linas(problem: Problem, population: int, generations: int) -> None:
 def _promising(problem: Problem, n: int, seed: tuple[int, ...]) -> Rows:
     """Up to `n` new rows of the first predicted fronts."""
     predict = fit_goals(problem)
-    predicted = problem.predicted_by(predict, seed, _INNER_POPULATION * _INNER_GENERATIONS)
-    nsga2(predicted, _INNER_POPULATION, _INNER_GENERATIONS)
+    predicted = problem.predicted_by(predict, seed, INNER_POPULATION * INNER_GENERATIONS)
+    nsga2(predicted, INNER_POPULATION, INNER_GENERATIONS)
     rows, goals = predicted.rows, predicted.goals
     fresh = new_indices(row_keys(rows), set(row_keys(problem.rows)))
     return rows[fresh][best_fronts(goals[fresh], n)]

@@ -40,7 +40,7 @@ def nsga3(problem: Problem, population: int, generations: int) -> None:
 
     Its reference directions are Das and Dennis's, as many as the population has place for.
     """
-    _run(NSGA3, problem, population, ref_dirs=_directions(len(problem.objectives), population))
+    _run(NSGA3, problem, population, ref_dirs=reference_directions(len(problem.objectives), population))
 
 
 def _run(algorithm: Any, problem: Problem, population: int, **options: Any) -> None:
@@ -127,7 +127,7 @@ def _places(pop: Any) -> NDArray[np.intp]:
     return places
 
 
-def _directions(objectives: int, population: int) -> NDArray[np.float64]:
+def reference_directions(objectives: int, population: int) -> NDArray[np.float64]:
     """Das and Dennis's directions in the finest partition that has at most `population` of them."""
     if objectives == 1:
         return np.ones((1, 1))

@@ -21,7 +21,7 @@ from small import mobilenet
 from elastic.errors import BudgetError, CheckpointError
 from elastic.searching.algorithms import ALGORITHMS
 from elastic.searching.algorithms.linas import best_fronts
-from elastic.searching.algorithms.nsga import _directions
+from elastic.searching.algorithms.nsga import reference_directions
 from elastic.searching.budget import Budget, CostModel
 from elastic.searching.fronts import distinct_front, hypervolume, hypervolume_history, spread_along, undominated
 from elastic.searching.problem import Problem
@@ -31,7 +31,7 @@ from elastic.searching.search import search
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
-    monkeypatch.setattr("elastic.searching.algorithms.linas._INNER_GENERATIONS", SHORT)
+    monkeypatch.setattr("elastic.searching.algorithms.linas.INNER_GENERATIONS", SHORT)
 
 
 # --- every algorithm ----------------------------------------------------------------------------------------
@@ -180,9 +180,9 @@ def test_the_hypervolume_grows_to_that_of_all(goals, count):
 
 @pytest.mark.parametrize(("objectives", "population"), [(1, 5), (2, 10), (3, 91), (3, 92), (4, 50), (5, 2)])
 def test_reference_directions_fill_the_population(objectives, population):
-    found = len(_directions(objectives, population))
+    found = len(reference_directions(objectives, population))
     assert found <= max(population, objectives)
-    finer = len(_directions(objectives, found + 1)) if objectives > 1 else 1
+    finer = len(reference_directions(objectives, found + 1)) if objectives > 1 else 1
     assert finer == found or finer > population
 
 
@@ -217,7 +217,7 @@ import sys, time
 sys.path.insert(0, {folder!r})
 from elastic.searching.algorithms import linas
 from searches import SHORT, measured, score
-linas._INNER_GENERATIONS = SHORT
+linas.INNER_GENERATIONS = SHORT
 def slow(arch):
     time.sleep(0.05)
     return score(arch)

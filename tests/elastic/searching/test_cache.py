@@ -16,7 +16,7 @@ def supernet():
 
 def test_a_file_that_another_search_is_writing_is_refused_and_left_alone(supernet, tmp_path, monkeypatch):
     path, arch = tmp_path / "cache.jsonl", supernet.space.smallest
-    monkeypatch.setattr("elastic.searching.cache._PATIENCE", 0.01)
+    monkeypatch.setattr("elastic.searching.cache.PATIENCE", 0.01)
     with open_measurements(lambda _: {"accuracy": 90}, supernet, path) as measure:
         measure(arch)
         with path.open("a") as file:

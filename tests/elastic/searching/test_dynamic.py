@@ -183,7 +183,7 @@ def test_a_profile_takes_part_where_its_prediction_is_additive():
 
 
 def test_too_many_partial_sums_are_refused(monkeypatch):
-    monkeypatch.setattr("elastic.searching.elimination._MOST", 10)
+    monkeypatch.setattr("elastic.searching.elimination.MOST_SUMS", 10)
     with pytest.raises(BudgetError, match=r"partial sums at once, 10 at most.* Choose the algorithm nsga2"):
         search(MOBILENET, maximize=["params"], minimize=["macs"], algorithm="dynamic")
 

@@ -45,7 +45,7 @@ class MadeUpProfile:
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
-    monkeypatch.setattr("elastic.searching.algorithms.linas._INNER_GENERATIONS", 8)
+    monkeypatch.setattr("elastic.searching.algorithms.linas.INNER_GENERATIONS", 8)
 
 
 def score(arch):

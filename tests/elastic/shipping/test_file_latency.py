@@ -16,7 +16,7 @@ from elastic.timing.records import Conditions
 
 @pytest.fixture
 def subnet(monkeypatch):
-    monkeypatch.setattr("elastic.shipping.file_latency._SECONDS", 0.01)
+    monkeypatch.setattr("elastic.shipping.file_latency.SECONDS", 0.01)
     supernet = vit()
     return supernet.extract(supernet.space.smallest)
 

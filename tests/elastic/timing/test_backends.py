@@ -15,7 +15,7 @@ from elastic.errors import ExportError, PackageError
 from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx_files
 from elastic.profiles.blocks import build_form, forms, parts
 from elastic.profiles.measuring import measure_profile
-from elastic.timing.backends import RUNTIMES, _own_code, check_setting, fingerprint, prepare, prepare_all
+from elastic.timing.backends import RUNTIMES, check_setting, fingerprint, own_code, prepare, prepare_all
 from elastic.timing.setting import Setting
 
 NEEDS = {"openvino": "the extra openvino isn't installed"}
@@ -84,7 +84,7 @@ def test_compiled_models_of_one_class_do_not_share_their_compilations():
         return graph.forward
 
     models = [nn.Linear(size, size).eval() for size in range(2, 14)]  # more than the compiler keeps for one code
-    runs = [torch.compile(_own_code(model), dynamic=False, backend=backend, fullgraph=True) for model in models]
+    runs = [torch.compile(own_code(model), dynamic=False, backend=backend, fullgraph=True) for model in models]
     for _ in range(2):
         for model, run in zip(models, runs, strict=True):
             inputs = torch.randn(1, model.in_features)

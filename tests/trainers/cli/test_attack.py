@@ -42,7 +42,7 @@ def run(source, tmp_path):
 @pytest.fixture
 def few(monkeypatch):
     """Checks and certificates on few images, with few queries."""
-    monkeypatch.setattr("trainers.cli.attack._CHECKED", 6)
+    monkeypatch.setattr("trainers.cli.attack.CHECKED_IMAGES", 6)
     monkeypatch.setattr("trainers.robust.gradient_masking.BLIND", "square-4")
 
 

@@ -60,7 +60,7 @@ def test_extract_measures_int8_on_the_runs_own_data(run, tmp_path):
 
 
 def test_export_takes_a_data_section(subnet, data, monkeypatch, capsys):
-    monkeypatch.setattr("elastic.shipping.file_latency._SECONDS", 0.01)
+    monkeypatch.setattr("elastic.shipping.file_latency.SECONDS", 0.01)
     words = ["--formats", "onnx,onnx-int8", "--data", data, "--images", "40", "--latency", "true"]
     assert main(["export", subnet, *words]) == 0, capsys.readouterr().err
     config = config_of(subnet)

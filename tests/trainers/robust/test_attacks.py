@@ -101,8 +101,8 @@ def small_net():
 
 
 def shorten_autoattack(monkeypatch, steps=3, queries=5):
-    monkeypatch.setattr("trainers.robust.attacks._STEPS", steps)
-    monkeypatch.setattr("trainers.robust.attacks._QUERIES", queries)
+    monkeypatch.setattr("trainers.robust.attacks.STEPS", steps)
+    monkeypatch.setattr("trainers.robust.attacks.QUERIES", queries)
 
 
 def numpy_state():
