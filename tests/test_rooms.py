@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "elastic.layers": BASE | {"elastic.space"},
     "elastic.layout": BASE | {"elastic.space", "elastic.layers"},
     "elastic.upstream": BASE,
-    "elastic.costs": CORE,
+    "elastic.costs": CORE | {"elastic.upstream"},
     "elastic.recipes": CORE | {"elastic.upstream"},
     "elastic.discovery": CORE | {"elastic.upstream", "elastic.recipes"},
     "elastic.supernet": HELD,
@@ -55,9 +55,11 @@ MAY_IMPORT |= {
 # Lightning trains; whoever deploys a model needs no trainer.
 TRAINERS_ONLY = {"lightning", "pytorch_lightning"}
 
-# Upstream model libraries are known in one folder.
+# Upstream model libraries, and what only their models have, are known in one folder of `elastic`; the zoo and the
+# trainers use them as any application does. Docstrings and error messages may name them to people.
 MODEL_LIBRARIES = {"timm", "transformers"}
-MAY_NAME_MODELS = ("elastic/upstream/", "elastic/recipes/", "zoo/", "trainers/")
+MODEL_FIELDS = {"pretrained_cfg", "default_cfg", "num_labels", "vocab_size", "max_position_embeddings"}
+MAY_NAME_MODELS = ("elastic/upstream/", "elastic/support/packages.py", "zoo/", "trainers/")
 
 # Calls that reseed a generator which others draw from; a torch.Generator of one's own is the cure.
 GLOBAL_SEEDING = {
@@ -90,6 +92,22 @@ def imported(node: ast.AST) -> Iterator[str]:
             yield module
 
 
+def names_models(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where code names a model library in a string, or a field that only its models have, and which."""
+    to_people = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for part in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name) if name in MODEL_FIELDS:
+                yield node.lineno, name
+            case ast.Constant(value=str(text)) if id(node) not in to_people:
+                yield from ((node.lineno, name) for name in MODEL_LIBRARIES | MODEL_FIELDS if name in text)
+
+
 def may_not(path: str, module: str) -> bool:
     """Whether the file at `path` must not import `module`."""
     home, room = owner(path.removesuffix(".py").replace("/", ".")), module.split(".")[0]
@@ -102,8 +120,10 @@ def may_not(path: str, module: str) -> bool:
 
 def objections(path: str, source: str) -> list[str]:
     """What a file at `path` (relative to the root) must not do and does, one line for each."""
-    found = []
-    for node in ast.walk(ast.parse(source, filename=path)):
+    found, tree = [], ast.parse(source, filename=path)
+    if not path.startswith(MAY_NAME_MODELS):
+        found += [(line, f"names {name}") for line, name in names_models(tree)]
+    for node in ast.walk(tree):
         found += [(node.lineno, f"imports {name}") for name in imported(node) if may_not(path, name)]
         match node:
             case ast.Call(func=ast.Name(id="print")):
@@ -147,6 +167,11 @@ def test_a_folder_fits_on_a_screen_and_says_what_it_is_for() -> None:
         ("elastic/space/space.py", "def f():\n    from trainers.cli.main import main"),
         ("elastic/space/space.py", "from elastic import Supernet"),
         ("elastic/space/space.py", "import timm.models"),
+        ("elastic/recipes/vit.py", "def f():\n    from timm.layers import PatchEmbed"),
+        ("elastic/recipes/vit.py", "CLASS = 'timm.models.vision_transformer:Block'"),
+        ("elastic/shipping/native.py", "known = library == 'transformers'"),
+        ("elastic/supernet/supernet.py", "size = model.pretrained_cfg['input_size']"),
+        ("elastic/supernet/supernet.py", "config = getattr(model, 'default_cfg', None)"),
         ("elastic/space/space.py", "importlib.import_module('lightning.pytorch')"),
         ("zoo/cards.py", "from lightning import Trainer"),
         ("zoo/networks/mobile.py", "from zoo.catalog import find"),
@@ -166,6 +191,8 @@ def test_breach_is_found(path: str, source: str) -> None:
         ("elastic/space/space.py", "from elastic.errors import ArchError"),
         ("elastic/space/space.py", "from .zoo import name"),
         ("elastic/space/space.py", "torch.Generator().manual_seed(0)"),
+        ("elastic/recipes/vit.py", "'Vision transformers of timm.'\nraise ValueError(f'{1} is not a timm model')"),
+        ("elastic/shipping/card.py", "from elastic.upstream.transformers import task_of"),
         ("zoo/cards.py", "import elastic, timm"),
         ("trainers/cli/main.py", "import elastic, zoo, lightning"),
     ],

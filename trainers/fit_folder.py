@@ -127,7 +127,7 @@ def _mode(path: Path) -> str:
 
 def _configuration(folder: Path, facts: ImageFolderFacts, short: dict[str, str]) -> dict[str, Any]:
     """What stands behind the shipped `folder.yaml`."""
-    from elastic.upstream.timm import configured_input
+    from elastic.upstream.building import configured_input
 
     model = short.get("--model", "mobilenetv3_large_100")
     wanted = configured_input(model)

@@ -28,7 +28,7 @@ from elastic.supernet.evaluation import Recalibrate
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.inputs import Inputs, batch_size, moved
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.data.batches import Batch, check_batch, check_classes
 from trainers.data.randomness import random_states, restore_random_states
@@ -162,7 +162,7 @@ class SupernetModule(LightningModule):
     @property
     def classes(self) -> int:
         """How many classes the supernet tells apart; 1 where it predicts a number."""
-        return classes_of(self.supernet.model)
+        return library_of(self.supernet.model).classes
 
     @property
     def metric(self) -> str:

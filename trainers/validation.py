@@ -15,7 +15,7 @@ from elastic.layers.batchnorm import recalibrate
 from elastic.space.sizes import Number
 from elastic.supernet.evaluation import Recalibrate
 from elastic.support.inputs import Inputs, predict
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from trainers.data.metrics import MetricName, answers, make_metric
 from trainers.robust.training_attack import Adversary, seeded
 
@@ -111,7 +111,7 @@ class Candidate:
         with torch.inference_mode(False):  # weights made in inference mode could not be attacked
             self.subnet: nn.Module = supernet.extract(arch).eval()
         self.metric = metric
-        classes = classes_of(supernet.model)
+        classes = library_of(supernet.model).classes
         self._scores = make_metric(metric, classes, device)
         self._robust = make_metric("accuracy", classes, device) if classes > 1 else None
 

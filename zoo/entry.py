@@ -17,7 +17,7 @@ from elastic import Recipe, Supernet
 from elastic.errors import CheckpointError, RecipeError
 from elastic.support.files import sha256
 from elastic.support.weights import check_tensors
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from zoo.download import download
 from zoo.networks.preprocessing import IMAGENET, Preprocessing, describe_images, offered
 from zoo.published.load import load_reference, read_state_dict
@@ -188,7 +188,7 @@ class Entry:
             )
         model = supernet.model
         theirs = inspect.signature(self.builder).parameters["num_classes"].default
-        kept = [] if classes_of(model) == theirs else [*_classifier(model)]
+        kept = [] if library_of(model).classes == theirs else [*_classifier(model)]
         self.weights.load(model, self.name, kept)
 
 

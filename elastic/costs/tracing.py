@@ -28,6 +28,7 @@ from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Number
 from elastic.support.hooks import copy_placed, hooked
 from elastic.support.inputs import example_inputs
+from elastic.upstream.transformers import has_transposed_weight
 
 Tag = tuple[str, ...]
 """The sizes whose product, times a constant, is a tensor's number of bytes."""
@@ -228,12 +229,8 @@ def _output_tag(module: nn.Module) -> Tag | None:
     if "weight" not in module._parameters or module._parameters["weight"] is None:
         return None
     rule = module._elastic.get("weight") if isinstance(module, Elastic) else None
-    last = any(f"{base.__module__}.{base.__name__}" == _TRANSPOSED for base in type(module).__mro__)
+    last = has_transposed_weight(module)
     return tuple(size.name for size in rule.axes.axes[-1 if last else 0].sizes) if isinstance(rule, TensorRule) else ()
-
-
-_TRANSPOSED = "transformers.pytorch_utils.Conv1D"
-"""Linear, but its weight is (inputs, outputs)."""
 
 
 def _number_tag(module: nn.Module) -> Tag:

@@ -19,13 +19,11 @@ from elastic.discovery.writing import write_recipe
 from elastic.errors import RecipeError
 from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
-from elastic.recipes.convnets import Size3
 from elastic.recipes.resolution import resolution_rule
 from elastic.support.hooks import copy_placed
 from elastic.support.quiet import quiet
-from elastic.upstream.configurations import checked_length, set_depth
-from elastic.upstream.texts import longest_text
-from elastic.upstream.timm import input_size as configured_size
+from elastic.upstream import library_of
+from elastic.upstream.library import Size3
 
 
 @register_recipe("traced")
@@ -48,23 +46,17 @@ def traced(
         RecipeError: a model whose code can't be followed, or options for another kind of input.
         LayoutError: a length that the model doesn't take.
     """
-    words, name = _vocabulary(model), type(model).__name__
+    words, name = library_of(model).vocabulary, type(model).__name__
     if words is None:
         if length is not None:
             raise RecipeError(f"length={length} is for text, and {name} isn't a model of transformers that takes any")
-        images: tuple[int, ...] = tuple(input_size or configured_size(model))
+        images: tuple[int, ...] = tuple(input_size or library_of(model).image_size)
         recipe, twin, inputs = _discovered(model, images, None)
         return _with_resolution(recipe, twin, inputs, resolutions)
     if resolutions is not None or input_size is not None:
         raise RecipeError(f"{name} takes text, which has no resolutions and no input_size; pass length, in tokens")
-    recipe, *_ = _discovered(model, (checked_length(length, longest_text(model), name),), words)
+    recipe, *_ = _discovered(model, (library_of(model).text_length(length),), words)
     return replace(recipe, vocabulary=words, settle=_settling(model, recipe))
-
-
-def _vocabulary(model: nn.Module) -> int | None:
-    """How many token ids a model of transformers knows; None where it takes none."""
-    takes_text = getattr(model, "main_input_name", "") == "input_ids"
-    return getattr(model.config, "vocab_size", None) if takes_text else None
 
 
 def _discovered(
@@ -104,10 +96,9 @@ def _watched(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> t
 
 
 def _copy(model: nn.Module, inputs: Tensor) -> nn.Module:
-    twin: Any = copy_placed(model, lambda tensor: tensor.to(inputs.device))
-    if _vocabulary(model) is not None and hasattr(twin, "set_attn_implementation"):
-        twin.set_attn_implementation("eager")  # whose code repeats keys for each query head, whatever the mask is
-    return twin  # type: ignore[no-any-return]
+    copied = copy_placed(model, lambda tensor: tensor.to(inputs.device))
+    library_of(copied).prepare_to_watch()
+    return copied
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -150,7 +141,7 @@ class DepthSetting:
 
     def __call__(self, model: nn.Module) -> None:
         """Count the layers at the path `layers`, and number them."""
-        set_depth(model.config, model.get_submodule(self.layers))  # type: ignore[arg-type]
+        library_of(model).set_depth(model.get_submodule(self.layers))  # type: ignore[arg-type]
 
 
 def _settling(model: nn.Module, recipe: Recipe) -> DepthSetting | None:

@@ -17,6 +17,7 @@ from elastic.discovery.watching import INDICES, INPUT, Seen
 from elastic.layers.rules import has_own_forward
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import KERNEL, PART, WIDTH, DimRule, Keep
+from elastic.upstream import library_of
 
 _OF_COURSE = {INPUT, INDICES, SIDES}
 
@@ -198,11 +199,11 @@ def _numbers(model: nn.Module, seen: Seen, names: _Names) -> dict[str, str]:
 
 
 def _features(model: nn.Module, seen: Seen) -> Iterable[tuple[Attribute, Factors]]:
-    """What timm's models say of the width that their classifier reads."""
+    """The model's own attributes that restate the width of its classifier's input."""
     length = 1
     for atom in leaves(seen.features):
         length *= atom.length
-    for name in ("num_features", "head_hidden_size", "embed_dim"):
+    for name in library_of(model).width_attributes:
         if length > 1 and vars(model).get(name) == length:
             yield Attribute("", name), seen.features
 

@@ -16,7 +16,7 @@ from elastic.formats.format import Format, Original
 from elastic.formats.ordered import free_axes, names_and_values, ordered
 from elastic.support.inputs import Inputs
 from elastic.support.quiet import quiet
-from elastic.upstream.texts import longest_text
+from elastic.upstream import library_of
 
 _IMAGES = """\
 import torch
@@ -48,7 +48,7 @@ def trace(model: nn.Module, inputs: Inputs, free: bool = True) -> torch.export.E
         ExportError: torch.export can't express the model.
     """
     names, values = names_and_values(inputs)
-    shapes = free_axes(names, values, longest_text(model)) if free else None
+    shapes = free_axes(names, values, library_of(model).longest_text) if free else None
     try:
         with torch.no_grad(), quiet():
             return torch.export.export(ordered(model, names), values, dynamic_shapes=shapes, strict=False)

@@ -16,11 +16,12 @@ from elastic.errors import LayoutError
 from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
 from elastic.space.sizes import DimRule
-from elastic.upstream.configurations import checked_length, prefix_of, set_depth, shared_value
-from elastic.upstream.texts import longest_text
+from elastic.upstream import library_of
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.transformers import prefix_of, shared_value
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from elastic.upstream.families import PreTrainedModel
 
 _BERT = {
     "attention.self.query": "(heads.{i} HEAD) _",
@@ -46,13 +47,7 @@ WIDTHS, DEPTHS = (0.25, 0.5, 0.75, 1.0), (0.5, 0.75, 1.0)
 """What DynaBERT offers, as parts of the full model."""
 
 
-@register_recipe(
-    "bert",
-    "transformers.models.bert.modeling_bert:BertPreTrainedModel",
-    "transformers.models.roberta.modeling_roberta:RobertaPreTrainedModel",
-    "transformers.models.electra.modeling_electra:ElectraPreTrainedModel",
-    "transformers.models.distilbert.modeling_distilbert:DistilBertPreTrainedModel",
-)
+@register_recipe("bert", *FAMILIES["bert"])
 def bert(model: PreTrainedModel, length: int | None = None) -> Recipe:
     """Recipe for encoders of transformers, free per layer.
 
@@ -76,8 +71,8 @@ def bert(model: PreTrainedModel, length: int | None = None) -> Recipe:
             "hidden": DimRule(WIDTHS, multiple=8),
             "depth": DimRule(DEPTHS, keep="spread"),
         },
-        input_size=(checked_length(length, longest_text(model), type(model).__name__),),
-        vocabulary=config.vocab_size,
+        input_size=(library_of(model).text_length(length),),
+        vocabulary=library_of(model).vocabulary,
         settle=BertSettings(),
         notes={"head width": f"{head} per head", "hidden size": f"{config.hidden_size}: every layer adds to it"},
     )
@@ -117,7 +112,7 @@ class BertSettings:
         """
         config: Any = model.config
         layers: Any = model.get_submodule(_layers_path(model))
-        set_depth(config, layers)
+        library_of(model).set_depth(layers)
         widths = [layer.ffn.lin1 if hasattr(layer, "ffn") else layer.intermediate.dense for layer in layers]
         name = "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
         setattr(config, name, shared_value([linear.out_features for linear in widths], getattr(config, name)))

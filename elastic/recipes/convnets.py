@@ -14,9 +14,10 @@ from elastic.layout.binding import direct_tensors
 from elastic.layout.recipe import Recipe
 from elastic.recipes.resolution import resolution_rule
 from elastic.space.sizes import Derived, DimRule, make_divisible
-from elastic.upstream.timm import input_size as configured_size
+from elastic.upstream import library_of
+from elastic.upstream.library import Size3
+from elastic.upstream.timm import class_name
 
-Size3 = tuple[int, int, int]
 Table = Mapping[str, str]
 """A block's layout: entries relative to the block, in short words (`in`, `out`, `mid` …) instead of names."""
 
@@ -64,7 +65,7 @@ class Draft:
                 input that isn't square.
         """
         self._check()
-        channels, side, width = input_size or configured_size(self.model)
+        channels, side, width = input_size or library_of(self.model).image_size
         if side != width:
             raise LayoutError(f"the {self.family} recipe needs a square input, this model takes {side} × {width}")
         stride = 32 if side >= 128 else 4
@@ -108,16 +109,16 @@ def _above(path: str) -> Iterator[str]:
 
 
 def table_of(block: nn.Module, tables: Mapping[str, Table], family: str, path: str) -> Table:
-    """The table for a block's class (module:qualname).
+    """The table for a block's class (see `elastic.upstream.timm.class_name`).
 
     Raises:
         LayoutError: a class that has none.
     """
-    cls = type(block)
-    table = tables.get(f"{cls.__module__}:{cls.__qualname__}")
+    table = tables.get(class_name(block))
     if table is None:
         known = ", ".join(sorted(name.partition(":")[2] for name in tables))
-        raise LayoutError(f"the {family} recipe is for blocks of type {known}; {path!r} is a {cls.__qualname__}")
+        kind = type(block).__qualname__
+        raise LayoutError(f"the {family} recipe is for blocks of type {known}; {path!r} is a {kind}")
     return table
 
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from elastic.layout.recipe import Recipe, register_recipe
-from elastic.recipes.convnets import Draft, Size3, Table, table_of
+from elastic.recipes.convnets import Draft, Table, table_of
 from elastic.space.sizes import KERNEL, PART, WIDTH
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.library import Size3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from timm.models.convnext import ConvNeXt
+    from elastic.upstream.families import ConvNeXt
 
 _BLOCKS: dict[str, Table] = {
-    "timm.models.convnext:ConvNeXtBlock": {
+    "convnext:ConvNeXtBlock": {
         "conv_dw": "out 1 kernel kernel",
         "norm": "out",
         "mlp.fc1": "hidden out ...",
@@ -30,7 +32,7 @@ _BLOCKS: dict[str, Table] = {
 }
 
 
-@register_recipe("convnext", "timm.models.convnext:ConvNeXt")
+@register_recipe("convnext", *FAMILIES["convnext"])
 def convnext(
     model: ConvNeXt,
     resolutions: Sequence[int] | None = None,

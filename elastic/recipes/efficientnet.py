@@ -13,15 +13,16 @@ from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.layout.recipe import Recipe, register_recipe
-from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, table_of
+from elastic.recipes.convnets import Draft, Table, grouped, pooled, table_of
 from elastic.recipes.kernels import LARGEST, KernelTransform
 from elastic.space.sizes import KERNEL, PART, WIDTH
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.library import Size3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from timm.models.efficientnet import EfficientNet
-    from timm.models.mobilenetv3 import MobileNetV3
+    from elastic.upstream.families import EfficientNet, MobileNetV3
 
 _EXCITE: Table = {
     "se.conv_reduce?": "squeeze mid ...",
@@ -32,7 +33,7 @@ _EXCITE: Table = {
     "aa.channels?": "mid",
 }
 _BLOCKS: dict[str, Table] = {
-    "timm.models._efficientnet_blocks:InvertedResidual": {
+    "_efficientnet_blocks:InvertedResidual": {
         "conv_pw": "mid in ...",
         "bn1": "mid",
         "conv_dw": "mid fan kernel kernel",
@@ -41,21 +42,21 @@ _BLOCKS: dict[str, Table] = {
         "bn3": "out",
         **_EXCITE,
     },
-    "timm.models._efficientnet_blocks:DepthwiseSeparableConv": {
+    "_efficientnet_blocks:DepthwiseSeparableConv": {
         "conv_dw": "mid fan kernel kernel",
         "bn1": "mid",
         "conv_pw": "out mid ...",
         "bn2": "out",
         **_EXCITE,
     },
-    "timm.models._efficientnet_blocks:EdgeResidual": {
+    "_efficientnet_blocks:EdgeResidual": {
         "conv_exp": "mid in ...",
         "bn1": "mid",
         "conv_pwl": "out mid ...",
         "bn2": "out",
         **_EXCITE,
     },
-    "timm.models._efficientnet_blocks:ConvBnAct": {
+    "_efficientnet_blocks:ConvBnAct": {
         "conv": "out in ...",
         "bn1": "out",
         "aa?": "out ...",
@@ -64,7 +65,7 @@ _BLOCKS: dict[str, Table] = {
 }
 
 
-@register_recipe("efficientnet", "timm.models.efficientnet:EfficientNet", "timm.models.mobilenetv3:MobileNetV3")
+@register_recipe("efficientnet", *FAMILIES["efficientnet"])
 def efficientnet(
     model: EfficientNet | MobileNetV3,
     resolutions: Sequence[int] | None = None,

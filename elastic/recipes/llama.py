@@ -15,20 +15,15 @@ from elastic.errors import LayoutError
 from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
 from elastic.space.sizes import DimRule
-from elastic.upstream.configurations import checked_length, prefix_of, set_depth, shared_value
-from elastic.upstream.texts import longest_text
+from elastic.upstream import library_of
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.transformers import prefix_of, shared_value
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from elastic.upstream.families import PreTrainedModel
 
 
-@register_recipe(
-    "llama",
-    "transformers.models.llama.modeling_llama:LlamaPreTrainedModel",
-    "transformers.models.mistral.modeling_mistral:MistralPreTrainedModel",
-    "transformers.models.qwen2.modeling_qwen2:Qwen2PreTrainedModel",
-    "transformers.models.qwen3.modeling_qwen3:Qwen3PreTrainedModel",
-)
+@register_recipe("llama", *FAMILIES["llama"])
 def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
     """Recipe for decoders of transformers whose query heads share keys and values in groups.
 
@@ -69,8 +64,8 @@ def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
             "depth": DimRule((0.5, 0.75, 1.0), keep="spread"),
         },
         lengths={f"{layers}.{at}.self_attn": f"groups.{at}" for at in range(config.num_hidden_layers)},
-        input_size=(checked_length(length, longest_text(model), name),),
-        vocabulary=config.vocab_size,
+        input_size=(library_of(model).text_length(length),),
+        vocabulary=library_of(model).vocabulary,
         settle=LlamaSettings(),
         notes={
             "head width": f"{head} per head",
@@ -89,7 +84,7 @@ class LlamaSettings:
         """Make an extracted model's configuration and layer numbers say what it is, where they can."""
         config: Any = model.config
         layers: Any = model.get_submodule(_layers_path(model))
-        set_depth(config, layers)
+        library_of(model).set_depth(layers)
         attention = [layer.self_attn for layer in layers]
         config.head_dim = attention[0].head_dim  # no longer the hidden size over the heads
         config.intermediate_size = shared_value(

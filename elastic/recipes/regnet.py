@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from elastic.layout.recipe import Recipe, register_recipe
-from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.recipes.convnets import Draft, Table, grouped, pooled, straight, table_of
 from elastic.space.sizes import PART, WIDTH
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.library import Size3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from timm.models.regnet import RegNet
+    from elastic.upstream.families import RegNet
 
 _EXCITE: Table = {"se.fc1?": "squeeze mid ...", "se.fc2?": "mid squeeze ..."}
 _BLOCKS: dict[str, Table] = {
-    "timm.models.regnet:Bottleneck": {
+    "regnet:Bottleneck": {
         "conv1.conv": "inner in ...",
         "conv1.bn": "inner",
         "conv2.conv": "mid fan ...",
@@ -30,7 +32,7 @@ _BLOCKS: dict[str, Table] = {
         "conv3.bn": "out",
         **_EXCITE,
     },
-    "timm.models.regnet:PreBottleneck": {
+    "regnet:PreBottleneck": {
         "norm1": "in",
         "conv1": "inner in ...",
         "norm2": "inner",
@@ -42,7 +44,7 @@ _BLOCKS: dict[str, Table] = {
 }
 
 
-@register_recipe("regnet", "timm.models.regnet:RegNet")
+@register_recipe("regnet", *FAMILIES["regnet"])
 def regnet(
     model: RegNet,
     resolutions: Sequence[int] | None = None,

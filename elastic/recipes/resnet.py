@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from elastic.layout.recipe import Recipe, register_recipe
-from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.recipes.convnets import Draft, Table, grouped, pooled, straight, table_of
 from elastic.space.sizes import PART, WIDTH, DimRule
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.library import Size3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from timm.models.resnet import ResNet
+    from elastic.upstream.families import ResNet
 
 _ATTENTION: Table = {
     "se.fc1?": "squeeze out ...",
@@ -30,14 +32,14 @@ _ATTENTION: Table = {
     "aa.channels?": "mid",
 }
 _BLOCKS: dict[str, Table] = {
-    "timm.models.resnet:BasicBlock": {
+    "resnet:BasicBlock": {
         "conv1": "mid in ...",
         "bn1": "mid",
         "conv2": "out mid ...",
         "bn2": "out",
         **_ATTENTION,
     },
-    "timm.models.resnet:Bottleneck": {
+    "resnet:Bottleneck": {
         "conv1": "inner in ...",
         "bn1": "inner",
         "conv2": "mid fan ...",
@@ -59,7 +61,7 @@ _RESIDUAL_STEM: Table = {
 }
 
 
-@register_recipe("resnet", "timm.models.resnet:ResNet")
+@register_recipe("resnet", *FAMILIES["resnet"])
 def resnet(
     model: ResNet,
     resolutions: Sequence[int] | None = None,

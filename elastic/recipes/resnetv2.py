@@ -8,22 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from elastic.layout.recipe import Recipe, register_recipe
-from elastic.recipes.convnets import Draft, Size3, Table, grouped, pooled, straight, table_of
+from elastic.recipes.convnets import Draft, Table, grouped, pooled, straight, table_of
 from elastic.space.sizes import PART, WIDTH
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.library import Size3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from timm.models.resnetv2 import ResNetV2
+    from elastic.upstream.families import ResNetV2
 
 _BLOCKS: dict[str, Table] = {
-    "timm.models.resnetv2:PreActBasic": {
+    "resnetv2:PreActBasic": {
         "norm1": "in",
         "conv1": "mid in ...",
         "norm2": "mid",
         "conv2": "out mid ...",
     },
-    "timm.models.resnetv2:PreActBottleneck": {
+    "resnetv2:PreActBottleneck": {
         "norm1": "in",
         "conv1": "inner in ...",
         "norm2": "inner",
@@ -43,7 +45,7 @@ _STEM: Table = {
 """One convolution, or three of 3×3."""
 
 
-@register_recipe("resnetv2", "timm.models.resnetv2:ResNetV2")
+@register_recipe("resnetv2", *FAMILIES["resnetv2"])
 def resnetv2(
     model: ResNetV2,
     resolutions: Sequence[int] | None = None,

@@ -16,12 +16,14 @@ from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
 from elastic.recipes.resolution import resolution_rule
 from elastic.space.sizes import Derived, DimRule
-from elastic.upstream.timm import input_size
+from elastic.upstream import library_of
+from elastic.upstream.families import FAMILIES
+from elastic.upstream.timm import class_name, is_patch_embedding, resample_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from timm.models.vision_transformer import VisionTransformer
+    from elastic.upstream.families import VisionTransformer
 
 
 @register_code("resampled_positions")
@@ -33,10 +35,8 @@ class ResampledPositions:
 
     def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
         """Embeddings `(1, tokens, embed)` for the module's active grid."""
-        from timm.layers import resample_abs_pos_embed
-
         grid = cast("tuple[int, int]", module.patch_embed.grid_size)  # type: ignore[union-attr]
-        return cast(Tensor, resample_abs_pos_embed(tensor, list(grid), num_prefix_tokens=self.prefix_tokens))
+        return resample_positions(tensor, grid, self.prefix_tokens)
 
     def setup(self, module: nn.Module) -> None:
         """Nothing to register."""
@@ -46,11 +46,7 @@ class ResampledPositions:
         return ()
 
 
-@register_recipe(
-    "vit",
-    "timm.models.vision_transformer:VisionTransformer",
-    "timm.models.deit:VisionTransformerDistilled",
-)
+@register_recipe("vit", *FAMILIES["vit"])
 def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> Recipe:
     """Recipe for timm's `VisionTransformer` and its distilled variant.
 
@@ -63,7 +59,7 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
     """
     _check(model)
     block = cast(Any, model.blocks[0])
-    channels, side, _ = input_size(model)
+    channels, *_ = library_of(model).image_size
     patch = model.patch_embed.patch_size[0]
     side = model.patch_embed.img_size[0]
     positions = model.pos_embed.shape[1] - (side // patch) ** 2 if model.pos_embed is not None else 0
@@ -122,14 +118,14 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
 
 
 def _check(model: VisionTransformer) -> None:
-    from timm.layers import PatchEmbed
-    from timm.models.vision_transformer import Block
-
-    for part, wanted in (("patch_embed", PatchEmbed), ("attn_pool", type(None))):
-        given = getattr(model, part, None)
-        if not isinstance(given, wanted):
-            raise LayoutError(f"the vit recipe doesn't know the {type(given).__name__} at {part!r}")
-    kinds = {type(block).__name__ for block in model.blocks if type(block) is not Block}
+    embedding, pooling = getattr(model, "patch_embed", None), getattr(model, "attn_pool", None)
+    for part, module, known in (
+        ("patch_embed", embedding, is_patch_embedding(embedding)),
+        ("attn_pool", pooling, pooling is None),
+    ):
+        if not known:
+            raise LayoutError(f"the vit recipe doesn't know the {type(module).__name__} at {part!r}")
+    kinds = {type(block).__name__ for block in model.blocks if class_name(block) != "vision_transformer:Block"}
     if kinds:
         raise LayoutError(f"the vit recipe is for timm's Block, this model has {', '.join(sorted(kinds))}")
     height, width = model.patch_embed.img_size

@@ -10,6 +10,7 @@ from typing import Any
 from elastic.formats import FORMATS
 from elastic.support.files import write_text
 from elastic.support.text import spell_bytes, spell_figure, spell_name
+from elastic.upstream.transformers import LOAD_TOKENIZER, task_of
 
 
 @dataclass(frozen=True)
@@ -85,24 +86,10 @@ def _hub_lines(card: Card, config: Mapping[str, Any]) -> list[str]:
 
 
 def _task(config: Mapping[str, Any]) -> str:
-    """What the hub calls the model's task."""
+    """The hub's name for the model's task."""
     if not _is_text(config):
         return "image-classification"
-    heads = (task for head, task in _TASKS.items() if config["class"].endswith(head))
-    return next(heads, "feature-extraction")
-
-
-_TASKS = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
-    "ForMaskedLM": "fill-mask",
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-    "ForConditionalGeneration": "text2text-generation",
-    "ForMultipleChoice": "multiple-choice",
-}
-"""By how a class of transformers ends."""
+    return task_of(config["class"])
 
 
 def _facts(name: str, card: Card, config: Mapping[str, Any]) -> list[str]:
@@ -143,7 +130,7 @@ def _usage(config: Mapping[str, Any]) -> list[str]:
         lines += _code(config["native"] or "from load import load\n\nmodel = load()")
     if "tokenizer" in config["preprocessing"]:
         lines += ["Its tokenizer, in this folder too:", ""]
-        lines += _code('from transformers import AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")')
+        lines += _code(LOAD_TOKENIZER)
     for made in FORMATS.values():
         text = made.for_text if _is_text(config) else made.for_images
         if made.files[0] in config["files"] and text:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
 from elastic.formats.compare import singles
-from elastic.support.inputs import USUAL_LENGTH, Inputs, batch_size, moved, repeated
-from elastic.upstream.texts import example_text, longest_text
+from elastic.support.inputs import Inputs, batch_size, moved, repeated
+from elastic.upstream import library_of
 
 CALIBRATION = 300
 """Inputs that int8's ranges are found on, at most."""
@@ -48,14 +47,12 @@ def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
     if example is not None:
         example = moved(example, "cpu")
         return example if batch_size(example) > 1 else repeated(example, 2)
-    text: Any = getattr(model, "config", None)
-    if hasattr(text, "vocab_size"):
-        return example_text(text, min(USUAL_LENGTH, longest_text(model) or USUAL_LENGTH))
-    config = getattr(model, "pretrained_cfg", None) or {}
-    if "input_size" not in config:
+    library = library_of(model)
+    if library.vocabulary is not None:
+        return library.example_text(library.text_length(None))
+    if library.input_size is None:
         raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
-    shape = (int(getattr(model, "in_chans", config["input_size"][0])), *config["input_size"][1:])
-    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    return torch.randn(2, *library.input_size, generator=torch.Generator().manual_seed(0))
 
 
 def input_size(inputs: Inputs) -> torch.Size:

@@ -37,6 +37,7 @@ from elastic.support.files import staged, write_json
 from elastic.support.inputs import Inputs, first, predict
 from elastic.timing.backends import check_setting
 from elastic.timing.setting import Setting
+from elastic.upstream import library_of
 
 
 @dataclass(frozen=True)
@@ -181,12 +182,9 @@ def _former(folder: Path) -> dict[str, Any]:
 
 
 def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
-    """The arguments that timm built the full model with; a supernet of another name has others."""
+    """The arguments that the library built the full model with, as far as the source says."""
     return None if source is None else source.untrained().model_args
 
 
 def _preprocessing(subnet: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    config = getattr(subnet, "pretrained_cfg", None) or {}
-    if len(config.get("mean", ())) != input_size(inputs)[0]:  # says nothing of images with other channels
-        return {}
-    return {key: config[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in config}
+    return library_of(subnet).preprocessing(channels=input_size(inputs)[0])

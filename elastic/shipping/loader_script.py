@@ -2,13 +2,12 @@
 
 `sizes.json` says how the library makes the model, and for each module what differs: children that are left out, plain
 numbers, shapes of tensors. Of a uniform subnet of timm no shapes do: `timm.create_model` builds it as it is. `load.py`
-(from `elastic/upstream/loader.py`) makes the model, applies that and loads the weights; it needs none of this project.
+(a copy of `elastic/upstream/loader.py`) makes the model, applies that and loads the weights, without this project.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from torch import nn
 from elastic.errors import ExportError
 from elastic.support.files import write_json, write_text
 from elastic.support.inputs import Inputs, predict
+from elastic.upstream import library_of
 from elastic.upstream import loader as template
 from elastic.upstream.input_normalization import normalization_of
-from elastic.upstream.uniform import uniform_arguments
 
 LOADER, SIZES = "load.py", "sizes.json"
 _PLAIN = (bool, int, float, str, type(None))
@@ -71,7 +70,7 @@ def write_loader(sizes: Mapping[str, Any], model: nn.Module, folder: Path, input
 
 def _uniform(build: Mapping[str, Any], model: nn.Module) -> dict[str, Any] | None:
     """What the library builds the model with where its arguments say all sizes; None where they don't."""
-    arguments = uniform_arguments(model)
+    arguments = library_of(model).uniform_arguments()
     wanted = {**build, "arguments": {**build["arguments"], **arguments}}
     found = _found(wanted, model) if arguments else None
     return wanted if found is not None and only_numbers(found) else None
@@ -92,21 +91,10 @@ def _found(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, An
 
 
 def _build(model: nn.Module, built_with: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How the model's library makes it; None for any other model."""
-    library = type(model).__module__.partition(".")[0]
-    if library == "transformers":
-        config: Any = model.config
-        fields = json.loads(config.to_json_string(use_diff=True))
-        fields.pop("transformers_version", None)
-        fields |= {"model_type": config.model_type, "attn_implementation": config._attn_implementation}
-        return {"library": library, "name": type(model).__name__, "arguments": fields}
-    config = getattr(model, "pretrained_cfg", None) or {}
-    if library != "timm" or "architecture" not in config:
-        return None
-    arguments = {name: getattr(model, name) for name in ("num_classes", "in_chans") if hasattr(model, name)}
-    built = {"library": library, "name": config["architecture"], "arguments": {**arguments, **(built_with or {})}}
+    """How the model's library builds it; None for any other model."""
+    built = library_of(model).build_arguments(built_with or {})
     normalization = normalization_of(model)
-    return built if normalization is None else {**built, "normalize": normalization}
+    return built if built is None or normalization is None else {**built, "normalize": normalization}
 
 
 def _differences(full: nn.Module, model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 The name is a timm model's, that of a supernet which a package such as the zoo offers (see
 `elastic.supernet.registry`), or, behind
-`transformers:`, that of a model of transformers (see `elastic.upstream.transformers`).
+`transformers:`, that of a model of transformers (see `elastic.upstream.building`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from elastic.supernet.elasticize import elasticize
 from elastic.supernet.registry import NamedSupernet, find_supernet
 from elastic.supernet.subnet_folder import load_subnet_weights, read_config
 from elastic.supernet.supernet import Supernet
+from elastic.upstream.building import build_model
 from elastic.upstream.input_normalization import normalize_inputs
-from elastic.upstream.timm import build_timm
-from elastic.upstream.transformers import PREFIX, build_transformer
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ class SupernetSource:
         if self.input_size is not None:
             options["input_size"] = tuple(self.input_size)
         model, recipe = named.build(**options)
-        self._normalize(model)
+        if self.normalize is not None:
+            normalize_inputs(model, self.normalize)
         saved = self._saved_layout()
         if saved is not None:
             supernet = elasticize(model, read_recipe(saved))
@@ -119,19 +119,8 @@ class SupernetSource:
         supernet = self.build()
         return supernet.extract(supernet.space.largest)
 
-    def _normalize(self, model: nn.Module) -> None:
-        if self.normalize is not None:
-            normalize_inputs(model, self.normalize)
-
     def _plain_model(self) -> nn.Module:
-        if not self.model.startswith(PREFIX):
-            model = build_timm(self.model, self.model_args, self.input_size)
-            self._normalize(model)
-            return model
-        for name in ("input_size", "normalize"):
-            if getattr(self, name) is not None:
-                raise RecipeError(f"{self.model} reads tokens; {name} is for images, leave it out")
-        return build_transformer(self.model, self.model_args)
+        return build_model(self.model, self.model_args, self.input_size, self.normalize)
 
     def _saved_layout(self) -> dict[str, Any] | None:
         """The layout, written out; that of the supernet which `subnet` was cut out of, where none is given."""

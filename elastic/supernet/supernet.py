@@ -25,6 +25,7 @@ from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.space.space import Rows, SearchSpace
 from elastic.support.inputs import example_inputs
+from elastic.upstream import library_of
 
 Archs = Sequence[Mapping[str, Number]] | NDArray[np.integer[Any]]
 """Archs to cost: a sequence of them, or encoded rows `(n, len(space.dims))`."""
@@ -200,10 +201,8 @@ class Supernet(nn.Module):
         """
         with self.active(arch), self._without_hook():
             subnet = cut_out(self.model, share)
-            config = getattr(subnet, "pretrained_cfg", None)
-            if isinstance(config, dict) and "resolution" in self._arch:
-                config = {**config, "input_size": self.input_shape()}
-                subnet.pretrained_cfg = subnet.default_cfg = config  # type: ignore[assignment]
+            if "resolution" in self._arch:
+                library_of(subnet).set_input_size(self.input_shape())
         if self.recipe.settle is not None:
             self.recipe.settle(subnet)
         return subnet

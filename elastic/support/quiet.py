@@ -10,26 +10,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-_LOGGERS = (
-    "torch.onnx", "torch.export", "torch.utils", "onnxscript", "onnx_ir", "root", "executorch", "nncf",
-    "transformers",
-)  # fmt: skip
-
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block neither warnings nor progress bars are shown, and of logs only errors."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.level for logger in loggers]
+    """Show neither warnings nor progress bars within the block, and of all logs only errors."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
 
 
 @contextmanager

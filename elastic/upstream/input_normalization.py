@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from elastic.errors import RecipeError
+from elastic.upstream import library_of
 from elastic.upstream.loader import NormalizedConv2d, normalized
 
 Normalization = Mapping[str, Sequence[float]]
@@ -44,17 +45,15 @@ def first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
     Raises:
         RecipeError: it isn't known, or pads or scales by itself.
     """
-    config = getattr(model, "pretrained_cfg", None) or {}
-    named = config.get("first_conv")
-    paths = [named] if isinstance(named, str) else [p for p, one in model.named_modules() if isinstance(one, nn.Conv2d)]
-    found = model.get_submodule(paths[0]) if paths else None
-    if type(found) is not nn.Conv2d:
-        what = f"its first layer {paths[0]} is a {type(found).__name__}" if paths else "it has no convolution"
+    path = library_of(model).first_convolution
+    found = None if path is None else model.get_submodule(path)
+    if path is None or type(found) is not nn.Conv2d:
+        what = "it has no convolution" if path is None else f"its first layer {path} is a {type(found).__name__}"
         raise RecipeError(
             f"{type(model).__name__} can't normalise its inputs: {what}, not a plain Conv2d; leave normalize out and "
             "normalise the data"
         )
-    return paths[0], found
+    return path, found
 
 
 def normalization_of(model: nn.Module) -> dict[str, Any] | None:

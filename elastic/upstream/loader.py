@@ -3,6 +3,10 @@
 Needs torch, safetensors, and the library that `sizes.json` names: transformers or timm.
 """
 
+# This file has two uses. Every export gets a copy of it as load.py, so it may import nothing of this project; and
+# elastic itself uses `build`, `NormalizedConv2d` and `normalized`, so that an exported model is built and normalised
+# by the same code. A change here reaches both; tests/elastic/upstream/test_loader.py compares them.
+
 import importlib
 import json
 from pathlib import Path
@@ -14,7 +18,7 @@ from torch import nn
 
 
 def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
-    """The model in `folder`, in evaluation mode."""
+    """Build the model in `folder`, in evaluation mode."""
     sizes = json.loads((Path(folder) / "sizes.json").read_text("utf-8"))
     model = build(**sizes["build"])
     for path, own in sizes["modules"].items():
@@ -40,7 +44,7 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
 
 
 def build(library: str, name: str, arguments: dict[str, Any], normalize: dict[str, Any] | None = None) -> nn.Module:
-    """The model at its library's sizes; with `normalize`, the convolution at its path normalises the images."""
+    """Build the model at its library's sizes; with `normalize`, the convolution at its path normalises the images."""
     module = importlib.import_module(library)
     if library == "timm":
         made: nn.Module = module.create_model(name, **arguments)

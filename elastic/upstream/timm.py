@@ -1,93 +1,148 @@
-"""What is known of timm: how it makes a model by name, and what its models say of their input."""
+"""timm's models: what they say of their input, and how timm builds them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
-from elastic.errors import RecipeError
-
-
-def build_timm(name: str, args: Mapping[str, Any], input_size: Sequence[int] | None = None) -> nn.Module:
-    """A model of timm.
-
-    Args:
-        name: as for `timm.create_model`.
-        args: its keyword arguments.
-        input_size: (channels, height, width) of the input; the model's own by default.
-
-    Raises:
-        RecipeError: no model of that name, no such pretrained tag, or arguments that it doesn't take.
-    """
-    import timm
-
-    given = dict(args)
-    if input_size is not None:
-        overlay = given.get("pretrained_cfg_overlay") or {}
-        given["pretrained_cfg_overlay"] = {**overlay, "input_size": tuple(input_size)}
-    try:
-        model: nn.Module = timm.create_model(name, **given)
-    except TypeError as error:
-        raise RecipeError(f"timm's {name} can't be made with model_args {given}: {error}") from error
-    except RuntimeError as error:
-        if "Invalid pretrained tag" in str(error):
-            architecture, _, tag = name.partition(".")
-            tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(architecture))
-            had = f"it has {tags or 'none'}"
-            raise RecipeError(f"timm's {architecture} has no pretrained tag {tag!r}; {had}") from error
-        if "Unknown model" not in str(error):
-            raise
-        raise unknown_model(name) from error
-    return model
+from elastic.upstream.library import Library, Size3
 
 
-def is_timm_model(name: str) -> bool:
-    """Whether timm makes a model of this name, a pretrained tag behind it or not."""
-    import timm
+class Timm(Library):
+    """A model of timm."""
 
-    return bool(timm.is_model(name))
+    name = "timm"
+
+    @property
+    def _config(self) -> Mapping[str, Any]:
+        """What timm knows of the model beside its code; empty for a model that was built without `create_model`."""
+        return getattr(self.model, "pretrained_cfg", None) or getattr(self.model, "default_cfg", None) or {}
+
+    @property
+    def input_size(self) -> Size3 | None:
+        """As configured; the model's own number of channels wins."""
+        if "input_size" not in self._config:
+            return None
+        channels, height, width = self._config["input_size"]
+        return int(getattr(self.model, "in_chans", channels)), int(height), int(width)
+
+    def set_input_size(self, size: Sequence[int]) -> None:
+        """In a configuration of the model's own."""
+        if self._config:
+            self.model.pretrained_cfg = self.model.default_cfg = {**self._config, "input_size": tuple(size)}
+
+    def preprocessing(self, channels: int) -> dict[str, Any]:
+        """`mean`, `std`, `interpolation` and `crop_pct`; none if they are for another number of channels."""
+        if len(self._config.get("mean", ())) != channels:
+            return {}
+        return {key: self._config[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in self._config}
+
+    @property
+    def first_convolution(self) -> str | None:
+        """As the configuration names it."""
+        named = self._config.get("first_conv")
+        return named if isinstance(named, str) else super().first_convolution
+
+    def build_arguments(self, built_with: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Architecture, number of classes and channels, and the arguments in `built_with`."""
+        if "architecture" not in self._config:
+            return None
+        own = {name: getattr(self.model, name) for name in ("num_classes", "in_chans") if hasattr(self.model, name)}
+        return {"library": self.name, "name": self._config["architecture"], "arguments": {**own, **built_with}}
+
+    def uniform_arguments(self) -> dict[str, Any]:
+        """Widths, depths, heads and kernels of the classes below."""
+        reader = _UNIFORM.get(class_name(self.model))
+        return {} if reader is None else reader(self.model)
+
+    def config_fields(self, sizes: Mapping[str, Any], config: Mapping[str, Any], uniform: bool) -> dict[str, Any]:
+        """Architecture, its arguments, and how images are prepared; none if the arguments don't say all sizes."""
+        if not uniform:
+            return {}
+        build = sizes["build"]
+        arguments = dict(build["arguments"])
+        classes = {"num_classes": arguments.pop("num_classes")} if "num_classes" in arguments else {}
+        said = {**self._config, **config["preprocessing"], "input_size": config["input_size"]}
+        described = {name: value for name, value in said.items() if name in _DESCRIBES_MODEL}
+        return {"architecture": build["name"], **classes, "model_args": arguments, "pretrained_cfg": described}
+
+    def load_folder(self, folder: Path, build: Mapping[str, Any]) -> tuple[str, nn.Module]:
+        """By the `local-dir:` scheme."""
+        import timm
+
+        return _LOAD_FOLDER, timm.create_model(f"local-dir:{folder}", pretrained=True)
 
 
-def unknown_model(name: str) -> RecipeError:
-    """The error to raise where timm has no model `name`: it says the nearest names."""
-    import timm
+_DESCRIBES_MODEL = frozenset({
+    "input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "pool_size",
+    "first_conv", "classifier",
+})  # fmt: skip
+"""Fields of `pretrained_cfg` that describe the model; the others say where upstream's weights are."""
 
-    near = ", ".join(get_close_matches(name, timm.list_models(), 5))
-    return RecipeError(
-        f"timm has no model {name!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
-        "elastic zoo list shows those"
-    )
+_LOAD_FOLDER = 'import timm\n\nmodel = timm.create_model("local-dir:.", pretrained=True).eval()'
 
 
-def input_size(model: Any, default: tuple[int, int, int] = (3, 224, 224)) -> tuple[int, int, int]:
-    """The (channels, height, width) that a timm model was configured for; `in_chans` overrides its channels."""
-    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
-    _, height, width = config.get("input_size") or default
-    return int(getattr(model, "in_chans", 3)), int(height), int(width)
+# --- classes ---------------------------------------------------------------------------------------------------------
 
 
-class ConfiguredInput(NamedTuple):
-    """The images that a model of timm is made for: side in pixels, and mean and deviation of values between 0 and 1."""
-
-    side: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+def class_name(module: nn.Module) -> str:
+    """The class of a module, without the package: `resnet:BasicBlock` for `timm.models.resnet`'s; else in full."""
+    cls = type(module)
+    return f"{cls.__module__.removeprefix('timm.models.')}:{cls.__qualname__}"
 
 
-def configured_input(name: str) -> ConfiguredInput:
-    """What timm says of the input of the model `name`; ImageNet's usual values where it says nothing.
+def is_patch_embedding(module: object) -> bool:
+    """Whether a module is timm's `PatchEmbed`, or inherits from it."""
+    return any(f"{cls.__module__}.{cls.__name__}" == _PATCH_EMBEDDING for cls in type(module).__mro__)
 
-    Raises:
-        RecipeError: timm has no such model.
-    """
-    from timm.models import get_pretrained_cfg
 
-    if not is_timm_model(name):
-        raise unknown_model(name)
-    config = get_pretrained_cfg(name)
-    if config is None:
-        return ConfiguredInput(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return ConfiguredInput(int(config.input_size[-1]), tuple(config.mean), tuple(config.std))
+_PATCH_EMBEDDING = "timm.layers.patch_embed.PatchEmbed"
+
+
+def resample_positions(positions: Tensor, grid: Sequence[int], prefix_tokens: int) -> Tensor:
+    """Position embeddings `(1, tokens, width)` for another grid of patches, resampled exactly as timm does."""
+    from timm.layers import resample_abs_pos_embed
+
+    return cast(Tensor, resample_abs_pos_embed(positions, list(grid), num_prefix_tokens=prefix_tokens))
+
+
+# --- uniform models: all blocks (of a stage) are alike, so that arguments say all their sizes -------------------------
+
+
+def _vit(model: Any) -> dict[str, Any]:
+    block = model.blocks[0]
+    return {
+        "img_size": model.patch_embed.img_size[0],
+        "embed_dim": model.embed_dim,
+        "depth": len(model.blocks),
+        "num_heads": block.attn.num_heads,
+        "mlp_ratio": block.mlp.fc1.out_features / model.embed_dim,
+    }
+
+
+def _convnext(model: Any) -> dict[str, Any]:
+    return {
+        "depths": [len(stage.blocks) for stage in model.stages],
+        "dims": [stage.blocks[0].conv_dw.out_channels for stage in model.stages],
+        "kernel_sizes": [stage.blocks[0].conv_dw.kernel_size[0] for stage in model.stages],
+    }
+
+
+def _swin(model: Any) -> dict[str, Any]:
+    block = model.layers[0].blocks[0]
+    return {
+        "embed_dim": model.patch_embed.proj.out_channels,
+        "depths": [len(layer.blocks) for layer in model.layers],
+        "num_heads": [layer.blocks[0].attn.num_heads for layer in model.layers],
+        "mlp_ratio": block.mlp.fc1.out_features / block.mlp.fc1.in_features,
+    }
+
+
+_UNIFORM: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "vision_transformer:VisionTransformer": _vit,
+    "convnext:ConvNeXt": _convnext,
+    "swin_transformer:SwinTransformer": _swin,
+}

@@ -1,96 +1,157 @@
-"""Models of transformers by name: `transformers:bert` is a fresh one, `transformers:org/name` a published one."""
+"""transformers' models: what their configurations say of text, and how transformers builds them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from elastic.errors import RecipeError, first_line
-from elastic.support.packages import require_packages
+from elastic.upstream.library import Library
 
-PREFIX = "transformers:"
-"""What such a name begins with."""
 
-_CLASSES = {
-    "classification": "AutoModelForSequenceClassification",
-    "masked_lm": "AutoModelForMaskedLM",
-    "causal_lm": "AutoModelForCausalLM",
-    "none": "AutoModel",
+class Transformers(Library):
+    """A model of transformers."""
+
+    name = "transformers"
+
+    @property
+    def classes(self) -> int:
+        """The configuration's number of labels."""
+        return int(self.model.config.num_labels)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The configuration's, for a model that reads token ids."""
+        if getattr(self.model, "main_input_name", "") != "input_ids":
+            return None
+        return getattr(self.model.config, "vocab_size", None)
+
+    @property
+    def longest_text(self) -> int | None:
+        """How many positions the model can tell apart; None if it has no table of them."""
+        limit = getattr(self.model.config, "max_position_embeddings", None) or 0
+        if limit <= 0:  # XLNet says -1
+            return None
+        tables = [one for name, one in self.model.named_modules() if name.endswith("position_embeddings")]
+        padding = [one.padding_idx + 1 for one in tables if getattr(one, "padding_idx", None) is not None]
+        return int(limit - max(padding, default=0))  # RoBERTa's positions start after the one for padding
+
+    def example_text(self, length: int, n: int = 2) -> dict[str, Tensor]:
+        """As `example_text` below."""
+        return example_text(self.model.config, length, n)
+
+    def prepare_to_watch(self) -> None:
+        """Eager attention, whose code repeats keys for each query head, whatever the mask is."""
+        if self.vocabulary is not None and hasattr(self.model, "set_attn_implementation"):
+            self.model.set_attn_implementation("eager")
+
+    def set_depth(self, layers: Sequence[nn.Module]) -> None:
+        """Restate the number of layers, and number those that are left: a cache finds keys and values by it."""
+        config = self.model.config
+        config.num_hidden_layers = len(layers)
+        if "layer_types" in vars(config) and config.layer_types:
+            config.layer_types = config.layer_types[: len(layers)]  # all of one type where depth is elastic
+        for index, layer in enumerate(layers):
+            for module in layer.modules():
+                if hasattr(module, "layer_idx"):
+                    module.layer_idx = index  # type: ignore[assignment]
+
+    def build_arguments(self, built_with: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The class, and the fields of its configuration that aren't at their defaults."""
+        config = self.model.config
+        fields = json.loads(config.to_json_string(use_diff=True))
+        fields.pop("transformers_version", None)
+        fields |= {"model_type": config.model_type, "attn_implementation": config._attn_implementation}
+        return {"library": self.name, "name": type(self.model).__name__, "arguments": fields}
+
+    def config_fields(self, sizes: Mapping[str, Any], config: Mapping[str, Any], uniform: bool) -> dict[str, Any]:
+        """The model's configuration; none if layers were left out, which the library would draw at random.
+
+        If layers differ in size, loading fails on the shapes instead of giving another model.
+        """
+        if any("left_out" in own for own in sizes["modules"].values()):
+            return {}
+        build = sizes["build"]
+        fields = {name: value for name, value in build["arguments"].items() if name != "attn_implementation"}
+        return {**fields, "architectures": [build["name"]], "dtype": str(self.model.dtype).removeprefix("torch.")}
+
+    def load_folder(self, folder: Path, build: Mapping[str, Any]) -> tuple[str, nn.Module]:
+        """By `from_pretrained`, with the attention code of the original: another one rounds differently."""
+        import transformers
+
+        kernel, cls = build["arguments"]["attn_implementation"], getattr(transformers, build["name"])
+        return _LOAD_FOLDER.format(name=build["name"]), cls.from_pretrained(folder, attn_implementation=kernel)
+
+
+_LOAD_FOLDER = 'from transformers import {name}\n\nmodel = {name}.from_pretrained(".").eval()'
+
+LOAD_TOKENIZER = 'from transformers import AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")'
+"""Python that loads the tokenizer in the folder it runs in."""
+
+
+def example_text(config: Any, length: int, n: int = 2) -> dict[str, Tensor]:
+    """Random text for a model of transformers, the same for each call.
+
+    Args:
+        config: the model's configuration: number of token ids, padding, and whether there are token types.
+        length: in tokens.
+        n: number of texts.
+
+    Returns:
+        `input_ids` and `attention_mask`, int64 `(n, length)`, the first text padded; `token_type_ids` for BERT.
+    """
+    generator = torch.Generator().manual_seed(0)
+    text = {"input_ids": torch.randint(0, config.vocab_size, (n, length), generator=generator)}
+    if getattr(config, "pad_token_id", None) is not None:  # would be taken for padding
+        text["input_ids"][text["input_ids"] == config.pad_token_id] = (config.pad_token_id + 1) % config.vocab_size
+    text["attention_mask"] = torch.ones_like(text["input_ids"])
+    text["attention_mask"][0, length // 2 + 1 :] = 0
+    if getattr(config, "type_vocab_size", 1) > 1:
+        text["token_type_ids"] = torch.zeros_like(text["input_ids"])
+    return text
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForConditionalGeneration": "text2text-generation",
+    "ForMultipleChoice": "multiple-choice",
 }
-"""What is on top of the encoder or decoder, and the class that adds it."""
+"""The end of a class's name → the hub's name for what it does."""
 
 
-def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
-    """A model of transformers, in training mode.
-
-    Args:
-        name: behind the prefix a type such as `bert` or `llama`; or a published model's name or folder, whose
-            configuration it gets.
-        args: fields of its configuration, such as `num_labels` or `hidden_size`; and `pretrained` (load the published
-            weights) and `head`: classification (the default), masked_lm, causal_lm or none.
-
-    Raises:
-        PackageError: transformers isn't installed.
-        RecipeError: it has no such model, or can't make it with `args`.
-    """
-    require_packages(name, "transformers")
-    import transformers
-
-    fields = dict(args)
-    pretrained, head = bool(fields.pop("pretrained", False)), fields.pop("head", "classification")
-    if head not in _CLASSES:
-        raise RecipeError(f"{name}: no head {head!r}; choose one of {', '.join(_CLASSES)}")
-    builder = getattr(transformers, _CLASSES[head])
-    own = name.removeprefix(PREFIX)
-    is_type = own in transformers.CONFIG_MAPPING
-    if is_type and pretrained:
-        raise RecipeError(f"{own} is a type of model, which has no weights; name a published {own} instead")
-    try:
-        if is_type:
-            _check_fields(own, transformers.AutoConfig.for_model(own), fields)
-            return _made(builder.from_config(transformers.AutoConfig.for_model(own, **fields)))
-        if pretrained:
-            return _made(builder.from_pretrained(own, **fields))
-        config, unknown = transformers.AutoConfig.from_pretrained(own, return_unused_kwargs=True, **fields)
-        _check_fields(own, config, unknown)
-        return _made(builder.from_config(config))
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise RecipeError(
-            f"transformers can't make {own!r} with {fields or 'no arguments'}: {first_line(error)}; give a type such "
-            "as bert, a published model's name (which needs a network the first time), or its folder"
-        ) from error
+def task_of(class_name: str) -> str:
+    """The hub's name for the task of a class that reads text."""
+    return next((task for head, task in _TASKS.items() if class_name.endswith(head)), "feature-extraction")
 
 
-def language_model_arguments(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a type's language model: those `fields` that its configuration has, and its head.
-
-    Args:
-        name: a type behind the prefix.
-        fields: of a configuration.
-    """
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    own = name.removeprefix(PREFIX)
-    config = AutoConfig.for_model(own)
-    known = {field: value for field, value in fields.items() if hasattr(config, field)}
-    return {**known, "head": "masked_lm" if own in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "causal_lm"}
+def has_transposed_weight(module: nn.Module) -> bool:
+    """Whether a module is GPT-2's `Conv1D`: a linear layer whose weight is (inputs, outputs)."""
+    return any(f"{base.__module__}.{base.__name__}" == _CONV1D for base in type(module).__mro__)
 
 
-def _check_fields(own: str, config: Any, fields: Mapping[str, Any]) -> None:
-    """Refuse what the configuration doesn't have, and transformers would keep without a word."""
-    for field, value in fields.items():
-        # what it takes and keeps under another name (rope_theta) isn't among its attributes afterwards
-        if not hasattr(config, field) and field in vars(type(config)(**{field: value})):
-            known = [name for name in config.to_dict() if not name.startswith("_")]
-            near = get_close_matches(field, known, 1)
-            cure = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
-            raise RecipeError(f"the configuration of {own!r} has no {field!r}; {cure}")
+_CONV1D = "transformers.pytorch_utils.Conv1D"
 
 
-def _made(model: Any) -> nn.Module:
-    made: nn.Module = model.train()  # as timm's come
-    return made
+# --- what recipes ask of a model -------------------------------------------------------------------------------------
+
+
+def prefix_of(model: Any) -> str:
+    """Path of the bare model inside a model with a head, with its dot; empty for a bare model."""
+    prefix = model.base_model_prefix
+    return f"{prefix}." if hasattr(model, prefix) else ""
+
+
+def shared_value(values: Sequence[int], otherwise: int) -> int:
+    """The value that all layers have; `otherwise` if they differ, which a configuration can't say."""
+    return values[0] if len(set(values)) == 1 else otherwise

@@ -23,7 +23,7 @@ from elastic.support.files import write_json
 from elastic.support.inputs import predict
 from elastic.support.progress import progress_bar
 from elastic.support.text import names_in
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from trainers.cli.arguments import choose_arch
 from trainers.judging import calibration_for, find_data, first_images
 from trainers.robust.accuracy import measure_robustness, rightly
@@ -288,7 +288,7 @@ class Examiner:
             found = replace(found, examples=self._examples(model, batches[0]))
         if sanity:
             shares = measure_masking(model, few, self.threat, self.seed, advance)
-            found = replace(found, checks=check_masking(shares, classes_of(model)))
+            found = replace(found, checks=check_masking(shares, library_of(model).classes))
         if smoothing is not None:
             certificates = certify_images(model, few, smoothing, self.seed, advance)
             found = replace(found, certified=_by_radius(certificates, smoothing))

@@ -27,8 +27,8 @@ from elastic.support.inputs import predict
 from elastic.support.progress import progress_bar
 from elastic.support.text import names_in
 from elastic.testing import randomised
-from elastic.upstream.timm import input_size
-from elastic.upstream.transformers import PREFIX, language_model_arguments
+from elastic.upstream import library_of
+from elastic.upstream.building import PREFIX, language_model_arguments
 from trainers.cli.inspect import inspect
 from trainers.cli.profile import profile
 
@@ -134,7 +134,7 @@ def _inputs(name: str, model: nn.Module) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     if name.startswith(PREFIX):
         return torch.randint(3, _SMALL["vocab_size"], (1, _TOKENS), generator=generator)
-    return torch.randn(1, *input_size(model), generator=generator)
+    return torch.randn(1, *library_of(model).image_size, generator=generator)
 
 
 def _active_and_extracted(supernet: Supernet, inputs: Tensor, seed: int) -> float:

@@ -23,7 +23,7 @@ from elastic.supernet.folder import is_name
 from elastic.supernet.source import SupernetSource
 from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
-from elastic.upstream.texts import example_text
+from elastic.upstream import library_of
 from trainers.judging import VALIDATION_IMAGES, find_data, name_of, samples
 from zoo.calibration import calibration
 
@@ -106,7 +106,7 @@ def _samples(config: Mapping[str, Any], data: str | None, images: int) -> tuple[
 
 def _example(subnet: nn.Module, config: Mapping[str, Any]) -> Inputs:
     if config["class"].startswith("transformers."):
-        return example_text(subnet.config, *config["input_size"])
+        return library_of(subnet).example_text(*config["input_size"])
     return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))
 
 

@@ -22,7 +22,7 @@ from elastic.supernet.registry import find_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
-from elastic.upstream.texts import example_text, longest_text
+from elastic.upstream import library_of
 from trainers.cli.arguments import choose_arch
 from trainers.data.text import fit_tokenizer, load_tokenizer, save_tokenizer
 from trainers.judging import VALIDATION_IMAGES, calibrated, find_data, name_of, samples
@@ -103,7 +103,7 @@ def _example(supernet: Supernet, subnet: nn.Module, arch: Arch) -> Inputs:
     """Made-up inputs of the size that costs are counted on; of texts one is padded."""
     if supernet.recipe.vocabulary is None:
         return supernet.example_inputs(arch, 4, seed=0)
-    return example_text(subnet.config, *supernet.input_shape(arch))
+    return library_of(subnet).example_text(*supernet.input_shape(arch))
 
 
 def _preprocessing(subnet: nn.Module, origin: str | Path, data: SupernetData | None) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _preprocessing(subnet: nn.Module, origin: str | Path, data: SupernetData | N
         return data.preprocessing
     if vocabulary_file(str(origin)) is None:
         return {}
-    return {"tokenizer": str(origin), "max_length": longest_text(subnet)}
+    return {"tokenizer": str(origin), "max_length": library_of(subnet).longest_text}
 
 
 def extract_to(
@@ -152,5 +152,5 @@ def extract_to(
     elif vocabulary_file(str(origin)) is not None:
         tokenizer = load_tokenizer(str(origin))
         fit_tokenizer(tokenizer, subnet)
-        save_tokenizer(tokenizer, out, longest_text(subnet))
+        save_tokenizer(tokenizer, out, library_of(subnet).longest_text)
     return written

@@ -11,7 +11,7 @@ import torch
 
 from elastic.errors import TrainingError
 from elastic.supernet.supernet import Supernet
-from elastic.upstream.texts import classes_of, longest_text
+from elastic.upstream import library_of
 from trainers.data.glue_tasks import TASKS, Example, Task, read_task
 from trainers.data.supernet_data import Splits, SupernetData
 from trainers.data.text import Collator, Texts, WordReplacer, fit_tokenizer, load_tokenizer, save_tokenizer
@@ -135,14 +135,14 @@ class Glue(SupernetData):
                 f"the tokenizer {self.tokenizer_name} pads with {own}, the model takes {known} for padding: they don't "
                 "belong together; give the model's own (--data.tokenizer)"
             )
-        longest = longest_text(model)
+        longest = library_of(model).longest_text
         if longest is not None and self.max_length > longest:
             raise TrainingError(
                 f"--data.max_length {self.max_length}: the model reads {longest} tokens at most; lower it to that"
             )
-        if classes_of(model) != self.task.classes:
+        if (classes := library_of(model).classes) != self.task.classes:
             raise TrainingError(
-                f"{self.task_name} has {self.task.classes} class(es), the model {classes_of(model)}: set num_labels "
+                f"{self.task_name} has {self.task.classes} class(es), the model {classes}: set num_labels "
                 f"(num_classes of a supernet of the zoo) in --model.supernet.model_args to {self.task.classes}"
             )
 

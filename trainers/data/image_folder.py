@@ -10,7 +10,7 @@ from timm.data import resolve_data_config
 
 from elastic import Supernet
 from elastic.errors import TrainingError
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from trainers.data.supernet_data import Splits, count
 from trainers.data.timm_data import TimmData
 
@@ -36,7 +36,7 @@ class ImageFolder(TimmData):
             batch_size=batch_size,
             workers=min(os.cpu_count() or 1, 4),
         )
-        self.classes = classes_of(supernet.model)
+        self.classes = library_of(supernet.model).classes
 
     def load(self) -> Splits:
         """Open both splits.

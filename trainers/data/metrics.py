@@ -14,7 +14,7 @@ from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 
 from elastic.errors import TrainingError
 from elastic.support.inputs import predict
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from trainers.data.batches import Batch
 
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
@@ -61,7 +61,7 @@ def measure(name: str, model: nn.Module, batches: Iterable[Batch]) -> float:
     Raises:
         TrainingError: as for `make_metric`.
     """
-    metric = make_metric(name, classes_of(model))
+    metric = make_metric(name, library_of(model).classes)
     with torch.inference_mode():
         for inputs, labels in batches:
             metric.update(answers(predict(model, inputs)), labels)

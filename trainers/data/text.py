@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from elastic.errors import TrainingError, first_line
 from elastic.support.inputs import Inputs
 from elastic.support.packages import require_packages
-from elastic.upstream.texts import longest_text
+from elastic.upstream import library_of
 from trainers.data.glue_tasks import Example
 from zoo.catalog import vocabulary_file
 
@@ -90,7 +90,7 @@ class WordReplacer:
 
     def _around(self, words: list[str], at: int) -> str:
         """The text with a mask in the place of a word, and of the words around it as many as the model reads."""
-        tokenizer, longest, reach = self._fill.tokenizer, longest_text(self._fill.model), len(words)
+        tokenizer, longest, reach = self._fill.tokenizer, library_of(self._fill.model).longest_text, len(words)
         while True:
             near = [*words[max(0, at - reach) : at], tokenizer.mask_token, *words[at + 1 : at + 1 + reach]]
             text = " ".join(near)

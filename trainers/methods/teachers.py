@@ -16,7 +16,7 @@ from elastic.errors import TrainingError, first_line
 from elastic.layers.batchnorm import has_batchnorm
 from elastic.supernet.source import SupernetSource
 from elastic.support.inputs import predict
-from elastic.upstream.texts import classes_of
+from elastic.upstream import library_of
 from trainers.methods.curriculum import Curriculum
 
 
@@ -136,7 +136,7 @@ class ModelTeacher(Teacher):
             RecipeError: timm can't make it.
             TrainingError: it can't take the student's inputs, or has other classes.
         """
-        classes = classes_of(supernet.model)
+        classes = library_of(supernet.model).classes
         shape = supernet.input_shape(supernet.space.largest)
         reads = supernet.recipe.vocabulary is not None
         args = {"num_labels" if reads else "num_classes": classes, **self.model_args}

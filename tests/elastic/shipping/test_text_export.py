@@ -23,7 +23,7 @@ from elastic.formats.onnx_files import open_onnx, write_onnx
 from elastic.shipping.export import export
 from elastic.shipping.loading import load_subnet
 from elastic.support.inputs import predict
-from elastic.upstream.texts import example_text
+from elastic.upstream.transformers import example_text
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def test_what_needs_an_optional_package_says_so_in_one_sentence(tmp_path):
 import numpy as np
 from elastic.prediction.predictor import fit_predictor
 from elastic.reporting.charts import draw_lines
-from elastic.upstream.transformers import build_transformer
+from elastic.upstream.building import build_transformer
 
 model = elastic.elasticize(timm.create_model("resnet18", num_classes=10, pretrained=False))
 subnet = model.extract(model.space.smallest)

@@ -6,7 +6,7 @@ from small import randomise
 
 from elastic.errors import RecipeError
 from elastic.supernet.source import SupernetSource
-from elastic.upstream.transformers import build_transformer
+from elastic.upstream.building import build_transformer
 
 transformers = pytest.importorskip("transformers")
 
