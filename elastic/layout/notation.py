@@ -11,7 +11,8 @@ trailing `?` says that a model may lack the entry. The right side has one axis p
     (3 heads 64) an axis made of factors, outermost first, as in einops
     ...          all the remaining axes, unchanged
 
-A name may hold placeholders of the left side, also with an offset: `width.{s-1}` is the stage before.
+A name may hold placeholders of the left side, also with an offset: `width.{s-1}` is the stage before. A recipe that
+writes the entries of one block after the other fills placeholders of its own in the same way (see `fill`).
 """
 
 from __future__ import annotations
@@ -84,7 +85,12 @@ def _unreadable(entry: str, text: str, part: str) -> LayoutError:
 
 
 def fill(name: str, captured: Mapping[str, str], entry: str) -> str:
-    """Put captured path components in place of a name's placeholders: `width.{s-1}` → `width.1`.
+    """Replace the placeholders in a name, or in a whole right side: `width.{s-1}` → `width.1`.
+
+    Args:
+        name: the text.
+        captured: placeholder → replacement: a path component of the left side, or what a recipe has for the block.
+        entry: the layout entry, for messages.
 
     Raises:
         LayoutError: a placeholder that the left side doesn't have, or an offset to something not a number.

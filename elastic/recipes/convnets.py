@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,6 +10,7 @@ from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.layout.binding import direct_tensors
+from elastic.layout.notation import fill
 from elastic.layout.recipe import Recipe
 from elastic.recipes.resolution import resolution_rule
 from elastic.space.sizes import Derived, DimRule, make_divisible
@@ -19,7 +19,7 @@ from elastic.upstream.library import Size3
 from elastic.upstream.timm import class_name
 
 Table = Mapping[str, str]
-"""A block's layout: entries relative to the block, in short words (`in`, `out`, `mid` …) instead of names."""
+"""A block's layout: entries relative to the block, with placeholders (`{in}`, `{out}`, `{mid}` …) for its sizes."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Draft:
     lengths: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: Table, names: Mapping[str, str], prefix: str = "") -> None:
-        """Add a table's entries below `prefix`, its short words replaced by `names`."""
+        """Add a table's entries below `prefix`, with `names` in place of its placeholders."""
         for path, text in table.items():
             key = ".".join(filter(None, (prefix, path)))
-            self.layout[key] = re.sub(r"[a-z]+", lambda word: names.get(word[0], word[0]), text)
+            self.layout[key] = fill(text, names, key)
 
     def squeeze(self, name: str, layer: nn.Conv2d, of: str) -> str:
         """The reduced width of a squeeze-and-excitation, in proportion to the size `of` that it squeezes.
@@ -123,7 +123,7 @@ def table_of(block: nn.Module, tables: Mapping[str, Table], family: str, path: s
 
 
 def grouped(conv: nn.Conv2d, place: str) -> dict[str, str]:
-    """The words for a convolution in the middle of a block: `mid` channels out, `inner` in, `fan` per group.
+    """The sizes of a convolution in the middle of a block: `mid` channels out, `inner` in, `fan` per group.
 
     Plain and depthwise convolutions have an elastic width `mid.{place}`; those with groups (ResNeXt, RegNet)
     keep the width of a group and have an elastic number of them, `groups.{place}`.
@@ -138,18 +138,18 @@ def grouped(conv: nn.Conv2d, place: str) -> dict[str, str]:
     return {"mid": f"({groups} {conv.out_channels // conv.groups})", "inner": f"({groups} {fan})", "fan": str(fan)}
 
 
-def straight(module: nn.Module, before: str = "in") -> Table:
-    """Entries for the convolutions, norms and blurs inside `module`, which follow each other at the width `out`."""
+def straight(module: nn.Module, before: str = "{in}") -> Table:
+    """Entries for the convolutions, norms and blurs inside `module`, which follow each other at the width `{out}`."""
     table = {}
     for path, part in module.named_modules():
         if isinstance(part, nn.Conv2d):
-            table[path] = f"out {before} ..."
-            before = "out"
+            table[path] = f"{{out}} {before} ..."
+            before = "{out}"
         elif hasattr(part, "running_mean"):
-            table[path] = "out"
+            table[path] = "{out}"
         elif hasattr(part, "filt"):
-            table[path] = "out ..."
-            table[f"{path}.channels".lstrip(".")] = "out"
+            table[path] = "{out} ..."
+            table[f"{path}.channels".lstrip(".")] = "{out}"
     return table
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _BLOCKS: dict[str, Table] = {
     "convnext:ConvNeXtBlock": {
-        "conv_dw": "out 1 kernel kernel",
-        "norm": "out",
-        "mlp.fc1": "hidden out ...",
-        "mlp.grn?": "hidden",
-        "mlp.fc2": "out hidden ...",
-        "gamma?": "out",
+        "conv_dw": "{out} 1 {kernel} {kernel}",
+        "norm": "{out}",
+        "mlp.fc1": "{hidden} {out} ...",
+        "mlp.grn?": "{hidden}",
+        "mlp.fc2": "{out} {hidden} ...",
+        "gamma?": "{out}",
     }
 }
 
@@ -57,7 +57,7 @@ def convnext(
         if not isinstance(module.downsample, nn.Identity):
             width = f"width.{stage}"
         names = {"in": before, "out": width}
-        draft.add({"downsample.0?": "in", "downsample.1?": "out in ..."}, names, f"stages.{stage}")
+        draft.add({"downsample.0?": "{in}", "downsample.1?": "{out} {in} ..."}, names, f"stages.{stage}")
         draft.layout[f"stages.{stage}.blocks"] = f"depth.{stage}"
         for index, block in enumerate(module.blocks):
             path, place = f"stages.{stage}.blocks.{index}", f"{stage}.{index}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from elastic.errors import LayoutError
+from elastic.layout.notation import ANY
 from elastic.layout.recipe import Recipe, register_recipe
 from elastic.recipes.convnets import Draft, Table, grouped, pooled, table_of
 from elastic.recipes.kernels import LARGEST, KernelTransform
@@ -25,42 +26,42 @@ if TYPE_CHECKING:
     from elastic.upstream.families import EfficientNet, MobileNetV3
 
 _EXCITE: Table = {
-    "se.conv_reduce?": "squeeze mid ...",
-    "se.conv_expand?": "mid squeeze ...",
-    "se.fc1?": "squeeze mid ...",
-    "se.fc2?": "mid squeeze ...",
-    "aa?": "mid ...",
-    "aa.channels?": "mid",
+    "se.conv_reduce?": "{squeeze} {mid} ...",
+    "se.conv_expand?": "{mid} {squeeze} ...",
+    "se.fc1?": "{squeeze} {mid} ...",
+    "se.fc2?": "{mid} {squeeze} ...",
+    "aa?": "{mid} ...",
+    "aa.channels?": "{mid}",
 }
 _BLOCKS: dict[str, Table] = {
     "_efficientnet_blocks:InvertedResidual": {
-        "conv_pw": "mid in ...",
-        "bn1": "mid",
-        "conv_dw": "mid fan kernel kernel",
-        "bn2": "mid",
-        "conv_pwl": "out mid ...",
-        "bn3": "out",
+        "conv_pw": "{mid} {in} ...",
+        "bn1": "{mid}",
+        "conv_dw": "{mid} {fan} {kernel} {kernel}",
+        "bn2": "{mid}",
+        "conv_pwl": "{out} {mid} ...",
+        "bn3": "{out}",
         **_EXCITE,
     },
     "_efficientnet_blocks:DepthwiseSeparableConv": {
-        "conv_dw": "mid fan kernel kernel",
-        "bn1": "mid",
-        "conv_pw": "out mid ...",
-        "bn2": "out",
+        "conv_dw": "{mid} {fan} {kernel} {kernel}",
+        "bn1": "{mid}",
+        "conv_pw": "{out} {mid} ...",
+        "bn2": "{out}",
         **_EXCITE,
     },
     "_efficientnet_blocks:EdgeResidual": {
-        "conv_exp": "mid in ...",
-        "bn1": "mid",
-        "conv_pwl": "out mid ...",
-        "bn2": "out",
+        "conv_exp": "{mid} {in} ...",
+        "bn1": "{mid}",
+        "conv_pwl": "{out} {mid} ...",
+        "bn2": "{out}",
         **_EXCITE,
     },
     "_efficientnet_blocks:ConvBnAct": {
-        "conv": "out in ...",
-        "bn1": "out",
-        "aa?": "out ...",
-        "aa.channels?": "out",
+        "conv": "{out} {in} ...",
+        "bn1": "{out}",
+        "aa?": "{out} ...",
+        "aa.channels?": "{out}",
     },
 }
 
@@ -113,6 +114,8 @@ def _block(draft: Draft, block: Any, stage: int, index: int, before: str, width:
         side = depthwise.kernel_size[0]
         names["kernel"] = f"kernel.{place}" if side % 2 else str(side)
         names |= grouped(depthwise, place)
+    else:
+        names |= {"kernel": ANY, "fan": ANY}
     if "conv_dw" in table and "conv_pw" in table and "conv_pwl" not in table:
         if names["fan"] != "1":
             raise LayoutError(f"the efficientnet recipe needs a depthwise convolution at {path!r}")

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
     from elastic.upstream.families import RegNet
 
-_EXCITE: Table = {"se.fc1?": "squeeze mid ...", "se.fc2?": "mid squeeze ..."}
+_EXCITE: Table = {"se.fc1?": "{squeeze} {mid} ...", "se.fc2?": "{mid} {squeeze} ..."}
 _BLOCKS: dict[str, Table] = {
     "regnet:Bottleneck": {
-        "conv1.conv": "inner in ...",
-        "conv1.bn": "inner",
-        "conv2.conv": "mid fan ...",
-        "conv2.bn": "mid",
-        "conv3.conv": "out mid ...",
-        "conv3.bn": "out",
+        "conv1.conv": "{inner} {in} ...",
+        "conv1.bn": "{inner}",
+        "conv2.conv": "{mid} {fan} ...",
+        "conv2.bn": "{mid}",
+        "conv3.conv": "{out} {mid} ...",
+        "conv3.bn": "{out}",
         **_EXCITE,
     },
     "regnet:PreBottleneck": {
-        "norm1": "in",
-        "conv1": "inner in ...",
-        "norm2": "inner",
-        "conv2": "mid fan ...",
-        "norm3": "mid",
-        "conv3": "out mid ...",
+        "norm1": "{in}",
+        "conv1": "{inner} {in} ...",
+        "norm2": "{inner}",
+        "conv2": "{mid} {fan} ...",
+        "norm3": "{mid}",
+        "conv3": "{out} {mid} ...",
         **_EXCITE,
     },
 }

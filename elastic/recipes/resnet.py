@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     from elastic.upstream.families import ResNet
 
 _ATTENTION: Table = {
-    "se.fc1?": "squeeze out ...",
-    "se.bn?": "squeeze",
-    "se.fc2?": "out squeeze ...",
-    "se.fc?": "out out ...",
+    "se.fc1?": "{squeeze} {out} ...",
+    "se.bn?": "{squeeze}",
+    "se.fc2?": "{out} {squeeze} ...",
+    "se.fc?": "{out} {out} ...",
     "se.conv?": "1 1 _",
-    "aa?": "mid ...",
-    "aa.channels?": "mid",
+    "aa?": "{mid} ...",
+    "aa.channels?": "{mid}",
 }
 _BLOCKS: dict[str, Table] = {
     "resnet:BasicBlock": {
-        "conv1": "mid in ...",
-        "bn1": "mid",
-        "conv2": "out mid ...",
-        "bn2": "out",
+        "conv1": "{mid} {in} ...",
+        "bn1": "{mid}",
+        "conv2": "{out} {mid} ...",
+        "bn2": "{out}",
         **_ATTENTION,
     },
     "resnet:Bottleneck": {
-        "conv1": "inner in ...",
-        "bn1": "inner",
-        "conv2": "mid fan ...",
-        "bn2": "mid",
-        "conv3": "out mid ...",
-        "bn3": "out",
+        "conv1": "{inner} {in} ...",
+        "bn1": "{inner}",
+        "conv2": "{mid} {fan} ...",
+        "bn2": "{mid}",
+        "conv3": "{out} {mid} ...",
+        "bn3": "{out}",
         **_ATTENTION,
     },
 }
 
-_DEEP_STEM: Table = {"0": "a in ...", "1": "a", "3": "b a ...", "4": "b", "6": "out b ..."}
+_DEEP_STEM: Table = {"0": "{a} {in} ...", "1": "{a}", "3": "{b} {a} ...", "4": "{b}", "6": "{out} {b} ..."}
 _RESIDUAL_STEM: Table = {
-    "0": "a in ...",
-    "1": "a",
-    "3?": "depth",
-    "3.0.conv?": "a a ...",
-    "3.0.bn1?": "a",
-    "4": "out a ...",
+    "0": "{a} {in} ...",
+    "1": "{a}",
+    "3?": "{depth}",
+    "3.0.conv?": "{a} {a} ...",
+    "3.0.bn1?": "{a}",
+    "4": "{out} {a} ...",
 }
 
 
@@ -118,7 +118,7 @@ def _stem(draft: Draft, model: ResNet) -> None:
     else:
         draft.layout["conv1"] = "stem ..."
     draft.layout["bn1"] = "stem"
-    draft.add(straight(model.maxpool, "out"), {"out": "stem"}, "maxpool")
+    draft.add(straight(model.maxpool, "{out}"), {"out": "stem"}, "maxpool")
 
 
 def _block(draft: Draft, path: str, block: Any, place: str, before: str, width: str) -> None:

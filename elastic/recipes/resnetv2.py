@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 _BLOCKS: dict[str, Table] = {
     "resnetv2:PreActBasic": {
-        "norm1": "in",
-        "conv1": "mid in ...",
-        "norm2": "mid",
-        "conv2": "out mid ...",
+        "norm1": "{in}",
+        "conv1": "{mid} {in} ...",
+        "norm2": "{mid}",
+        "conv2": "{out} {mid} ...",
     },
     "resnetv2:PreActBottleneck": {
-        "norm1": "in",
-        "conv1": "inner in ...",
-        "norm2": "inner",
-        "conv2": "mid fan ...",
-        "norm3": "mid",
-        "conv3": "out mid ...",
+        "norm1": "{in}",
+        "conv1": "{inner} {in} ...",
+        "norm2": "{inner}",
+        "conv2": "{mid} {fan} ...",
+        "norm3": "{mid}",
+        "conv3": "{out} {mid} ...",
     },
 }
 _STEM: Table = {
-    "conv?": "out _ ...",
-    "conv1?": "a _ ...",
-    "norm1?": "a",
-    "conv2?": "b a ...",
-    "norm2?": "b",
-    "conv3?": "out b ...",
+    "conv?": "{out} _ ...",
+    "conv1?": "{a} _ ...",
+    "norm1?": "{a}",
+    "conv2?": "{b} {a} ...",
+    "norm2?": "{b}",
+    "conv3?": "{out} {b} ...",
 }
 """One convolution, or three of 3×3."""
 
