@@ -1,4 +1,4 @@
-"""Inspection: what in a supernet is elastic, what is not and why, and what its subnets cost."""
+"""Inspection: which parts of a supernet are elastic, which aren't and why, and the costs of its subnets."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ElasticKind:
     Attributes:
         kind: the first part of their names.
         names: the dims, or the sizes that follow.
-        choices: on offer, ascending.
-        follows: the kind of dim whose choice they follow; empty where they are dims themselves.
+        choices: ascending.
+        follows: the kind of dim whose choice they follow; empty for dims that choose for themselves.
     """
 
     kind: str
@@ -41,9 +41,9 @@ class FixedTensors:
     """Parameters of one place in the model that no size reaches.
 
     Attributes:
-        path: their name; numbers that vary are written `*`.
-        count: how many tensors.
-        params: how many parameters in them.
+        path: their name, with `*` for numbers that vary.
+        count: number of tensors.
+        params: number of parameters in them.
     """
 
     path: str
@@ -52,8 +52,8 @@ class FixedTensors:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What one subnet costs on one input; None for what no formula was found for, as may be in a traced model."""
+class SubnetCosts:
+    """Costs of one subnet on one input; None if no formula was found, which may happen in a discovered layout."""
 
     params: int
     macs: int | None
@@ -62,17 +62,17 @@ class Costs:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found.
+    """The result of `inspect`.
 
     Attributes:
-        model: the model's class.
-        elastic: what is elastic.
-        notes: what the recipe leaves as it is → why.
+        model: name of the model's class.
+        elastic: the dims, and the sizes that follow them; empty if nothing is elastic.
+        notes: part that the recipe keeps fixed → reason.
         fixed: parameters without any elastic axis.
         smallest: costs of the smallest subnet.
-        largest: costs of the largest one, which is the original model.
+        largest: costs of the largest subnet, which is the original model.
         subnets: the exact number of distinct networks.
-        resolutions: on offer, in pixels.
+        resolutions: choices of the resolution, in pixels.
         width_scaling: whether weights are scaled for the inputs that a narrow subnet lacks.
     """
 
@@ -80,20 +80,20 @@ class Inspection:
     elastic: tuple[ElasticKind, ...]
     notes: dict[str, str]
     fixed: tuple[FixedTensors, ...]
-    smallest: Costs
-    largest: Costs
+    smallest: SubnetCosts
+    largest: SubnetCosts
     subnets: int
     resolutions: tuple[Number, ...]
     width_scaling: bool = False
 
 
 def inspect(supernet: Supernet) -> Inspection:
-    """Say what in `supernet` is elastic and what isn't; nothing is activated."""
+    """List the elastic and the fixed parts of `supernet`, and the costs of its corners. Activates nothing."""
     space = supernet.space
     corners = [space.smallest, space.largest]
     counted = [supernet.params(corners), *(_counted(cost, corners) for cost in (supernet.macs, supernet.memory))]
     smallest, largest = (
-        Costs(int(params), macs if macs is None else int(macs), memory if memory is None else int(memory))
+        SubnetCosts(int(params), macs if macs is None else int(macs), memory if memory is None else int(memory))
         for params, macs, memory in zip(*counted, strict=True)
     )
     resolution = [dim.choices for dim in space.dims if dim.name == "resolution"]
@@ -143,12 +143,19 @@ def _fixed(supernet: Supernet) -> Iterable[FixedTensors]:
 
 def render(found: Inspection) -> RenderableType:
     """The inspection as rich tables."""
-    title = f"{found.model}: {spell_count(found.subnets)} subnets"
+    elastic = ["", _elastic_table(found)] if found.elastic else []
+    return Group(_title(found), *elastic, "", _fixed_table(found), "", _cost_table(found))
+
+
+def _title(found: Inspection) -> str:
+    if not found.elastic:
+        return f"{found.model}: nothing is elastic; its only subnet is the model itself"
+    title = f"{found.model}: {spell_count(found.subnets)} subnet{'s' * (found.subnets != 1)}"
     if found.resolutions:
-        title += f", each at {len(found.resolutions)} resolutions"
+        title += f", {'each ' * (found.subnets != 1)}at {len(found.resolutions)} resolutions"
     if found.width_scaling:
         title += "; weights are scaled for the inputs that a subnet lacks"
-    return Group(title, "", _elastic_table(found), "", _fixed_table(found), "", _cost_table(found))
+    return title
 
 
 def _elastic_table(found: Inspection) -> Table:
@@ -165,15 +172,16 @@ def _fixed_table(found: Inspection) -> Table:
         table.add_row(what, why)
     for one in found.fixed:
         tensors = f"{one.count} tensors" if one.count > 1 else "1 tensor"
-        table.add_row(one.path, f"no elastic size reaches it: {tensors}, {short(one.params)} parameters")
+        table.add_row(one.path, f"no axis of it is elastic: {tensors}, {short(one.params)} parameters")
     if not table.row_count:
-        table.add_row("nothing", "every parameter follows some size")
+        table.add_row("nothing", "every parameter has an elastic axis")
     return table
 
 
 def _cost_table(found: Inspection) -> Table:
     table = _table("subnet", "parameters", "MACs", "peak activations")
-    for name, cost in (("smallest", found.smallest), ("largest", found.largest)):
+    rows = (("smallest", found.smallest), ("largest", found.largest))
+    for name, cost in rows if found.elastic else (("the model", found.largest),):
         macs = "not known" if cost.macs is None else short(cost.macs)
         memory = "not known" if cost.memory_bytes is None else spell_bytes(cost.memory_bytes)
         table.add_row(name, short(cost.params), macs, memory)

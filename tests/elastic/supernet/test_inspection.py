@@ -5,8 +5,11 @@ import io
 import pytest
 from rich.console import Console
 from small import FAMILIES
+from torch import nn
 
+from elastic import Recipe, elasticize
 from elastic.layers.rules import TensorRule
+from elastic.recipes.resolution import resolution_rule
 from elastic.supernet.inspection import inspect, render
 
 
@@ -42,12 +45,32 @@ def test_every_parameter_is_elastic_or_named(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_tables_name_every_kind(family):
     supernet = FAMILIES[family]()
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(render(inspect(supernet)))
-    text = console.export_text()
+    text = rendered(supernet)
     assert f"{supernet.space.size:,} subnets" in text
     assert "Elastic" not in text  # the model's own class, as its library calls it
     for dim in supernet.space.dims:
         assert dim.kind in text
     for note in supernet.recipe.notes:
         assert note in text
+
+
+def rendered(supernet):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render(inspect(supernet)))
+    return console.export_text()
+
+
+def test_a_model_with_nothing_elastic_is_said_to_be_its_only_subnet():
+    supernet = elasticize(nn.Sequential(nn.Linear(4, 3)), Recipe({}, {}, input_size=(4,)))
+    assert inspect(supernet).elastic == ()
+    text = rendered(supernet)
+    assert "Sequential: nothing is elastic; its only subnet is the model itself" in text
+    assert "the model" in text
+    assert "smallest" not in text
+    assert "no axis of it is elastic" in text
+
+
+def test_one_network_at_several_resolutions_is_counted_in_the_singular():
+    recipe = Recipe({}, {"resolution": resolution_rule(8, 4)}, resolution=8, input_size=(3, 8, 8))
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1))
+    assert "Sequential: 1 subnet, at 2 resolutions" in rendered(elasticize(model, recipe))
