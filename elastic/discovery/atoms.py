@@ -1,8 +1,8 @@
 """Atoms: the lengths that tensor axes are made of.
 
 While a model runs (`elastic.discovery.watching`), every axis of every tensor is a product of atoms, outermost first.
-What the operators do tells which atoms are one and the same (a layer's inputs and the outputs of the layer before),
-which consist of others (a projection's outputs: 3 × heads × 64), and which can't change.
+The operators show which atoms are the same (a layer's inputs and the outputs of the layer before), which are products
+of others (a projection's outputs: 3 × heads × 64), and which can't change.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 
 
 class Atom:
-    """A factor of tensor axes; equal ones are joined, and one that turns out to be a product is split.
+    """A factor of tensor axes; equal atoms are joined, and an atom that turns out to be a product is split.
 
     Attributes:
-        length: how many units.
-        why: why it can't change; empty where it can.
+        length: number of units.
+        why: the reason why it can't change; empty if it can.
         ordered: whether the units' order has a meaning.
-        roles: what it has been seen as: "heads", "stream" (what blocks are added to).
+        roles: uses that have been observed: "heads", or "stream" (the residual stream, to which blocks are added).
     """
 
     __slots__ = ("_joined", "_parts", "length", "ordered", "roles", "why")
@@ -32,21 +32,21 @@ class Atom:
         self._parts: tuple[Atom, ...] = ()
 
     def leaves(self) -> list[Atom]:
-        """What it is now: itself, the atom it was joined with, or the parts it was split into."""
+        """The atoms that it consists of now: itself, the atom it was joined with, or the parts it was split into."""
         root = self
         while root._joined is not None:
             root = root._joined
         return list(itertools.chain.from_iterable(part.leaves() for part in root._parts)) if root._parts else [root]
 
     def join(self, other: Atom) -> None:
-        """Make a leaf of the same length one with this leaf."""
+        """Join another leaf of the same length with this leaf."""
         other._joined = self
         self.why = self.why or other.why
         self.ordered |= other.ordered
         self.roles |= other.roles
 
     def split(self, outer: int) -> None:
-        """Make a leaf a product of `outer` and the rest."""
+        """Split this leaf into `outer` and the remaining factor."""
         self._parts = (Atom(outer, self.why), Atom(self.length // outer, self.why))
         for part in self._parts:
             part.ordered = self.ordered
@@ -54,30 +54,30 @@ class Atom:
 
 
 Factors = tuple[Atom, ...]
-"""One axis, outermost factor first; none for a length of 1."""
+"""One axis, outermost factor first; empty for a length of 1."""
 
-Axes = tuple[Factors, ...]
+AtomAxes = tuple[Factors, ...]
 """All axes of a tensor."""
 
 
 def fresh(length: int, why: str = "") -> Factors:
-    """An axis of which nothing else is known."""
+    """A new axis about which nothing else is known."""
     return (Atom(length, why),) if length != 1 else ()
 
 
 def leaves(factors: Iterable[Atom]) -> list[Atom]:
-    """What factors are now."""
+    """The leaves of several factors."""
     return list(itertools.chain.from_iterable(atom.leaves() for atom in factors))
 
 
 def fix(factors: Iterable[Atom], why: str) -> None:
-    """Say why an axis can't change."""
+    """Record why an axis can't change, unless there is a reason already."""
     for atom in leaves(factors):
         atom.why = atom.why or why
 
 
 def is_fixed(factors: Iterable[Atom]) -> bool:
-    """Whether nothing of an axis can change."""
+    """Whether no factor of an axis can change."""
     return all(atom.why for atom in leaves(factors))
 
 
@@ -90,7 +90,7 @@ def size_of(factors: Iterable[Atom]) -> int:
 
 
 def unify(one: Iterable[Atom], other: Iterable[Atom], why: str) -> None:
-    """Two axes are the same one, unit by unit; where their factors straddle each other they can't change: `why`."""
+    """Record that two axes are equal, unit by unit; factors that straddle each other can't change: `why`."""
     left, right = leaves(one), leaves(other)
     while left and right:
         a, b = left[0], right[0]
@@ -108,7 +108,7 @@ def unify(one: Iterable[Atom], other: Iterable[Atom], why: str) -> None:
 
 
 def regroup(axes: Sequence[Iterable[Atom]], lengths: Sequence[int], why: str) -> list[Factors]:
-    """The axes of these lengths that a reshape makes of `axes`; what straddles them can't change: `why`."""
+    """The axes of these lengths after a reshape of `axes`; factors that straddle them can't change: `why`."""
     pending = leaves(itertools.chain.from_iterable(axes))
     found: list[Factors] = []
     while len(found) < len(lengths):
@@ -131,7 +131,7 @@ def regroup(axes: Sequence[Iterable[Atom]], lengths: Sequence[int], why: str) ->
 
 
 def _take(pending: list[Atom], length: int) -> Factors | None:
-    """The first atoms that make `length`, the last one split where it must be; None where that can't be."""
+    """The first atoms whose product is `length`, the last of them split if needed; None if that is impossible."""
     taken: list[Atom] = []
     while length > 1:
         pending[:] = leaves(pending)

@@ -1,4 +1,4 @@
-"""Depth: containers whose last children can be left out, because each adds to what it is given."""
+"""Depth: containers whose last children can be dropped, because each adds to its input."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ FRACTIONS = (0.5, 0.75, 1.0)
 
 
 def find_depths(model: nn.Module, residual: Collection[str]) -> dict[str, DimRule]:
-    """How many of its first children each container may run, by path.
+    """The choices of depth of each container: how many of its first children run.
 
     Args:
         model: the model.
-        residual: paths of the modules whose output has the shape of their input, and has it inside.
+        residual: paths of the modules that add to their input: the output has its shape and includes it.
+
+    Returns:
+        Container path → choices.
     """
     found = {}
     for path, module in model.named_modules():

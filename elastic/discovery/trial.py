@@ -1,4 +1,4 @@
-"""Trying what was discovered: sizes that the model's code can't follow stay as they are."""
+"""Trying a discovered recipe: sizes that the model's code can't follow are fixed."""
 
 from __future__ import annotations
 
@@ -14,56 +14,58 @@ from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Number
 
-Run = Callable[[Mapping[str, Number]], str]
-"""Runs the model with these values of the dims, all others at full size: what went wrong, or nothing."""
+TryDims = Callable[[Mapping[str, Number]], str]
+"""Runs the model with these values of the dims and all others at full size; returns the problem, or an empty text."""
 
 
 def keep_what_works(model: nn.Module, recipe: Recipe, inputs: Tensor) -> Recipe:
-    """The recipe without the choices that the model can't run with.
+    """Remove the choices from a recipe with which the model can't run.
 
     Args:
-        model: a copy that may be spoilt, without data where `inputs` has none.
-        recipe: what was discovered.
+        model: a copy that may be changed; on the meta device if `inputs` is.
+        recipe: as discovered.
         inputs: a batch.
 
+    Returns:
+        The recipe, with a note for each size that it fixes.
+
     Raises:
-        LayoutError: a recipe that doesn't fit the model at all.
+        LayoutError: the recipe doesn't fit the model at all.
     """
     layout = bind(model, recipe)
     layout.install(model)
-    run = _runner(model, layout, inputs)
+    attempt = _attempts(model, layout, inputs)
     smallest = {dim.name: dim.choices[0] for dim in layout.dims}
     wrong: dict[str, str] = {}
-    if run(smallest):
+    if attempt(smallest):
         for name, least in smallest.items():
-            problem = run({name: least})
+            problem = attempt({name: least})
             if problem:
                 wrong[name] = problem
         right = {name: least for name, least in smallest.items() if name not in wrong}
-        wrong |= _together(run, right)
+        wrong |= _clashes(attempt, right)
     if not wrong:
         return recipe
     notes = {**recipe.notes, **{name: f"the model can't run with less of it: {why}" for name, why in wrong.items()}}
-    kept = recipe.with_choices(dict.fromkeys(wrong))
-    return replace(kept, notes=notes)
+    return replace(recipe.with_choices(dict.fromkeys(wrong)), notes=notes)
 
 
-def _together(run: Run, right: Mapping[str, Number]) -> dict[str, str]:
-    """Which sizes, each well alone, don't go together; the first ones stay elastic."""
-    if not run(right):
+def _clashes(attempt: TryDims, right: Mapping[str, Number]) -> dict[str, str]:
+    """Sizes that work alone but not together, with the problem; the first of them stay elastic."""
+    if not attempt(right):
         return {}
-    kept: dict[str, Number] = {}
+    elastic: dict[str, Number] = {}
     wrong = {}
     for name, least in right.items():
-        problem = run({**kept, name: least})
+        problem = attempt({**elastic, name: least})
         if problem:
             wrong[name] = problem
         else:
-            kept[name] = least
+            elastic[name] = least
     return wrong
 
 
-def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
+def _attempts(model: nn.Module, layout: Layout, inputs: Tensor) -> TryDims:
     full = {dim.name: dim.full for dim in layout.dims}
 
     def shapes() -> list[torch.Size]:
@@ -71,23 +73,24 @@ def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
             return [leaf.shape for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
 
     wanted = shapes()
-    buffers = {(path, name): held for path, module in model.named_modules() for name, held in module._buffers.items()}
+    modules = dict(model.named_modules())
+    buffers = {(path, name): stored for path in modules for name, stored in modules[path]._buffers.items()}
 
     def replaced() -> str:
-        """Which buffer the model's code has set to what it was given of it; all are put back."""
+        """Restore all buffers; the problem if the model's code had replaced one by its active part."""
         found = ""
-        for (path, name), held in buffers.items():
-            own = model.get_submodule(path)._buffers
-            if held is not None and (now := own[name]) is not None and now.shape != held.shape:
+        for (path, name), stored in buffers.items():
+            own = modules[path]._buffers
+            if stored is not None and (now := own[name]) is not None and now.shape != stored.shape:
                 found = found or f"its code replaces {'.'.join(filter(None, (path, name)))}"
-            own[name] = held
+            own[name] = stored
         return found
 
-    def run(values: Mapping[str, Number]) -> str:
+    def attempt(values: Mapping[str, Number]) -> str:
         layout.set({**full, **values})
         try:
             found = shapes()
-        except Exception as error:  # noqa: BLE001 - whatever a model's code raises when a size is another
+        except Exception as error:  # noqa: BLE001 - a model's code may raise anything
             return first_line(error)
         finally:
             layout.set(full)
@@ -96,4 +99,4 @@ def _runner(model: nn.Module, layout: Layout, inputs: Tensor) -> Run:
             return changed
         return "" if found == wanted else f"it gives {list(map(tuple, found))} instead of {list(map(tuple, wanted))}"
 
-    return run
+    return attempt

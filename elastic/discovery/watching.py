@@ -1,4 +1,4 @@
-"""One forward pass of a model, watched: what every operator and every number in its code says about tensor axes."""
+"""Watching one forward pass: what each operator, and each number in the model's code, implies for tensor axes."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from elastic.discovery.atoms import Axes, Factors, fix, fresh, is_fixed, size_of
-from elastic.discovery.numbers import Equations, Traced, traced_attributes
+from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, is_fixed, size_of
+from elastic.discovery.numbers import Equations, TrackedInt, tracked_attributes
 from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
 from elastic.support.hooks import hooked
 
-OUTPUT = "what the model gives"
-INPUT = "what the model is given"
+OUTPUT = "an output of the model"
+INPUT = "an input of the model"
 INDICES = "a table of indices"
 ADDED = "+"
-"""Behind a module's path: something has been added to what it was given."""
+"""Suffix of a module's path in a tensor's marks: something has been added to the module's input."""
 
 
 @dataclass
-class Seen:
-    """What a forward pass showed.
+class Observations:
+    """The result of watching a forward pass.
 
     Attributes:
-        tensors: the axes of each parameter and buffer that was used, by path and name; shared ones by each of theirs.
+        tensors: (path, name) → axes, for each parameter and buffer that was used; a shared one under each of its names.
         equations: which attributes restate which axes.
-        residual: paths of modules whose output has the shape of their input, and still has it inside.
+        residual: paths of the modules that add to their input: the output has its shape and includes it.
         features: the axis that the last layer reads.
-        products: by module path, the axes whose lengths multiply to the multiply-accumulates of each of its matrix
-            products and convolutions, in order.
+        products: module path → for each of its matrix products and convolutions, in order, the axes whose lengths
+            multiply to its multiply-accumulates.
     """
 
-    tensors: dict[tuple[str, str], Axes] = field(default_factory=dict)
+    tensors: dict[tuple[str, str], AtomAxes] = field(default_factory=dict)
     equations: Equations = field(default_factory=Equations)
     residual: set[str] = field(default_factory=set)
     features: Factors = ()
     products: dict[str, list[list[Factors]]] = field(default_factory=dict)
 
 
-def watch(model: nn.Module, inputs: Tensor) -> Seen:
-    """Watch a model in evaluation mode run on `inputs` (on the meta device, if the model is): its code is what counts.
+def watch(model: nn.Module, inputs: Tensor) -> Observations:
+    """Run a model in evaluation mode on `inputs` and observe it. Both may be on the meta device.
 
     Raises:
-        Whatever the model raises.
+        Exception: any error of the model's code.
     """
     watcher = _Watcher(model)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(watcher.watching_modules())
-        stack.enter_context(_traced_numbers(model, watcher))
+        stack.enter_context(_tracked_numbers(model, watcher))
         stack.enter_context(_Code(watcher))
         stack.enter_context(watcher)
         watcher.put(inputs, tuple(fresh(length, INPUT) for length in inputs.shape), live=True)
@@ -69,16 +69,16 @@ def watch(model: nn.Module, inputs: Tensor) -> Seen:
         if isinstance(leaf, Tensor):
             for axis in watcher.of(leaf):
                 fix(axis, OUTPUT)
-    watcher.seen.equations.solve()
-    return watcher.seen
+    watcher.observed.equations.solve()
+    return watcher.observed
 
 
 @contextmanager
-def _traced_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
-    """Within the block the model's plain numbers remember where they are from."""
-    numbers = [*traced_attributes(model), *_restated(model, watcher)]
-    for module, name, _, traced in numbers:
-        module.__dict__[name] = traced
+def _tracked_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
+    """Within the block the model's plain numbers remember their origin."""
+    numbers = [*tracked_attributes(model), *_restated(model, watcher)]
+    for module, name, _, tracked in numbers:
+        module.__dict__[name] = tracked
     try:
         yield
     finally:
@@ -86,8 +86,8 @@ def _traced_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
             module.__dict__[name] = value
 
 
-def _restated(model: nn.Module, watcher: _Watcher) -> Iterator[tuple[nn.Module, str, int, Traced]]:
-    """The numbers by which layers of other libraries restate their weight's axes."""
+def _restated(model: nn.Module, watcher: _Watcher) -> Iterator[tuple[nn.Module, str, int, TrackedInt]]:
+    """Numbers of layers from other libraries that restate the axes of their weight."""
     for module in model.modules():
         if type(module).__module__.startswith("torch.") or not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             continue
@@ -95,31 +95,31 @@ def _restated(model: nn.Module, watcher: _Watcher) -> Iterator[tuple[nn.Module, 
         for name, axis in zip(names, watcher.of(module.weight), strict=False):
             value = module.__dict__[name]
             if value > 1 and value == size_of(axis):
-                yield module, name, value, Traced(value, (axis,))
+                yield module, name, value, TrackedInt(value, (axis,))
 
 
 class _Watcher(TorchDispatchMode):
-    """Sees every operator."""
+    """Observes every operator."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
-        self.seen = Seen()
+        self.observed = Observations()
         self.stack: list[tuple[str, nn.Module]] = [("", model)]
         self._places: dict[int, list[tuple[str, str]]] = {}
         for path, module in model.named_modules():
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
                     self._places.setdefault(id(tensor), []).append((path, name))
-        self._axes: dict[int, tuple[Tensor, Axes]] = {}
+        self._axes: dict[int, tuple[Tensor, AtomAxes]] = {}
         self._live: set[int] = set()
         self._marks: dict[int, frozenset[str]] = {}
         self._sources: dict[int, int] = {}
 
-    # --- what is known of tensors -----------------------------------------------------------------------------
+    # --- axes of tensors --------------------------------------------------------------------------------------
 
-    def of(self, tensor: Tensor) -> Axes:
-        """The axes of a tensor; of a weight that is seen for the first time nothing is known."""
+    def of(self, tensor: Tensor) -> AtomAxes:
+        """The axes of a tensor; new ones for a weight that occurs for the first time."""
         known = self._axes.get(id(tensor))
         if known is not None:
             return known[1]
@@ -130,19 +130,19 @@ class _Watcher(TorchDispatchMode):
         axes = tuple(fresh(length, why) for length in tensor.shape)
         self.put(tensor, axes)
         for place in places:
-            self.seen.tensors[place] = axes
+            self.observed.tensors[place] = axes
         return axes
 
     def is_live(self, tensor: Tensor) -> bool:
-        """Whether it depends on the input."""
+        """Whether a tensor depends on the model's input."""
         return id(tensor) in self._live
 
     def source(self, tensor: Tensor) -> int:
-        """The identity of the live tensor whose elements it was made of one by one; its own where there are several."""
+        """The id of the single live tensor that a tensor was computed from element by element; else its own id."""
         return self._sources.get(id(tensor), id(tensor))
 
-    def put(self, tensor: Tensor, axes: Axes, live: bool = False, marks: frozenset[str] = frozenset()) -> None:
-        """Say what a tensor's axes are."""
+    def put(self, tensor: Tensor, axes: AtomAxes, live: bool = False, marks: frozenset[str] = frozenset()) -> None:
+        """Record the axes of a tensor."""
         self._axes[id(tensor)] = (tensor, axes)  # holding it keeps its id from being used again
         if live:
             self._live.add(id(tensor))
@@ -151,7 +151,7 @@ class _Watcher(TorchDispatchMode):
 
     @property
     def where(self) -> str:
-        """The running module, for people."""
+        """The running module, for messages."""
         path, module = self.stack[-1]
         return f"{type(module).__name__} ({path})" if path else type(module).__name__
 
@@ -161,38 +161,38 @@ class _Watcher(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        given = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        if not inputs or not given:
+        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if not inputs or not outputs:
             return out
         name = func._overloadpacket.__name__
         live = any(map(self.is_live, inputs))
-        kept = [self._marks.get(id(tensor), frozenset()) for tensor in inputs]
-        marks: frozenset[str] = frozenset().union(*kept) if is_pointwise(func) or name in KEEPS_MARKS else frozenset()
+        former = [self._marks.get(id(tensor), frozenset()) for tensor in inputs]
+        marks: frozenset[str] = frozenset().union(*former) if is_pointwise(func) or name in KEEPS_MARKS else frozenset()
         if name in ADDITIONS and len(inputs) == 2 and inputs[0].shape == inputs[1].shape:
             marks = marks | {f"{path}{ADDED}" for path in marks}
-        found = self._derive(func, name, args, kwargs, out, inputs)
+        derived = self._derive(func, name, args, kwargs, out, inputs)
         sources = {self.source(tensor) for tensor in inputs if self.is_live(tensor)}
-        for tensor, axes in zip(given, found, strict=True):
+        for tensor, axes in zip(outputs, derived, strict=True):
             self.put(tensor, axes, live, marks)
-            self._sources.pop(id(tensor), None)  # of what an operator in place has changed
+            self._sources.pop(id(tensor), None)  # an operator in place has changed it
             if is_pointwise(func) and len(sources) == 1:
                 self._sources[id(tensor)] = next(iter(sources))
-        self._note_product(func, args, found, live)
+        self._note_product(func, args, derived, live)
         return out
 
-    def _note_product(self, func: Any, args: Any, found: list[Axes], live: bool) -> None:
-        """What a matrix product or convolution multiplies: its output, times what each of its elements is a sum of."""
+    def _note_product(self, func: Any, args: Any, derived: list[AtomAxes], live: bool) -> None:
+        """Record what a matrix product or convolution multiplies: its output, times the axes that it sums over."""
         if func._overloadpacket not in flop_registry:
             return
         tensors = [self.of(leaf) for leaf in args if isinstance(leaf, Tensor)]
         is_convolution = func._overloadpacket is torch.ops.aten.convolution
         left, right = tensors[-2:] if not is_convolution else tensors[:2]
         summed = list(right[1:]) if is_convolution else [left[-1]]
-        self.seen.products.setdefault(self.stack[-1][0], []).append([*found[0], *summed])
+        self.observed.products.setdefault(self.stack[-1][0], []).append([*derived[0], *summed])
         if live:
-            self.seen.features = left[1] if is_convolution else left[-1]
+            self.observed.features = left[1] if is_convolution else left[-1]
 
-    def _derive(self, func: Any, name: str, args: Any, kwargs: Any, out: Any, inputs: list[Tensor]) -> list[Axes]:
+    def _derive(self, func: Any, name: str, args: Any, kwargs: Any, out: Any, inputs: list[Tensor]) -> list[AtomAxes]:
         module = self.stack[-1][1]
         call = Call(name, _filled(func, args, kwargs), out, self, module, f"{name} in {self.where}")
         if is_pointwise(func):
@@ -200,16 +200,16 @@ class _Watcher(TorchDispatchMode):
         rule = RULES.get(name)
         if rule is None:
             return unknown(call, inputs)
-        found = rule(call)
+        derived = rule(call)
         shapes = [tuple(leaf.shape) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        if [tuple(map(size_of, axes)) for axes in found] != shapes:  # a form of the operator that the rule doesn't know
+        if [tuple(map(size_of, axes)) for axes in derived] != shapes:  # a variant that the rule doesn't know
             return unknown(call, inputs)
-        return found
+        return derived
 
     # --- modules ----------------------------------------------------------------------------------------------
 
     def watching_modules(self) -> AbstractContextManager[None]:
-        """Keep track of the running module, and of what modules do to what they are given."""
+        """Keep track of the running module, and of the modules that add to their input."""
         return hooked(self.model, self._entering, self._leaving)
 
     def _entering(self, path: str) -> Any:
@@ -224,19 +224,19 @@ class _Watcher(TorchDispatchMode):
     def _leaving(self, path: str, module: nn.Module) -> Any:
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self.stack.pop()
-            given = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and self.is_live(leaf)]
-            made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-            # what has another shape comes beside the stream: attention's weights
-            alike = [leaf.shape == shape for leaf, shape in zip(made, given, strict=False)]
-            stream = [leaf for leaf, is_alike in zip(made, alike, strict=False) if is_alike]
+            shapes = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and self.is_live(leaf)]
+            outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+            # outputs of another shape, such as attention's weights, aren't the residual stream
+            alike = [leaf.shape == shape for leaf, shape in zip(outputs, shapes, strict=False)]
+            stream = [leaf for leaf, is_alike in zip(outputs, alike, strict=False) if is_alike]
             if alike[:1] == [True] and all(f"{path}{ADDED}" in self._marks.get(id(leaf), ()) for leaf in stream):
-                self.seen.residual.add(path)
+                self.observed.residual.add(path)
 
         return leave
 
 
 def _filled(func: Any, args: Any, kwargs: Any) -> list[Any]:
-    """An operator's arguments in order, the defaults that were left out among them."""
+    """An operator's arguments in order, with defaults for those that were left out."""
     rest = func._schema.arguments[len(args) :]
     return [*args, *(kwargs.get(one.name, one.default_value) for one in rest)]
 
@@ -245,7 +245,7 @@ _RESHAPES = {"view", "reshape", "expand", "_unsafe_view"}
 
 
 class _Code(TorchFunctionMode):
-    """Sees what the model's code asks of tensors: their shapes, and shapes for others."""
+    """Observes how the model's code reads the shapes of tensors, and which shapes it makes."""
 
     def __init__(self, watcher: _Watcher) -> None:
         super().__init__()
@@ -256,9 +256,9 @@ class _Code(TorchFunctionMode):
         out = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if isinstance(out, torch.Size):
-            return torch.Size([self._traced(args[0], at, length) for at, length in enumerate(out)])
+            return torch.Size([self._tracked(args[0], at, length) for at, length in enumerate(out)])
         if name == "size" and type(out) is int:
-            return self._traced(args[0], args[1] if len(args) > 1 else kwargs["dim"], out)
+            return self._tracked(args[0], args[1] if len(args) > 1 else kwargs["dim"], out)
         if name in _RESHAPES and isinstance(out, Tensor):
             self._reshaped(name, args, kwargs, out)
         elif name == "unflatten" and isinstance(out, Tensor):
@@ -268,16 +268,16 @@ class _Code(TorchFunctionMode):
             self._split(args, kwargs, out)
         return out
 
-    def _traced(self, tensor: Tensor, at: int, length: int) -> int:
+    def _tracked(self, tensor: Tensor, at: int, length: int) -> int:
         axis = self.watcher.of(tensor)[at]
-        return length if is_fixed(axis) else Traced(length, (axis,))
+        return length if is_fixed(axis) else TrackedInt(length, (axis,))
 
     def _reshaped(self, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
         sizes: Any = args[1:] or next(iter(kwargs.values()), ())
         if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
             sizes = sizes[0]
         if not all(isinstance(size, int) for size in sizes):
-            return  # another dtype
+            return  # a view as another dtype
         before = [1] * (out.ndim - args[0].ndim) + list(args[0].shape)
         pairs = enumerate(zip(before, list(out.shape), strict=False))
         known = {at for at, (was, is_now) in pairs if name == "expand" and was == is_now}
@@ -287,12 +287,13 @@ class _Code(TorchFunctionMode):
         axes = self.watcher.of(out)
         for at, size in sizes.items():
             if size > 1 and not is_fixed(axes[at]):
-                self.watcher.seen.equations.add(size, axes[at], f"{self.watcher.where} says {int(size)} in its code")
+                why = f"{self.watcher.where} says {int(size)} in its code"
+                self.watcher.observed.equations.add(size, axes[at], why)
 
     def _split(self, args: Any, kwargs: Any, out: Any) -> None:
-        given = args[1] if len(args) > 1 else next(iter(kwargs.values()))
+        sizes = args[1] if len(args) > 1 else next(iter(kwargs.values()))
         dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
         for at, part in enumerate(out):
-            size = given[at] if isinstance(given, (tuple, list)) else given
+            size = sizes[at] if isinstance(sizes, (tuple, list)) else sizes
             if part.shape[dim] == size:
                 self._sized(part, {dim % part.ndim: size})

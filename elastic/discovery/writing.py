@@ -1,4 +1,4 @@
-"""Writing down what was discovered: a recipe, in the notation that people write theirs in."""
+"""Writing a discovered recipe, in the same notation as recipes that people write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from elastic.discovery.atoms import Atom, Factors, leaves
 from elastic.discovery.depths import find_depths
 from elastic.discovery.numbers import Attribute
 from elastic.discovery.rules.products import SIDES
-from elastic.discovery.watching import INDICES, INPUT, Seen
+from elastic.discovery.watching import INDICES, INPUT, Observations
 from elastic.layers.rules import has_own_forward
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import KERNEL, PART, WIDTH, DimRule, Keep
@@ -24,12 +24,12 @@ _OF_COURSE = {INPUT, INDICES, SIDES}
 _NUMBER = re.compile(r"(?<=[.(])\d+(?=[.)])")
 
 _NARROW = 32
-"""Below so many units, widths are multiples of 2 only."""
+"""Widths below this number of units are multiples of 2 instead of 8."""
 
 
 @dataclass
 class _Names:
-    """A name for each size, after the place where it comes up first."""
+    """A name for each size, after the first place where it occurs."""
 
     alone: Mapping[str, bool]
     by_atom: dict[int, str] = field(default_factory=dict)
@@ -49,40 +49,40 @@ class _Names:
         self.by_atom[id(atom)] = name
 
 
-def write_recipe(model: nn.Module, seen: Seen, input_size: Sequence[int]) -> Recipe:
-    """The recipe of what a forward pass has shown.
+def write_recipe(model: nn.Module, observed: Observations, input_size: Sequence[int]) -> Recipe:
+    """Write the recipe that follows from a watched forward pass.
 
     Args:
         model: the model.
-        seen: what its forward pass showed.
-        input_size: of the input that it was shown on, without the batch axis.
+        observed: in its forward pass.
+        input_size: shape of one input of that pass, without the batch axis.
     """
-    _fix_what_stays(seen)
-    names = _named(seen)
+    _fix_what_stays(observed)
+    names = _named(observed)
     layout = {}
-    for (path, name), axes in seen.tensors.items():
+    for (path, name), axes in observed.tensors.items():
         if any(not atom.why for axis in axes for atom in leaves(axis)):
             layout[_join(path, name)] = " ".join(_text(axis, names) for axis in axes)
-    layout |= _numbers(model, seen, names)
+    layout |= _numbers(model, observed, names)
     dims = dict.fromkeys(("embed", "width", "hidden"), WIDTH)
     dims |= dict.fromkeys(("heads", "groups", "queries", "depth"), PART)
-    dims |= {"kernel": KERNEL, **_special_rules(seen, names)}
-    products = {path: [_sizes(axes, names) for axes in several] for path, several in seen.products.items()}
-    for path in _kernels(model, seen):
+    dims |= {"kernel": KERNEL, **_special_rules(observed, names)}
+    products = {path: [_sizes(axes, names) for axes in several] for path, several in observed.products.items()}
+    for path in _kernels(model, observed):
         layout[f"{path}.weight"] = _with_kernel(layout.get(f"{path}.weight"), model, path)
         products[path] = [[*sizes, *[f"kernel.{path}"] * 2] for sizes in products[path]]
-    depths = find_depths(model, seen.residual)
+    depths = find_depths(model, observed.residual)
     for path, rule in depths.items():
         name = "depth" if len(depths) == 1 else f"depth.{path}"
         layout[path], dims[name] = name, rule
-    return Recipe(layout, dims, input_size=tuple(input_size), notes=_notes(model, seen), products=products)
+    return Recipe(layout, dims, input_size=tuple(input_size), notes=_notes(model, observed), products=products)
 
 
-# --- which sizes, and what they are called ---------------------------------------------------------------------------
+# --- the sizes, and their names --------------------------------------------------------------------------------------
 
 
-def _axes(seen: Seen) -> Iterable[tuple[str, Factors]]:
-    for (path, _), axes in seen.tensors.items():
+def _axes(observed: Observations) -> Iterable[tuple[str, Factors]]:
+    for (path, _), axes in observed.tensors.items():
         for axis in axes:
             yield path, axis
 
@@ -95,24 +95,24 @@ def _kind(atom: Atom, embeds: bool, parts: set[int]) -> str:
     return "groups" if id(atom) in parts else "hidden"
 
 
-def _parts(seen: Seen) -> set[int]:
-    """The sizes that are multiplied by others somewhere: whole groups of units."""
+def _parts(observed: Observations) -> set[int]:
+    """Ids of the sizes that are the outer factor of some axis: numbers of groups."""
     found = set()
-    for _, axis in _axes(seen):
+    for _, axis in _axes(observed):
         atoms = leaves(axis)
         found |= {id(atom) for atom in atoms[:1] if len(atoms) > 1 and not atom.why}
     return found
 
 
-def _named(seen: Seen) -> _Names:
+def _named(observed: Observations) -> _Names:
     atoms: dict[int, tuple[Atom, str]] = {}
-    for path, axis in _axes(seen):
+    for path, axis in _axes(observed):
         for atom in leaves(axis):
             if not atom.why:
                 atoms.setdefault(id(atom), (atom, path))
     embeds = any("heads" in atom.roles for atom, _ in atoms.values())
-    parts = _parts(seen)
-    kinds = {key: _kind(atom, embeds, parts) for key, (atom, _) in atoms.items()} | _shared_heads(seen)
+    parts = _parts(observed)
+    kinds = {key: _kind(atom, embeds, parts) for key, (atom, _) in atoms.items()} | _shared_heads(observed)
     count = Counter(kinds.values())
     names = _Names({kind: count[kind] == 1 for kind in ("embed", "width", "heads")})
     for key, (atom, path) in atoms.items():
@@ -120,20 +120,20 @@ def _named(seen: Seen) -> _Names:
     return names
 
 
-def _shared_heads(seen: Seen) -> dict[int, str]:
-    """Where several query heads share keys and values: groups, and queries in each, as in the recipe for Llama."""
+def _shared_heads(observed: Observations) -> dict[int, str]:
+    """Kinds of the sizes of grouped-query attention: groups, and queries in each, as in the recipe for Llama."""
     found: dict[int, str] = {}
-    for _, axis in _axes(seen):
+    for _, axis in _axes(observed):
         heads = [atom for atom in leaves(axis) if "heads" in atom.roles and not atom.why]
         if len(heads) > 1:
             found |= {id(heads[0]): "groups"} | {id(atom): "queries" for atom in heads[1:]}
     return found
 
 
-def _special_rules(seen: Seen, names: _Names) -> dict[str, DimRule]:
-    """Rules of sizes that aren't offered as others of their kind."""
+def _special_rules(observed: Observations, names: _Names) -> dict[str, DimRule]:
+    """Choices of the sizes whose choices differ from others of their kind."""
     rules = {}
-    for _, axis in _axes(seen):
+    for _, axis in _axes(observed):
         for atom in leaves(axis):
             if atom.why or id(atom) not in names.by_atom:
                 continue
@@ -145,22 +145,27 @@ def _special_rules(seen: Seen, names: _Names) -> dict[str, DimRule]:
     return rules
 
 
-def _fix_what_stays(seen: Seen) -> None:
-    """Of two unknown sizes that are multiplied wherever they are, the inner one stays: nothing tells its length."""
+def _fix_what_stays(observed: Observations) -> None:
+    """Fix sizes that can't be told apart.
+
+    If two unknown sizes occur only as a product, only the product is known; we fix the inner one and keep the outer one
+    elastic.
+    """
     known: set[int] = set()
     while True:
         found = {
             id(unknown[0])
-            for _, axis in _axes(seen)
+            for _, axis in _axes(observed)
             if len(unknown := [atom for atom in leaves(axis) if not atom.why and id(atom) not in known]) == 1
         }
         if found:
             known |= found
             continue
-        stuck = [u for _, axis in _axes(seen) if (u := [a for a in leaves(axis) if not a.why and id(a) not in known])]
-        if not stuck:
+        unknown = ([a for a in leaves(axis) if not a.why and id(a) not in known] for _, axis in _axes(observed))
+        stuck = next(filter(None, unknown), None)
+        if stuck is None:
             return
-        stuck[0][-1].why = "two sizes that are nowhere apart"
+        stuck[-1].why = "two sizes that occur as a product only"
 
 
 def _text(axis: Factors, names: _Names) -> str:
@@ -169,7 +174,7 @@ def _text(axis: Factors, names: _Names) -> str:
 
 
 def _sizes(axes: Iterable[Factors], names: _Names) -> list[str]:
-    """The sizes among the factors of several axes."""
+    """The names of the elastic factors of several axes."""
     return [names.of(atom) for axis in axes for atom in leaves(axis) if not atom.why and id(atom) in names.by_atom]
 
 
@@ -180,11 +185,11 @@ def _join(path: str, name: str) -> str:
 # --- plain numbers ---------------------------------------------------------------------------------------------------
 
 
-def _numbers(model: nn.Module, seen: Seen, names: _Names) -> dict[str, str]:
-    """Entries for the attributes that restate sizes."""
+def _numbers(model: nn.Module, observed: Observations, names: _Names) -> dict[str, str]:
+    """Layout entries for the attributes that restate sizes."""
     entries = {}
     whole: dict[tuple[str, str], dict[int | None, Factors]] = {}
-    for attribute, axis in [*seen.equations.attributes.items(), *_features(model, seen)]:
+    for attribute, axis in [*observed.equations.attributes.items(), *_features(model, observed)]:
         whole.setdefault((attribute.path, attribute.name), {})[attribute.index] = axis
     for (path, name), axes in whole.items():
         if all(atom.why or id(atom) not in names.by_atom for axis in axes.values() for atom in leaves(axis)):
@@ -198,23 +203,23 @@ def _numbers(model: nn.Module, seen: Seen, names: _Names) -> dict[str, str]:
     return entries
 
 
-def _features(model: nn.Module, seen: Seen) -> Iterable[tuple[Attribute, Factors]]:
+def _features(model: nn.Module, observed: Observations) -> Iterable[tuple[Attribute, Factors]]:
     """The model's own attributes that restate the width of its classifier's input."""
     length = 1
-    for atom in leaves(seen.features):
+    for atom in leaves(observed.features):
         length *= atom.length
     for name in library_of(model).width_attributes:
         if length > 1 and vars(model).get(name) == length:
-            yield Attribute("", name), seen.features
+            yield Attribute("", name), observed.features
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------
 
 
-def _kernels(model: nn.Module, seen: Seen) -> Iterable[str]:
-    """Depthwise convolutions with a kernel that can be smaller."""
+def _kernels(model: nn.Module, observed: Observations) -> Iterable[str]:
+    """Paths of the depthwise convolutions whose kernel can shrink."""
     for path, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and (path, "weight") in seen.tensors:
+        if isinstance(module, nn.Conv2d) and (path, "weight") in observed.tensors:
             side, padding = module.kernel_size[0], module.padding
             same = padding == tuple((side - 1) // 2 * step for step in module.dilation)
             own = padding == "same" or (not any(padding) and has_own_forward(module))
@@ -231,14 +236,14 @@ def _with_kernel(text: str | None, model: nn.Module, path: str) -> str:
     return f"{text.removesuffix(f' {side} {side}')} kernel.{path} kernel.{path}"
 
 
-# --- what stays, and why ---------------------------------------------------------------------------------------------
+# --- fixed axes, and why ---------------------------------------------------------------------------------------------
 
 
-def _notes(model: nn.Module, seen: Seen) -> dict[str, str]:
-    """Reasons why an axis of a parameter stays, each with the places where it holds; numbers that vary are `*`."""
+def _notes(model: nn.Module, observed: Observations) -> dict[str, str]:
+    """Parameters with a fixed axis → the reason; numbers that vary are written `*`."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     places: dict[str, list[str]] = {}
-    for (path, name), axes in seen.tensors.items():
+    for (path, name), axes in observed.tensors.items():
         for axis in axes if _join(path, name) in parameters else ():
             atoms = leaves(axis)
             reasons = {_NUMBER.sub("*", atom.why) for atom in atoms if atom.why not in _OF_COURSE}

@@ -1,9 +1,9 @@
-"""Aliases: the active slices as tensors of their own, so that a step runs the extracted model's operators only.
+"""Aliases: active slices as leaf tensors, so that a training step runs the extracted model's operators only.
 
-Slicing a parameter in every forward pass costs operators, and each slice's backward more: it pads the gradient
-to full size. An alias is made once per parameter and size instead: a leaf tensor that shares the slice's memory,
-and whose `.grad` is the same slice of the parameter's `.grad`. Everything else (optimisers, clipping, checkpoints)
-sees ordinary parameters.
+Slicing a parameter in every forward pass costs operators, and the backward pass of a slice costs more: it pads the
+gradient to full size. Instead we make an alias once per parameter and size: a leaf tensor that shares the slice's
+memory and whose `.grad` is the same slice of the parameter's `.grad`. Optimisers, clipping and checkpoints still see
+ordinary parameters.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 if TYPE_CHECKING:
-    from elastic.layers.slicing import Axes
+    from elastic.layers.slicing import TensorAxes
 
 LAYOUT_WARNING = "grad and param do not obey the gradient layout contract"
-"""Torch says so, once, of the first gradient that is added to a slice of columns: it is right, and wanted."""
+"""PyTorch warns so, once, at the first gradient that is added to a slice of columns, which is what we want."""
 
 
 class Alias:
@@ -43,16 +43,16 @@ class Alias:
 
     @property
     def valid(self) -> bool:
-        """Whether the stored tensor still lives where it did, and trains as it did."""
+        """Whether the stored tensor still has the same memory and the same `requires_grad`."""
         return self._pointer == self.source.data_ptr() and self.tensor.requires_grad == self.source.requires_grad
 
     @property
     def linked(self) -> bool:
-        """Whether it has been read, so that a backward pass may want its gradient."""
+        """Whether the alias has been read, so that a backward pass may need its gradient."""
         return self._gradient is not None
 
     def link(self) -> None:
-        """Let the slice's gradient be a part of the full one, which is made if there is none."""
+        """Make the slice's gradient a part of the full gradient, which is created if there is none."""
         source = self.source
         if source.grad is None:
             source.grad = torch.zeros_like(source)
@@ -62,7 +62,7 @@ class Alias:
 
 
 def link_before_backward(output: Any, aliases: Iterable[Alias]) -> None:
-    """Link `aliases` again when a backward pass from `output` begins: gradients may be set to None before it."""
+    """Link `aliases` again when a backward pass from `output` begins, since gradients may have been set to None."""
     linked = [alias for alias in aliases if alias.linked]
 
     def link(gradient: Tensor) -> None:
@@ -75,31 +75,31 @@ def link_before_backward(output: Any, aliases: Iterable[Alias]) -> None:
 
 
 class Aliases:
-    """The aliases of one layout entry at one tensor, one per combination of sizes that has been active.
+    """The aliases of one tensor, one per combination of sizes that has been active.
 
     Attributes:
-        current: the one of the active sizes; None where the stored tensor is to be sliced.
+        current: the alias for the active sizes; None to slice the stored tensor instead.
     """
 
     def __init__(self) -> None:
         self.current: Alias | None = None
-        self._made: dict[Any, Alias] = {}
+        self._by_sizes: dict[Any, Alias] = {}
 
-    def activate(self, stored: Tensor, axes: Axes) -> None:
-        """Make the alias of the slice of `stored` that `axes` have active the current one."""
+    def activate(self, stored: Tensor, axes: TensorAxes) -> None:
+        """Make the alias of the active slice of `stored` the current one."""
         key = tuple([size.value for size in axes.sizes])
-        alias = self._made.get(key)
+        alias = self._by_sizes.get(key)
         if alias is None or alias.source is not stored or not alias.valid:
-            alias = self._made[key] = Alias(stored, axes.windows())
+            alias = self._by_sizes[key] = Alias(stored, axes.windows())
         self.current = alias
 
     def clear(self) -> None:
-        """Forget every alias: the stored tensor is sliced again."""
-        self._made.clear()
+        """Drop all aliases, so that the stored tensor is sliced again."""
+        self._by_sizes.clear()
         self.current = None
 
     def get(self, stored: Tensor) -> Tensor | None:
-        """The current alias of `stored`; None if there is none, or if another tensor has taken its place."""
+        """The current alias of `stored`; None if there is none, or if another tensor has replaced `stored`."""
         current = self.current
         if current is None or current.source is not stored:
             return None
@@ -108,5 +108,5 @@ class Aliases:
         return current.tensor
 
     def __reduce__(self) -> tuple[type[Aliases], tuple[()]]:
-        """Copies and pickles start without aliases: they have other memory."""
+        """Copies and pickles start without aliases, since their memory is another."""
         return Aliases, ()

@@ -14,7 +14,7 @@ from elastic.layers.modules import write_active, writes_through
 
 
 def has_batchnorm(model: nn.Module) -> bool:
-    """Whether a model has statistics, which belong to one subnet and one kind of input."""
+    """Whether a model has BatchNorm layers, whose statistics are valid for one subnet and one kind of input."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
@@ -22,33 +22,33 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     """Set the BatchNorm statistics of `model` to those of `batches`, pooled over all of them.
 
     The pooled variance is E[var_b] + Var[mean_b]: the mean of the batches' variances alone misses how far their
-    means lie apart. Works in place and without a copy, on an extracted subnet or on a supernet (whose active
-    slices it sets). Only BatchNorm is in training mode meanwhile; dropout and drop-path are off. Across
-    processes, every rank gives its own batches, if it has any, and all end with the same statistics.
+    means lie apart. Works in place and without a copy, on an extracted subnet or on a supernet (it sets the active
+    slices). Meanwhile only BatchNorm is in training mode; dropout and drop-path are off. With several processes each
+    rank gives its own batches, possibly none, and all ranks end with the same statistics.
 
     Args:
-        model: any module; one without BatchNorm is left alone.
+        model: any module; nothing happens to one without BatchNorm.
         batches: inputs, or tuples whose first entry is the input.
 
     Raises:
-        ValueError: no batches. Whatever is raised, the former statistics and modes are back.
+        ValueError: no batches. On any error the former statistics and modes are restored.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return
-    with _estimating(model, norms) as moments:
+    with _estimating(model, norms) as sums:
         count = 0
         for batch in batches:
             model(batch[0] if isinstance(batch, (tuple, list)) else batch)
             count += 1
         if not _over_ranks(_statistic(norms[0]).new_tensor([count]))[0]:
             raise ValueError("recalibrate: no batches; give it some of the training inputs")
-        pooled = [_reduced(moment, norm) for norm, moment in zip(norms, moments, strict=True)]
-    for norm, moment in zip(norms, pooled, strict=True):
-        moment.write(norm)
+        pooled = [_reduced(one, norm) for norm, one in zip(norms, sums, strict=True)]
+    for norm, one in zip(norms, pooled, strict=True):
+        one.write(norm)
 
 
-class _Moments:
+class _RunningSums:
     """Running sums of one BatchNorm's inputs, per channel: count, sum and sum of squares, in float64."""
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class _Moments:
         self.squares: Tensor | None = None
 
     def add(self, norm: _BatchNorm, images: Tensor) -> None:
-        """Take in one batch, whose statistics the layer has just written (its momentum is 1)."""
+        """Add one batch, whose statistics the layer has just written (its momentum is 1)."""
         assert norm.running_mean is not None
         assert norm.running_var is not None
         n = images.numel() // images.shape[1]
         if writes_through(norm, "running_mean"):
             mean, variance = norm.running_mean.double(), norm.running_var.double() * ((n - 1) / n)
-        else:  # what it wrote is lost
+        else:  # the layer wrote into a copy
             rest = [dim for dim in range(images.ndim) if dim != 1]
             variance, mean = torch.var_mean(images.double(), rest, correction=0)
         total, squares = mean * n, (variance + mean * mean) * n
@@ -72,7 +72,7 @@ class _Moments:
         self.count += n
 
     def write(self, norm: _BatchNorm) -> None:
-        """Make the pooled statistics the layer's; a layer that didn't run keeps its own."""
+        """Write the pooled statistics into the layer; a layer that didn't run keeps its own."""
         if self.total is None or self.squares is None:
             return
         assert norm.running_mean is not None
@@ -84,24 +84,24 @@ class _Moments:
 
 
 def _statistic(norm: _BatchNorm) -> Tensor:
-    """A statistic's shape and place, in the precision of sums."""
+    """Zeros with the shape and device of the layer's statistics, in float64."""
     assert norm.running_mean is not None
     return torch.zeros_like(norm.running_mean, dtype=torch.float64)
 
 
 def _over_ranks(sums: Tensor) -> Tensor:
-    """Summed over all ranks, in place."""
+    """Sum over all ranks, in place."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(sums)
     return sums
 
 
-def _reduced(moments: _Moments, norm: _BatchNorm) -> _Moments:
-    """The sums over all ranks; every rank takes part, those on which the layer didn't run, too."""
+def _reduced(sums: _RunningSums, norm: _BatchNorm) -> _RunningSums:
+    """The sums over all ranks; ranks on which the layer didn't run take part as well."""
     nothing = _statistic(norm)
-    total, squares = (nothing if one is None else one for one in (moments.total, moments.squares))
-    packed = _over_ranks(torch.cat([nothing.new_tensor([moments.count]), total, squares]))
-    pooled = _Moments()
+    total, squares = (nothing if one is None else one for one in (sums.total, sums.squares))
+    packed = _over_ranks(torch.cat([nothing.new_tensor([sums.count]), total, squares]))
+    pooled = _RunningSums()
     pooled.count = int(packed[0])
     if pooled.count:
         pooled.total, pooled.squares = packed[1:].chunk(2)
@@ -109,19 +109,19 @@ def _reduced(moments: _Moments, norm: _BatchNorm) -> _Moments:
 
 
 @contextmanager
-def _estimating(model: nn.Module, norms: list[_BatchNorm]) -> Iterator[list[_Moments]]:
-    """Within the block, each BatchNorm normalises by its batch and its moments are summed up; then all is as before."""
-    moments = [_Moments() for _ in norms]
+def _estimating(model: nn.Module, norms: list[_BatchNorm]) -> Iterator[list[_RunningSums]]:
+    """Normalise by batch statistics and sum them up within the block; restore everything after it."""
+    sums = [_RunningSums() for _ in norms]
     modes = [(module, module.training) for module in model.modules()]
     former = [(norm, norm.momentum, _state(norm)) for norm in norms]
-    hooks = [norm.register_forward_hook(_adder(moment)) for norm, moment in zip(norms, moments, strict=True)]
+    hooks = [norm.register_forward_hook(_adder(one)) for norm, one in zip(norms, sums, strict=True)]
     try:
         with torch.no_grad():
             for module, _ in modes:
                 module.training = isinstance(module, _BatchNorm)
             for norm in norms:
                 norm.momentum = 1.0
-            yield moments
+            yield sums
     finally:
         for hook in hooks:
             hook.remove()
@@ -137,8 +137,8 @@ def _state(norm: _BatchNorm) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in norm._buffers.items() if tensor is not None}
 
 
-def _adder(moments: _Moments) -> Any:
+def _adder(sums: _RunningSums) -> Any:
     def add(norm: _BatchNorm, args: tuple[Tensor, ...], out: Tensor) -> None:
-        moments.add(norm, args[0])
+        sums.add(norm, args[0])
 
     return add

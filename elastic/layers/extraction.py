@@ -1,6 +1,6 @@
-"""Cutting a subnet out: the same module tree, plain classes, the active tensors cloned, sizes as plain numbers.
+"""Extraction: the same module tree with plain classes, cloned active tensors, and sizes as plain numbers.
 
-Reads through the very properties that a forward pass reads, so what is cut out is what was evaluated. Only
+It reads through the same properties as a forward pass, so the extracted subnet is the one that was evaluated. Only
 the active slices are copied.
 """
 
@@ -26,11 +26,11 @@ _OWN = {"_parameters", "_buffers", "_modules", "_elastic", "_compiled_call_impl"
 def cut_out(model: nn.Module, share: bool = False) -> nn.Module:
     """A plain copy of the active subnet of an elastic `model`, sharing no memory with it.
 
-    Modules, parameters and buffers that occur twice occur twice, and are shared, in the copy too.
+    Modules, parameters and buffers that occur several times are shared in the copy as well.
 
     Args:
-        model: whose.
-        share: let parameters be views of the model's, where a view is what is active.
+        model: the elastic model.
+        share: let parameters be views of the model's wherever the active part is a plain view.
     """
     memo: dict[int, Any] = {}
     with torch.no_grad():
@@ -44,7 +44,7 @@ def cut_out(model: nn.Module, share: bool = False) -> nn.Module:
 
 
 def _active_children(module: nn.Module) -> dict[str, nn.Module | None]:
-    """The children that run, by the names they will have: numbered ones are renumbered."""
+    """The children that run, by their names in the copy: numbered children are renumbered."""
     rule = module._elastic.get(DEPTH) if isinstance(module, Elastic) else None
     if not isinstance(rule, DepthRule):
         return module._modules
@@ -56,7 +56,7 @@ def _active_children(module: nn.Module) -> dict[str, nn.Module | None]:
 
 
 def active_modules(module: nn.Module) -> list[nn.Module]:
-    """The module and all in it that run in the active subnet."""
+    """The module, and all modules inside it that run in the active subnet."""
     found: dict[int, nn.Module] = {}
 
     def visit(one: nn.Module) -> None:
@@ -93,7 +93,7 @@ def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any], share: bool
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    """What `copy.deepcopy` gives, without its price for the many plain values of a module."""
+    """A deep copy. `copy.deepcopy` is slow for the many plain values of a module, so those are handled here."""
     kind = type(value)
     if kind in _IMMUTABLE or (kind is tuple and all(type(item) in _IMMUTABLE for item in value)):
         return value
@@ -105,7 +105,7 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 def _copied_tensor(
     module: nn.Module, name: str, stored: Tensor | None, memo: dict[int, Any], share: bool = False
 ) -> Any:
-    """The active part of a parameter or buffer, as what it was: a parameter or a plain tensor."""
+    """The active part of a parameter or buffer, as a parameter or a plain tensor like the original."""
     if stored is None:
         return None
     if id(stored) not in memo:

@@ -1,8 +1,8 @@
 """The active part of a tensor for compiled code: gathered index by index instead of sliced.
 
-A slice is contiguous where it happens to be the whole tensor and nowhere else; a compiler that sees slices makes a
-graph for each combination of full and narrow sizes. What is gathered is a fresh tensor whatever the sizes are, so
-that one graph serves them all. Its backward pass gathers, too: it needs no atomic additions.
+A slice is contiguous only if it is the whole tensor, so a compiler that sees slices makes a graph for each combination
+of full and narrow sizes. Gathering always gives a new tensor, so one graph serves all sizes. The backward pass gathers
+as well, which needs no atomic additions.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 Window = tuple[int, int, int]
-"""A factor's full length, the first index that is active, and how many are."""
+"""A factor's full length, the first active index, and the number of active indices."""
 
 Windows = Sequence[Sequence[Window]]
-"""For each tensor axis those of its factors, outermost first; none for an axis that stays whole."""
+"""One list per tensor axis: the windows of its factors, outermost first; empty for an axis that stays whole."""
 
 
 def gather(tensor: Tensor, windows: Windows) -> Tensor:
-    """The windows of the full-size `tensor` as a new tensor, differentiable in the full one."""
+    """Gather the windows of the full-size `tensor` into a new tensor, differentiable in the full one."""
     gathered: Tensor = _Gather.apply(tensor, windows)
     return gathered
 
@@ -46,7 +46,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _stored_places(axis: Sequence[Window], device: torch.device) -> Tensor:
-    """Where each active unit of an axis is in the full one: int64 `(active,)`."""
+    """The index in the full axis of each active unit: int64 `(active,)`."""
     length = 1
     for _, _, active in axis:
         length = length * active
@@ -61,7 +61,7 @@ def _stored_places(axis: Sequence[Window], device: torch.device) -> Tensor:
 
 
 def _active_places(axis: Sequence[Window], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each unit of the full axis is in the active one, int64 `(full,)`; and whether it is there at all."""
+    """For each unit of the full axis its index in the active one, int64 `(full,)`, and whether it is active, bool."""
     length = 1
     for full, _, _ in axis:
         length = length * full

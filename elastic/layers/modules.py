@@ -1,4 +1,4 @@
-"""Elastic layers: the plain layer, whose tensors and numbers are read through the layout."""
+"""Elastic layers: subclasses of plain layers that read their tensors and numbers through the layout."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from elastic.layers.rules import DEPTH, DepthRule, Rule, TensorRule, stored_tensor
+from elastic.layers.rules import DEPTH, DepthRule, ReadRule, TensorRule, stored_tensor
 
 
 def writes_through(module: nn.Module, name: str) -> bool:
-    """Whether what is written into the active tensor arrives in the stored one: whether it is a view of that."""
+    """Whether the active tensor is a view of the stored one, so that writing into it changes the stored one."""
     rule = module._elastic.get(name) if isinstance(module, Elastic) else None
     return not isinstance(rule, TensorRule) or rule.can_alias
 
@@ -28,19 +28,19 @@ def write_active(module: nn.Module, name: str, values: Tensor) -> None:
 
 
 class Elastic:
-    """Mixin of every elastic layer; `_elastic` holds the rules, by attribute name."""
+    """Mixin of every elastic layer; `_elastic` holds the read rules by attribute name."""
 
-    _elastic: dict[str, Rule]
+    _elastic: dict[str, ReadRule]
     _upstream: type[nn.Module]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copies and pickles name the upstream class: elastic classes are made at run time."""
+        """Copies and pickles name the upstream class, since elastic classes are created at run time."""
         reduced: Any = super().__reduce_ex__(protocol)
         return _blank, (self._upstream, *_shape(self._elastic)), *reduced[2:]
 
 
 class _ElasticList(Elastic):
-    """Depth of `nn.Sequential` and `nn.ModuleList`: whoever iterates, indexes or counts sees the active children."""
+    """Depth of `nn.Sequential` and `nn.ModuleList`: iteration, indexing and `len` see the active children only."""
 
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(cast(DepthRule, self._elastic[DEPTH]).active(cast(nn.Module, self)))
@@ -58,7 +58,7 @@ def _packed(container: object, children: list[nn.Module]) -> tuple[Any, ...]:
 
 
 class _ActiveChildren:
-    """Stands in for a container while its forward runs: everything of it, but only its active children."""
+    """Replaces a container while its forward runs: all of its attributes, but only its active children."""
 
     def __init__(self, container: nn.Module, rule: DepthRule) -> None:
         self._container = container
@@ -75,8 +75,8 @@ class _ElasticStage(Elastic):
     """Depth of a module whose forward runs over `self.children()` (RegNet's stages)."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        stand_in = _ActiveChildren(cast(nn.Module, self), cast(DepthRule, self._elastic[DEPTH]))
-        return self._upstream.forward(cast(nn.Module, stand_in), *args, **kwargs)
+        active = _ActiveChildren(cast(nn.Module, self), cast(DepthRule, self._elastic[DEPTH]))
+        return self._upstream.forward(cast(nn.Module, active), *args, **kwargs)
 
 
 def _property(name: str) -> property:
@@ -86,17 +86,17 @@ def _property(name: str) -> property:
     return property(read)
 
 
-def _shape(rules: dict[str, Rule]) -> tuple[tuple[str, ...], bool]:
+def _shape(rules: dict[str, ReadRule]) -> tuple[tuple[str, ...], bool]:
     return tuple(sorted(name for name in rules if name != DEPTH)), DEPTH in rules
 
 
 def _elastic_class(upstream: type[nn.Module], names: tuple[str, ...], depth: bool) -> type[nn.Module]:
-    """The elastic subclass; the same one each time, so that copies have the class of what they copy."""
-    return _made(cast(Hashable, upstream), names, depth)
+    """The elastic subclass; the same object each time, so that a copy has the class of its original."""
+    return _subclass(cast(Hashable, upstream), names, depth)
 
 
 @cache
-def _made(upstream: Any, names: tuple[str, ...], depth: bool) -> type[nn.Module]:
+def _subclass(upstream: Any, names: tuple[str, ...], depth: bool) -> type[nn.Module]:
     listed = issubclass(upstream, (nn.Sequential, nn.ModuleList))
     mixin = (_ElasticList if listed else _ElasticStage) if depth else Elastic
     body: dict[str, Any] = {name: _property(name) for name in names}
@@ -104,8 +104,8 @@ def _made(upstream: Any, names: tuple[str, ...], depth: bool) -> type[nn.Module]
 
 
 def _blank(upstream: type[nn.Module], names: tuple[str, ...], depth: bool) -> nn.Module:
-    made = _elastic_class(upstream, names, depth)
-    return made.__new__(made)
+    cls = _elastic_class(upstream, names, depth)
+    return cls.__new__(cls)
 
 
 def upstream_class(module: nn.Module) -> type[nn.Module]:
@@ -113,8 +113,8 @@ def upstream_class(module: nn.Module) -> type[nn.Module]:
     return module._upstream if isinstance(module, Elastic) else type(module)
 
 
-def make_elastic(module: nn.Module, rules: dict[str, Rule]) -> None:
-    """Give `module` its rules, in place."""
+def make_elastic(module: nn.Module, rules: dict[str, ReadRule]) -> None:
+    """Make `module` read by these rules, in place."""
     module._elastic = rules  # type: ignore[assignment]
     module.__class__ = _elastic_class(type(module), *_shape(rules))
     for rule in rules.values():

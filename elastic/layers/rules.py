@@ -1,8 +1,8 @@
-"""Elastic layers: the plain layer, whose tensors and numbers are read through the layout.
+"""Read rules: how an elastic layer reads its tensors and numbers through the layout.
 
 Elasticising a module changes its class to a thin subclass in which the attributes that restate a size
-(`weight`, `running_mean`, `groups`, `num_heads` …) are properties; `forward` is the upstream one, untouched.
-The stored parameters, buffers and `state_dict` keys stay those of the plain module.
+(`weight`, `running_mean`, `groups`, `num_heads` …) are properties that read by these rules; `forward` is upstream's,
+untouched. The stored parameters, buffers and `state_dict` keys stay those of the plain module.
 """
 
 from __future__ import annotations
@@ -14,45 +14,44 @@ from torch import Tensor, nn
 
 from elastic.errors import LayoutError
 from elastic.layers.aliases import Aliases
-from elastic.layers.slicing import Axes, Axis
+from elastic.layers.slicing import TensorAxes, TensorAxis
 from elastic.space.sizes import Size, kept_indices
 
 DEPTH = "children"
-"""The key under which a container keeps its depth rule, beside its tensors' and numbers' rules."""
+"""The key of a container's depth rule; the other keys are names of tensors and numbers."""
 
 
 class Transform(Protocol):
-    """Makes the active tensor where slicing isn't enough: kernel matrices, resampled position embeddings."""
+    """Makes an active tensor that slicing alone can't: kernel matrices, resampled position embeddings."""
 
     def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
-        """Turn the sliced `tensor` of `module` into the active one; must return it untouched at full size."""
+        """Turn the sliced `tensor` of `module` into the active one; return it unchanged at full size."""
 
     def setup(self, module: nn.Module) -> None:
-        """Register on `module` the parameters that the transform needs, if any."""
+        """Register the parameters that the transform needs on `module`."""
 
     def parameter_names(self) -> tuple[str, ...]:
-        """The parameters that `setup` registers: training needs them, an extracted model doesn't."""
+        """The parameters that `setup` registers. They are trained, and are no part of an extracted model."""
 
 
 class TensorRule:
-    """Reads a parameter or buffer: the active slice, then the entry's transform, then the scale of its inputs.
+    """Reads a parameter or buffer: takes the active slice, transforms it, then scales it for its inputs.
 
     Attributes:
-        fan_in: the axis of the inputs that the tensor is scaled for (see `elastic.layout.scaling`); None: not
-            scaled.
-        dense: whether the active part is copied together: code that computes with a weight before it is used (weight
-            standardisation) would round a strided view otherwise than the extracted tensor.
+        fan_in: the inputs' axis by which the tensor is scaled (see `elastic.layout.scaling`); None for no scaling.
+        dense: make the slice contiguous. Weight-standardised convolutions reduce over the weight first, and reductions
+            over a strided view round differently from the extracted (contiguous) tensor.
     """
 
-    def __init__(self, axes: Axes, transform: Transform | None = None, dense: bool = False) -> None:
+    def __init__(self, axes: TensorAxes, transform: Transform | None = None, dense: bool = False) -> None:
         self.axes = axes
         self.transform = transform
         self.dense = dense
-        self.fan_in: Axis | None = None
+        self.fan_in: TensorAxis | None = None
         self.aliases = Aliases()
 
     def read(self, module: nn.Module, name: str) -> Tensor:
-        """The active tensor, differentiable in the full one (by its alias's gradient, where there is one)."""
+        """The active tensor, differentiable in the full one (through the alias's gradient, if it has an alias)."""
         stored = stored_tensor(module, name)
         part = self.aliases.get(stored)
         if part is None:
@@ -63,14 +62,14 @@ class TensorRule:
 
     @property
     def can_alias(self) -> bool:
-        """Whether the active part, unscaled, is a plain view of the stored tensor."""
+        """Whether the active part, before scaling, is a plain view of the stored tensor."""
         return self.transform is None and self.axes.plain
 
 
 class NumberRule:
     """Reads a plain number, or a tuple of them, that restates sizes."""
 
-    def __init__(self, axes: tuple[Axis, ...], as_tuple: bool) -> None:
+    def __init__(self, axes: tuple[TensorAxis, ...], as_tuple: bool) -> None:
         self.axes = axes
         self.as_tuple = as_tuple
 
@@ -82,9 +81,9 @@ class NumberRule:
 
 
 class PaddingRule:
-    """Keeps a convolution "same": a kernel smaller by 2 needs a padding smaller by one dilation."""
+    """Reads the padding of a "same" convolution: a kernel smaller by 2 needs a padding smaller by one dilation."""
 
-    def __init__(self, padding: tuple[int, ...], dilation: tuple[int, ...], kernel: tuple[Axis, ...]) -> None:
+    def __init__(self, padding: tuple[int, ...], dilation: tuple[int, ...], kernel: tuple[TensorAxis, ...]) -> None:
         self.padding = padding
         self.dilation = dilation
         self.kernel = kernel
@@ -96,7 +95,7 @@ class PaddingRule:
 
 
 class DepthRule:
-    """Says which children of a container run."""
+    """Selects the children of a container that run."""
 
     def __init__(self, size: Size) -> None:
         self.size = size
@@ -109,43 +108,43 @@ class DepthRule:
 
 
 AttributeRule = TensorRule | NumberRule | PaddingRule
-Rule = AttributeRule | DepthRule
+ReadRule = AttributeRule | DepthRule
 
 
 def has_own_forward(module: nn.Module) -> bool:
-    """Whether a convolution is more than PyTorch's."""
+    """Whether a convolution overrides PyTorch's `forward`."""
     stock = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
     return isinstance(module, nn.modules.conv._ConvNd) and type(module).forward not in stock
 
 
 def stored_tensor(module: nn.Module, name: str) -> Tensor:
-    """The full-size parameter or buffer, whatever subnet is active."""
+    """The full-size parameter or buffer, independent of the active subnet."""
     # KeyError, never AttributeError: nn.Module would answer that one with the full tensor
     stored = module._parameters.get(name)
     return cast(Tensor, module._buffers[name] if stored is None else stored)
 
 
-def helper_names(rules: Mapping[str, Rule]) -> set[str]:
-    """Parameters that transforms registered: trained with the supernet, and no part of an extracted model."""
+def helper_names(rules: Mapping[str, ReadRule]) -> set[str]:
+    """Parameters that transforms registered. They are trained, and are no part of an extracted model."""
     transforms = (rule.transform for rule in rules.values() if isinstance(rule, TensorRule))
     return {name for transform in transforms if transform is not None for name in transform.parameter_names()}
 
 
-def number_rules(module: nn.Module, axes: Axes, entry: str) -> dict[str, Rule]:
+def number_rules(module: nn.Module, axes: TensorAxes, entry: str) -> dict[str, ReadRule]:
     """The plain numbers of a standard layer that restate its weight's axes.
 
     Raises:
         LayoutError: a convolution whose groups or padding can't follow.
     """
     axis = axes.axes
-    numbers: dict[str, tuple[Axis, ...]] = {}
-    rules: dict[str, Rule] = {}
+    numbers: dict[str, tuple[TensorAxis, ...]] = {}
+    rules: dict[str, ReadRule] = {}
     if isinstance(module, nn.Linear):
         numbers = {"out_features": (axis[0],), "in_features": (axis[1],)}
     elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         groups = _groups(module, axis, entry)
         numbers = {"out_channels": (axis[0],), "groups": (groups,), "kernel_size": axis[2:]}
-        numbers["in_channels"] = (Axis(groups.factors + axis[1].factors),)
+        numbers["in_channels"] = (TensorAxis(groups.factors + axis[1].factors),)
         rules |= _padding(module, axis[2:], entry)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         numbers = {"num_features": (axis[0],)}
@@ -161,23 +160,23 @@ def number_rules(module: nn.Module, axes: Axes, entry: str) -> dict[str, Rule]:
     return rules
 
 
-def _groups(conv: nn.Module, axis: tuple[Axis, ...], entry: str) -> Axis:
+def _groups(conv: nn.Module, axis: tuple[TensorAxis, ...], entry: str) -> TensorAxis:
     groups = cast(int, conv.groups)
     if groups == 1:
-        return Axis([1])
+        return TensorAxis([1])
     for end in range(1, len(axis[0].factors) + 1):
-        lead = Axis(axis[0].factors[:end])
+        lead = TensorAxis(axis[0].factors[:end])
         if lead.full == groups:
             return lead
     if not (axis[0].sizes or axis[1].sizes):
-        return Axis([groups])
+        return TensorAxis([groups])
     raise LayoutError(
         f"layout entry {entry!r}: the convolution has {groups} groups, so the first factors of its first axis "
         f"must be the groups (written (groups width)); they are {axis[0].factors}"
     )
 
 
-def _padding(conv: nn.Module, kernel: tuple[Axis, ...], entry: str) -> dict[str, Rule]:
+def _padding(conv: nn.Module, kernel: tuple[TensorAxis, ...], entry: str) -> dict[str, ReadRule]:
     padding, dilation = cast("tuple[int, ...] | str", conv.padding), cast("tuple[int, ...]", conv.dilation)
     if not any(axis.sizes for axis in kernel) or isinstance(padding, str):
         return {}
@@ -185,7 +184,7 @@ def _padding(conv: nn.Module, kernel: tuple[Axis, ...], entry: str) -> dict[str,
     if padding == same:
         return {"padding": PaddingRule(padding, dilation, kernel)}
     if not any(padding) and has_own_forward(conv):
-        return {}  # pads for itself, from the weight's shape (timm's Conv2dSame)
+        return {}  # its forward computes the padding from the weight's shape (timm's Conv2dSame)
     raise LayoutError(
         f"layout entry {entry!r}: an elastic kernel needs 'same' padding {same}, the convolution has {padding}"
     )

@@ -1,4 +1,4 @@
-"""The slicing rule, written once: it serves `active`, `extract`, `sort` and the parameter count alike."""
+"""The slicing rule, written once: activation, extraction, sorting and parameter counts all use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elastic.layers.gathering import Window, gather
 from elastic.space.sizes import Size
 
 
-class Axis:
+class TensorAxis:
     """One tensor axis as a product of factors, outermost first; a factor is a fixed length or a `Size`."""
 
     __slots__ = ("factors", "full")
@@ -37,7 +37,7 @@ class Axis:
         return length
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
-        """The length for these values of the sizes: an int, or an array where they are arrays."""
+        """The length for these values of the sizes: an int, or an int64 array if the values are arrays."""
         length: Any = 1
         for factor in self.factors:
             length = length * (factor if isinstance(factor, int) else values[factor.name])
@@ -52,20 +52,20 @@ def _window(factor: int | Size) -> Window:
     return factor.full, (factor.full - factor.value) // 2 if factor.keep == "centre" else 0, factor.value
 
 
-class Axes:
+class TensorAxes:
     """All axes of one tensor.
 
     Attributes:
-        axes: one `Axis` per tensor axis.
+        axes: one `TensorAxis` per tensor axis.
         sizes: the named sizes of the tensor, one entry per occurrence.
-        split: the tensor's shape with every factor an axis of its own, full size; None where each axis has one.
-        plain: whether one slice of each tensor axis is the active part: all factors behind the first are fixed, as in
+        split: the tensor's full shape with one axis per factor; None if every axis has one factor.
+        plain: whether one slice per tensor axis gives the active part: all factors after the first are fixed, as in
             `(heads 64)`.
     """
 
     __slots__ = ("axes", "factors", "plain", "sizes", "split")
 
-    def __init__(self, axes: Sequence[Axis]) -> None:
+    def __init__(self, axes: Sequence[TensorAxis]) -> None:
         self.axes = tuple(axes)
         self.factors = tuple(factor for axis in self.axes for factor in axis.factors)
         self.sizes = [factor for factor in self.factors if isinstance(factor, Size)]
@@ -74,7 +74,7 @@ class Axes:
         self.plain = all(isinstance(factor, int) for axis in self.axes for factor in axis.factors[1:])
 
     def windows(self) -> tuple[slice, ...]:
-        """The active part of each tensor axis, where it is plain; else of each factor."""
+        """The active part: one slice per tensor axis if the axes are plain, else one per factor."""
         if not self.plain:
             windows = [_window(factor) for factor in self.factors]
             return tuple([slice(start, start + length) for _, start, length in windows])
@@ -86,7 +86,7 @@ class Axes:
         return tuple(slices)
 
     def take(self, tensor: Tensor) -> Tensor:
-        """The active part of the full-size `tensor`: a differentiable view, or a copy where factors need one."""
+        """The active part of the full-size `tensor`: a differentiable view, or a copy if the factors need one."""
         if torch.compiler.is_compiling():
             return self._take_compiled(tensor)
         windows = self.windows()
@@ -95,7 +95,7 @@ class Axes:
         assert self.split is not None  # an axis that isn't plain has several factors
         part = tensor.reshape(self.split)[windows]
         shape, at = [], 0
-        for axis in self.axes:  # "transform" factors are still full here, so lengths come from the tensor
+        for axis in self.axes:  # "transform" factors are still at full size here, so lengths come from the tensor
             length = 1
             for _ in axis.factors:
                 length = length * part.shape[at]
@@ -109,7 +109,7 @@ class Axes:
         part.copy_(values.reshape(part.shape))
 
     def _take_compiled(self, tensor: Tensor) -> Tensor:
-        """The same for compiled code, which had better not ask whether a slice is contiguous."""
+        """`take` for compiled code, which must not depend on whether a slice is contiguous."""
         first = self.factors[0]
         if isinstance(first, Size) and first.is_width and len(self.sizes) == 1:  # always contiguous, and a view:
             return tensor.narrow(0, 0, self.axes[0].value)  # running statistics are written through it

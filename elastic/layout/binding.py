@@ -20,9 +20,9 @@ class Binding:
     entry: str
     module: str
     tensors: tuple[str, ...] = ()
-    """Tensors to slice; each takes as many of the axes as it has."""
+    """Tensors to slice; a vector beside a matrix (its bias) has the first axis only."""
     number: str | None = None
-    """A plain number, or tuple of numbers, to restate."""
+    """A plain number, or a tuple of numbers, that restates sizes."""
     depth: bool = False
     axes: tuple[tuple[Factor, ...], ...] = ()
     open_ended: bool = False
@@ -30,7 +30,7 @@ class Binding:
 
 
 def match_entries(model: nn.Module, recipe: Recipe) -> Iterator[Binding]:
-    """Every place that an entry of the recipe describes; the most specific entry wins.
+    """Yield every place that an entry of the recipe describes; the most specific entry wins.
 
     Raises:
         LayoutError: an entry that can't be read, that names nothing in the model, or that repeats another.
@@ -54,7 +54,11 @@ def match_entries(model: nn.Module, recipe: Recipe) -> Iterator[Binding]:
 
 
 def _unclaimed(binding: Binding, taken: dict[tuple[str, str], str], entry: str) -> Binding | None:
-    """The binding without what a more specific entry has already bound; an equally specific one is an error."""
+    """The binding without the tensors that a more specific entry has bound; None if nothing is left.
+
+    Raises:
+        LayoutError: an equally specific entry has bound them.
+    """
     keys = binding.tensors or (binding.number or DEPTH,)
     fresh = []
     for key in keys:
@@ -74,12 +78,12 @@ def _unclaimed(binding: Binding, taken: dict[tuple[str, str], str], entry: str) 
 def _places(
     modules: Mapping[str, nn.Module], path: str, parsed: AxesText, entry: str, recipe: Recipe
 ) -> Iterator[Binding]:
-    """Where an entry applies: modules of that path, else tensors and numbers of the module above."""
+    """The places of an entry: modules of that path, or else tensors and numbers of the parent module."""
     transform = recipe.transforms.get(entry)
     for name, captured in match_paths(path, modules):
         tensors = tuple(direct_tensors(modules[name]))
         if not tensors and not modules[name]._modules:
-            continue  # a part that this model goes without: an Identity, a plain pooling
+            continue  # a part that this model lacks: an Identity, or a pooling without tensors
         axes = _filled(parsed, captured, entry)
         yield Binding(entry, name, tensors, None, not tensors, axes, parsed.open_ended, transform)
     above, _, attribute = path.rpartition(".")
@@ -112,7 +116,7 @@ def _is_number(value: object) -> bool:
 
 
 def _nearby(modules: Mapping[str, nn.Module], path: str) -> str:
-    """What the model has where an entry's path stops matching: the cure is usually in sight."""
+    """The names that the model has where an entry's path stops matching, for the error message."""
     while path:
         path = path.rpartition(".")[0]
         for name, _ in match_paths(path, modules):

@@ -16,13 +16,13 @@ from elastic.layers.rules import (
     DEPTH,
     DepthRule,
     NumberRule,
-    Rule,
+    ReadRule,
     TensorRule,
     has_own_forward,
     number_rules,
     stored_tensor,
 )
-from elastic.layers.slicing import Axes, Axis
+from elastic.layers.slicing import TensorAxes, TensorAxis
 from elastic.layout.binding import Binding, axes_for, direct_tensors, match_entries
 from elastic.layout.notation import ANY, Factor
 from elastic.layout.recipe import Recipe
@@ -36,48 +36,53 @@ from elastic.space.space import SearchSpace
 
 @dataclass
 class Layout:
-    """What `bind` found: the dims, the formulas, the live sizes, and each module's rules by path."""
+    """A recipe bound to a model: the dims, the formulas, the active sizes, and each module's read rules.
+
+    Attributes:
+        dims: the choices that make up an arch.
+        derived: formulas by size name, in order of evaluation.
+        sizes: every named size with its active value.
+        rules: module path → attribute name → read rule.
+        gates: module path of a child of an elastic container → the gates that must be open for it to run.
+        uncoupled: the dims, and the sizes that would be dims if they didn't follow one.
+    """
+
 
     dims: tuple[Dim, ...]
     derived: dict[str, Derived | Lookup]
-    """Parts before what uses them."""
     sizes: dict[str, Size]
-    rules: dict[str, dict[str, Rule]]
+    rules: dict[str, dict[str, ReadRule]]
     gates: dict[str, tuple[Gate, ...]] = field(default_factory=dict)
-    """For each module path inside an elastic container: the gates that its block stands behind."""
     uncoupled: tuple[Dim, ...] = ()
-    """The dims, and with them the sizes that would be dims if they didn't follow one."""
     _views: list[tuple[nn.Module, str, TensorRule]] = field(default_factory=list, repr=False)
     """The installed tensors whose active part is a plain view."""
 
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """All sizes by name for these values of the dims: ints, or int64 arrays where they are arrays."""
+        """All sizes by name for these values of the dims: ints, or int64 arrays if the values are arrays."""
         resolved = dict(values)
         for name, formula in self.derived.items():
             resolved[name] = formula.evaluate(resolved)
         return resolved
 
     def set(self, values: Mapping[str, Number]) -> None:
-        """Make these the active values; dims that are absent are at full size, so that equal archs are equal states."""
-        current: dict[str, Number] = {name: size.full for name, size in self.sizes.items()}
-        current.update(self._ratios)
-        current.update(values)
-        for name, value in self.resolve(current).items():
+        """Make these the active values; absent dims are at full size, so the state depends on `values` alone."""
+        full: dict[str, Number] = {name: size.full for name, size in self.sizes.items()}
+        for name, value in self.resolve({**full, **self._ratios, **values}).items():
             if name in self.sizes:
                 self.sizes[name].value = value
 
     def followers(self, values: Mapping[str, Number]) -> dict[str, Number]:
-        """The sizes that follow a dim's choice, and that these values of the dims leave in, by name."""
+        """The sizes that follow a dim and exist for these values of the dims, by name."""
         tables = ((dim, self.derived.get(dim.name)) for dim in self.uncoupled if dim.exists(values))
         return {dim.name: table.evaluate(values) for dim, table in tables if isinstance(table, Lookup)}
 
     def uncouple(self) -> None:
-        """Let every follower choose for itself again, so that subnets can tell all sizes apart."""
+        """Let every follower choose for itself again, so that the effect of each size can be measured alone."""
         self.dims = self.uncoupled
         self.derived = {name: formula for name, formula in self.derived.items() if isinstance(formula, Derived)}
 
     def lengths(self, name: str, choices: Mapping[str, Sequence[Number]]) -> list[int]:
-        """The lengths that a size can have, ascending, with these choices for the dims; other dims are at full size."""
+        """The possible lengths of a size with these choices of the dims, ascending; other dims are at full size."""
         dims = [dim for dim in dict.fromkeys(_free(name, self.derived)) if dim in choices]
         found: set[int] = set()
         for values in itertools.product(*(choices[dim] for dim in dims)):
@@ -87,7 +92,7 @@ class Layout:
         return sorted(found)
 
     def alias(self) -> None:
-        """Replace active slices that are plain views by tensors of their own (see `elastic.layers.aliases`)."""
+        """Replace active slices that are plain views by leaf tensors (see `elastic.layers.aliases`)."""
         for module, name, rule in self._views:
             rule.aliases.activate(stored_tensor(module, name), rule.axes)
 
@@ -105,7 +110,7 @@ class Layout:
         return {dim.name: dim.full for dim in self.dims if dim.name not in self.sizes}
 
     def gates_of(self, path: str) -> tuple[Gate, ...]:
-        """The gates that the module at `path` stands behind; none if it always runs."""
+        """The gates that must be open for the module at `path` to run; none if it always runs."""
         while path:
             if path in self.gates:
                 return self.gates[path]
@@ -123,7 +128,7 @@ class Layout:
 
 
 def bind(model: nn.Module, recipe: Recipe) -> Layout:
-    """Check `recipe` against `model` and work out every size; the model is not changed.
+    """Check `recipe` against `model` and compute every size; the model is not changed.
 
     Raises:
         LayoutError: an unknown axis, a tensor or number that the model doesn't have, a length that doesn't
@@ -131,7 +136,7 @@ def bind(model: nn.Module, recipe: Recipe) -> Layout:
     """
     bindings = list(match_entries(model, recipe))
     sizes = Solver(model, recipe, bindings).solve()
-    rules: dict[str, dict[str, Rule]] = {}
+    rules: dict[str, dict[str, ReadRule]] = {}
     for binding in bindings:
         module = model.get_submodule(binding.module)
         rules.setdefault(binding.module, {}).update(_rules(module, binding, sizes))
@@ -145,9 +150,9 @@ def bind(model: nn.Module, recipe: Recipe) -> Layout:
 # --- making the rules ---------------------------------------------------------------------------------------
 
 
-def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> dict[str, Rule]:
-    def axis(factors: tuple[Factor, ...], length: int) -> Axis:
-        return Axis([length if f == ANY else f if isinstance(f, int) else sizes[f] for f in factors])
+def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> dict[str, ReadRule]:
+    def axis(factors: tuple[Factor, ...], length: int) -> TensorAxis:
+        return TensorAxis([length if f == ANY else f if isinstance(f, int) else sizes[f] for f in factors])
 
     if binding.depth:
         return {DEPTH: DepthRule(sizes[str(binding.axes[0][0])])}
@@ -158,10 +163,10 @@ def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> di
         return {binding.number: NumberRule(tuple(map(axis, binding.axes, value)), True)}
     own = {name: tensor for name, tensor in direct_tensors(module).items() if name in binding.tensors}
     deepest = max(tensor.ndim for tensor in own.values())
-    rules: dict[str, Rule] = {}
+    rules: dict[str, ReadRule] = {}
     for name, tensor in own.items():
         shape = tuple(tensor.shape)
-        axes = Axes(list(map(axis, axes_for(shape, binding, deepest), shape)))
+        axes = TensorAxes(list(map(axis, axes_for(shape, binding, deepest), shape)))
         if not axes.sizes:
             continue
         transform = binding.transform if tensor.ndim == deepest else None
@@ -173,21 +178,25 @@ def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> di
     return rules
 
 
-def _check_numbers(model: nn.Module, rules: Mapping[str, Mapping[str, Rule]]) -> None:
-    """A rule at full size must read what the model has: the notation can't have said something else."""
+def _check_numbers(model: nn.Module, rules: Mapping[str, Mapping[str, ReadRule]]) -> None:
+    """Check that each number's rule, at full size, reads the model's own number.
+
+    Raises:
+        LayoutError: it reads another one, so the entry is wrong.
+    """
     for path, own in rules.items():
         module = model.get_submodule(path)
         for name, rule in own.items():
             if not isinstance(rule, (TensorRule, DepthRule)):
-                wanted, given = module.__dict__[name], rule.read(module, name)
-                if (tuple(wanted) if isinstance(wanted, list) else wanted) != given:
-                    raise LayoutError(f"layout of {path or 'the model'}: {name} is {wanted}, its sizes make {given}")
+                wanted, read = module.__dict__[name], rule.read(module, name)
+                if (tuple(wanted) if isinstance(wanted, list) else wanted) != read:
+                    raise LayoutError(f"layout of {path or 'the model'}: {name} is {wanted}, its sizes make {read}")
 
 
 # --- gates: which dims exist only in blocks that depth may leave out ----------------------------------------
 
 
-def _container_gates(model: nn.Module, rules: Mapping[str, Mapping[str, Rule]]) -> dict[str, tuple[Gate, ...]]:
+def _container_gates(model: nn.Module, rules: Mapping[str, Mapping[str, ReadRule]]) -> dict[str, tuple[Gate, ...]]:
     """The gates of every child of an elastic container, outer containers' gates included."""
     gates: dict[str, tuple[Gate, ...]] = {}
     containers = [(path, rule) for path, own in rules.items() if isinstance(rule := own.get(DEPTH), DepthRule)]
@@ -208,7 +217,7 @@ def _prefixes(path: str) -> list[str]:
 def _assemble(
     recipe: Recipe,
     sizes: dict[str, Size],
-    rules: dict[str, dict[str, Rule]],
+    rules: dict[str, dict[str, ReadRule]],
     gates: dict[str, tuple[Gate, ...]],
 ) -> Layout:
     derived = {name: recipe.derived[name] for name in _ordered(recipe.derived) if name in sizes}
@@ -222,7 +231,7 @@ def _assemble(
 
 
 def _dims(recipe: Recipe, layout: Layout) -> tuple[Dim, ...]:
-    """A dim for each size that is free and has choices."""
+    """One dim per free size that has several choices."""
     sizes = layout.sizes
     uses: dict[str, set[tuple[Gate, ...]]] = {}
     for path, own in layout.rules.items():
@@ -242,7 +251,7 @@ def _dims(recipe: Recipe, layout: Layout) -> tuple[Dim, ...]:
     return tuple(dim.simplified(choices_of) for dim in dims)
 
 
-def sizes_of(rule: Rule) -> list[Size]:
+def sizes_of(rule: ReadRule) -> list[Size]:
     """The sizes that a rule reads."""
     if isinstance(rule, TensorRule):
         return rule.axes.sizes
@@ -252,7 +261,7 @@ def sizes_of(rule: Rule) -> list[Size]:
 
 
 def _free(name: str, derived: Mapping[str, Derived | Lookup]) -> Iterator[str]:
-    """The dims that a size depends on: itself, or its formula's."""
+    """The dims that a size depends on: itself, or those of its formula."""
     if name in derived:
         for part in derived[name].parts:
             yield from _free(part, derived)
@@ -261,7 +270,7 @@ def _free(name: str, derived: Mapping[str, Derived | Lookup]) -> Iterator[str]:
 
 
 def _ordered(derived: Mapping[str, Derived]) -> list[str]:
-    """Formula names, parts before what uses them."""
+    """Formula names in order of evaluation."""
     order: list[str] = []
 
     def visit(name: str) -> None:
@@ -281,7 +290,7 @@ def _natural(name: str) -> tuple[Any, ...]:
 
 
 class Sizes:
-    """Evaluates sizes for values of the dims, whatever is not given at full size."""
+    """Evaluates sizes for values of the dims; dims without a value are at full size."""
 
     def __init__(self, space: SearchSpace, layout: Layout) -> None:
         self.space = space

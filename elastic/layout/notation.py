@@ -7,7 +7,7 @@ trailing `?` says that a model may lack the entry. The right side has one axis p
 
     embed        a named size
     768          a length that never changes (and must be 768)
-    _            a length that never changes, whatever it is
+    _            any length, which never changes
     (3 heads 64) an axis made of factors, outermost first, as in einops
     ...          all the remaining axes, unchanged
 
@@ -126,7 +126,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def match_paths(path: str, candidates: Collection[str]) -> list[tuple[str, dict[str, str]]]:
-    """The candidates that a left side (without its `?`) names, with what its placeholders captured."""
+    """The candidates that match a left side (without its `?`), each with the values of the placeholders."""
     if "{" not in path:
         return [(path, {})] if path in candidates else []
     pattern = _pattern(path)
@@ -134,5 +134,5 @@ def match_paths(path: str, candidates: Collection[str]) -> list[tuple[str, dict[
 
 
 def count_placeholders(path: str) -> int:
-    """How general a left side is: the entry with the fewest placeholders wins where several match."""
+    """Number of placeholders in a left side; if several entries match, the one with the fewest wins."""
     return len(_PLACEHOLDER.findall(path))

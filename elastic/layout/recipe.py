@@ -1,4 +1,4 @@
-"""A recipe: a family's layout, and how its sizes are offered. The registry finds the one for a model."""
+"""A recipe: a family's layout, and the choices of its sizes. The registry finds the recipe for a model."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a model elastic, as data.
+    """Everything that makes a model elastic, as data.
 
     Attributes:
         layout: entries in the layout notation (see `elastic.layout.notation`).
-        dims: how each kind of size is offered; the key is a size's first name part (`heads` for `heads.3`),
+        dims: the choices of each kind of size. A key is the first part of a size's name (`heads` for `heads.3`),
             its whole name, or a glob pattern. Later keys win over earlier ones.
-        derived: sizes that follow from others, by name.
-        transforms: by layout entry, what makes a tensor that slicing alone can't.
-        resolution: side of the square input in pixels, for image models.
+        derived: size name → formula, for sizes that follow from others.
+        transforms: layout entry → function that makes a tensor which slicing alone can't.
+        resolution: side of the square input in pixels, for models of images.
         input_size: shape of one input, without the batch axis; costs are counted for it.
-        notes: what stays as it is, and why, for `elastic inspect`.
-        lengths: by module path, the size that its operators run along where none of its tensors has it (ECA's
-            convolution over channels): its multiply-accumulates are proportional to that, too.
-        products: by module path, the sizes that the multiply-accumulates of each of its matrix products and
-            convolutions are proportional to, in order; by default those of its weight, or its numbers.
-        couple: dims that follow another's choice, follower → leader (see `elastic.space.coupling`).
-        width_scaling: whether weights make up for the inputs that a narrow subnet lacks (see `elastic.layout.scaling`).
-        vocabulary: of a model that reads token ids, how many there are; None: its inputs are floats.
-        settle: called with each extracted model, to restate what no layout entry reaches (its configuration).
-        name: the registered recipe's; empty for a recipe that was written by hand.
+        notes: part that stays fixed → reason, for `elastic inspect`.
+        lengths: module path → the size that its operators run along if none of its tensors has that size (ECA's
+            convolution over channels); its multiply-accumulates are proportional to it as well.
+        products: module path → for each of its matrix products and convolutions, in order, the sizes that the
+            multiply-accumulates are proportional to; by default the sizes of its weight, or of its numbers.
+        couple: follower → leader, for dims that follow another's choice (see `elastic.space.coupling`).
+        width_scaling: scale weights for the inputs that a narrow subnet lacks (see `elastic.layout.scaling`).
+        vocabulary: number of token ids that the model reads; None if its inputs are floats.
+        settle: function that makes an extracted model's configuration agree with its sizes.
+        name: the registered recipe's name; empty for a recipe that was written by hand.
     """
 
     layout: Mapping[str, str]
@@ -55,12 +55,12 @@ class Recipe:
     name: str = ""
 
     def input_shape(self, values: Mapping[str, Number]) -> tuple[int, ...]:
-        """Shape of one input where the dims have these values, without the batch axis."""
+        """Shape of one input for these values of the dims, without the batch axis."""
         side = values.get("resolution")
         return self.input_size if side is None else (*self.input_size[:-2], int(side), int(side))
 
     def rule(self, name: str) -> DimRule:
-        """How the size `name` is offered.
+        """The choices of the size `name`.
 
         Raises:
             LayoutError: no key of `dims` covers it.
@@ -71,7 +71,7 @@ class Recipe:
         raise LayoutError(f"unknown axis {name!r}: the recipe offers {sorted(self.dims)}; add it there")
 
     def with_choices(self, choices: Mapping[str, Sequence[Number] | None]) -> Recipe:
-        """The recipe with other choices for some dims, by the same keys as `dims`; None leaves a dim at full size.
+        """A copy with other choices for some dims, by the same keys as `dims`; None fixes a dim at full size.
 
         Raises:
             LayoutError: choices that aren't sizes (int, 1 or more) or fractions (float, above 0 and up to 1), or a
@@ -103,21 +103,24 @@ def _is_choice(value: object, rule: DimRule) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+_FORMER_NAMES = {"traced": "discovered"}
+"""Former name of a recipe, in supernets that were saved with it → its name now."""
+
 RecipeFunction = Callable[..., Recipe]
 _Function = TypeVar("_Function", bound=RecipeFunction)
 
 
 class Registry:
-    """Recipes by name, and the classes of the models that they are for."""
+    """Recipes by name and by model class."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, RecipeFunction] = {}
         self._by_class: dict[str, str] = {}
 
     def register(self, name: str, *classes: str) -> Callable[[_Function], _Function]:
-        """Register a recipe function under `name`, for models of these classes (module:qualname).
+        """Register the decorated function as the recipe `name` for these classes (module:qualname).
 
-        Classes are named, not imported, so that a recipe costs nothing until its library is used.
+        Classes are named rather than imported, so that a recipe doesn't import its library.
         """
 
         def keep(function: _Function) -> _Function:
@@ -132,11 +135,15 @@ class Registry:
         return sorted(self._by_name)
 
     def by_name(self, name: str) -> RecipeFunction | None:
-        """The recipe of that name."""
-        return self._by_name.get(name)
+        """The recipe of that name; former names are known too."""
+        return self._by_name.get(self.current_name(name))
+
+    def current_name(self, name: str) -> str:
+        """The name of a recipe today, if `name` is a former one; else `name`."""
+        return _FORMER_NAMES.get(name, name)
 
     def find(self, model: nn.Module) -> str | None:
-        """The name of the recipe for this model: its class decides, or the nearest class that it inherits from."""
+        """The name of the recipe for the model's class, or for the nearest class that it inherits from."""
         for cls in type(model).__mro__:
             name = self._by_class.get(f"{cls.__module__}:{cls.__qualname__}")
             if name is not None:

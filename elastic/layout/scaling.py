@@ -1,8 +1,8 @@
-"""Width scaling: weights that make up for the inputs that a narrow subnet lacks.
+"""Width scaling: weights that compensate for the inputs that a narrow subnet lacks.
 
-A sum over fewer inputs is smaller. Where `n` of `N` inputs are active, the weight is multiplied by √(N / n) as it
-is read: outputs, and what a step of gradient descent changes in them, are then about as large at every width.
-That is what Tensor Programs IV and V ask of a layer (Yang and Hu, arXiv:2011.14522; Yang et al., arXiv:2203.03466),
+A sum over fewer inputs is smaller. If `n` of `N` inputs are active, the weight is multiplied by √(N / n) when it is
+read. Outputs, and their change in a step of gradient descent, are then about as large at every width. Tensor Programs
+IV and V ask this of a layer (Yang and Hu, arXiv:2011.14522; Yang et al., arXiv:2203.03466),
 and in short the spectral condition (Yang, Simon and Bernstein, arXiv:2310.17813). At full width the factor is 1.
 """
 
@@ -13,20 +13,20 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from elastic.layers.rules import Rule, TensorRule
+from elastic.layers.rules import ReadRule, TensorRule
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def scale_weights(model: nn.Module, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def scale_weights(model: nn.Module, rules: Mapping[str, Mapping[str, ReadRule]]) -> None:
     """Scale the weight of every linear layer and convolution with an elastic number of inputs (per group).
 
-    Biases stay as they are; so does a weight that several modules share (a tied embedding): it is stored, and
-    extracted, once.
+    Biases aren't scaled, nor is a weight that several modules share (a tied embedding), since it is stored and
+    extracted once.
 
     Args:
-        model: not yet elastic; left as it is.
-        rules: by module path and tensor name; those of such weights get a `fan_in`.
+        model: not yet elastic; it is not changed.
+        rules: by module path and tensor name; the rules of scaled weights get a `fan_in`.
     """
     owners = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
     for path, own in rules.items():

@@ -1,4 +1,4 @@
-"""Working out every size's full length from the tensors that are bound to it."""
+"""Solving: the full length of every size, from the tensors that are bound to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elastic.space.sizes import Number, Size
 
 
 class Solver:
-    """Finds each size's full length: an axis with one unknown gives it by division."""
+    """Finds each size's full length: an axis with one unknown size gives it by division."""
 
     def __init__(self, model: nn.Module, recipe: Recipe, bindings: Sequence[Binding]) -> None:
         self.recipe = recipe
@@ -46,7 +46,7 @@ class Solver:
         return formula.keep if formula else self.recipe.rule(name).keep
 
     def _derive(self) -> None:
-        """Evaluate the formulas whose parts are known; a ratio that has no axis is at its largest."""
+        """Evaluate the formulas whose parts are known; a ratio without an axis of its own is at its largest."""
         for name, formula in self.recipe.derived.items():
             for part in formula.parts:
                 if part not in self.known and part not in self.recipe.derived and self.recipe.rule(part).ratio:
@@ -57,7 +57,11 @@ class Solver:
                 self.source[name] = f"its formula {formula}"
 
     def _infer(self) -> bool:
-        """One pass over all axes; whether something new was found."""
+        """Pass over all axes once.
+
+        Returns:
+            Whether a new length was found.
+        """
         found = False
         for entry, axis, length, _ in self.lengths:
             unknown = [f for f in axis if isinstance(f, str) and f != ANY and f not in self.known]

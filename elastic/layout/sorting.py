@@ -1,4 +1,4 @@
-"""Sorting units by importance: one permutation per size, applied to every tensor axis bound to it."""
+"""Sorting units by importance: one permutation per size, applied to every tensor axis of that size."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def _order(layout: Layout, name: str, scores: Tensor, within: SearchSpace | None
     if within is None:
         return order
     widths = torch.tensor(layout.lengths(name, {dim.name: dim.choices for dim in within.dims}))
-    between = torch.searchsorted(widths, order.cpu(), right=True)  # which two widths a unit lies between
+    between = torch.searchsorted(widths, order.cpu(), right=True)  # between which two widths a unit lies
     return order[torch.argsort(between, stable=True).to(order.device)]
 
 
 def is_sortable(size: Size, layout: Layout) -> bool:
-    """Whether the units of a size are interchangeable: widths and heads are; kernels, depths and tokens aren't."""
+    """Whether the units of a size can be reordered: of widths and heads they can; of kernels, depths and tokens not."""
     if size.keep != "prefix":
         return False
     return any(

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from elastic import recipes
-from elastic.discovery.traced import TRACED
+from elastic.discovery.discovered import DISCOVERED
 from elastic.errors import LayoutError, RecipeError
 from elastic.layers.modules import Elastic
 from elastic.layout.layout import Layout, bind
@@ -31,24 +31,23 @@ def elasticize(
 
     Args:
         model: an ordinary model, for example from `timm.create_model`.
-        recipe: a recipe's name or a `Recipe` of your own; found by the model's class by default. Where there is none
-            for the class, or it doesn't know some of the model's parts, the layout is found by watching the model run
-            (`"traced"`); `supernet.recipe.notes` then says what stays as it is, and why.
-        choices: what to offer instead of the recipe's choices, by kind (`"heads"`), name (`"heads.3"`) or
-            glob: ints are sizes, floats fractions of the full size, None leaves a dim at full size. The full
-            size is always a choice.
-        couple: dims that don't choose for themselves but follow another, by kind, name or glob. With
-            `{"mid": "depth"}` blocks are wide where their stage is deep, as in CompOFA (Sahni et al., ICLR 2021):
-            where `depth.1` takes its k-th choice, so does `mid.1.0`; with other numbers of choices, the nearest rank.
+        recipe: a recipe's name or a `Recipe` of your own; by default the recipe for the model's class. If there is
+            none, or it doesn't know some part of the model, the layout is discovered by watching the model run
+            (`"discovered"`); `supernet.recipe.notes` then lists the parts that stay fixed, with the reasons.
+        choices: choices instead of the recipe's, by kind (`"heads"`), name (`"heads.3"`) or glob: ints are sizes,
+            floats are fractions of the full size, None fixes a dim at full size. The full size is always a choice.
+        couple: follower → leader, for dims that follow another's choice, by kind, name or glob. With
+            `{"mid": "depth"}` blocks are wide if their stage is deep, as in CompOFA (Sahni et al., ICLR 2021):
+            when `depth.1` takes its k-th choice, so does `mid.1.0`; with other numbers of choices, the nearest rank.
         width_scaling: multiply the weight of each linear layer and convolution by √(full inputs / active inputs),
             so that outputs and updates are about as large at every width (after Tensor Programs IV and V and
             arXiv:2310.17813); extracted weights include the factor, which is 1 at full size.
         options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`.
 
     Raises:
-        RecipeError: no recipe for this model, which can't be traced either, none of that name, or an option that it
-            doesn't have.
-        LayoutError: recipe and model don't fit, or dims that can't be coupled; the model is unchanged.
+        RecipeError: no recipe of that name; or none for this model, which can't be watched either; or an option that
+            the recipe doesn't have.
+        LayoutError: recipe and model don't fit, or dims can't be coupled; the model is unchanged.
     """
     if not isinstance(model, nn.Module):
         raise RecipeError(f"wanted a model, such as timm.create_model(NAME) gives, got {model!r}")
@@ -82,22 +81,22 @@ def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> N
 
 
 def _make(model: nn.Module, name: str | None, options: Mapping[str, Any]) -> Recipe:
-    """The recipe by that name, or the one for the model; where there is none, or it doesn't fit, what tracing finds."""
+    """The recipe of that name, or the one for the model; if there is none, or it doesn't fit, the discovered one."""
     if name is not None and recipes.registry.by_name(name) is None:
         raise RecipeError(f"no recipe named {name!r}; there are {', '.join(recipes.registry.names())}")
     found = name or recipes.registry.find(model)
     if found is None:
-        return _call(TRACED, model, options)
+        return _call(DISCOVERED, model, options)
     try:
         return _call(found, model, options)
     except LayoutError as refusal:
-        if name is not None or set(options) - set(_options(TRACED)):
+        if name is not None or set(options) - set(_options(DISCOVERED)):
             raise
         try:
-            recipe = _call(TRACED, model, options)
+            recipe = _call(DISCOVERED, model, options)
         except (RecipeError, LayoutError):
             raise refusal from None
-        return replace(recipe, notes={f"the recipe {found!r}": f"traced instead: {refusal}", **recipe.notes})
+        return replace(recipe, notes={f"the recipe {found!r}": f"discovered instead: {refusal}", **recipe.notes})
 
 
 def _call(name: str, model: nn.Module, options: Mapping[str, Any]) -> Recipe:
@@ -107,7 +106,7 @@ def _call(name: str, model: nn.Module, options: Mapping[str, Any]) -> Recipe:
         raise RecipeError(f"recipe {name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
     function = recipes.registry.by_name(name)
     assert function is not None
-    return replace(function(model, **options), name=name)
+    return replace(function(model, **options), name=recipes.registry.current_name(name))
 
 
 def _options(name: str) -> list[str]:

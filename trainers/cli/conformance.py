@@ -17,7 +17,7 @@ from rich import get_console
 from rich.table import Column, Table
 from torch import Tensor, nn
 
-from elastic.discovery.traced import TRACED
+from elastic.discovery.discovered import DISCOVERED
 from elastic.errors import ElasticError
 from elastic.supernet.elasticize import elasticize
 from elastic.supernet.source import SupernetSource
@@ -72,7 +72,7 @@ class Conformance:
 
     Attributes:
         name: timm's, or transformers' behind `transformers:`.
-        recipe: the recipe's name, or "traced"; empty where the architecture can't be made elastic.
+        recipe: the recipe's name, or "discovered"; empty where the architecture can't be made elastic.
         kinds: the kinds of dims; "width" for whatever stage widths, embeddings and widths inside blocks there are.
         ratio: parameters of the smallest subnet, as a share of the largest's.
         full_difference: largest difference between the supernet's output at full size and the original's.
@@ -151,7 +151,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 
 def _recipe(supernet: Supernet) -> str:
-    return TRACED if supernet.recipe.products else "own"
+    return DISCOVERED if supernet.recipe.products else "own"
 
 
 def _kinds(supernet: Supernet) -> frozenset[str]:

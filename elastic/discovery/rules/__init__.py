@@ -1,7 +1,7 @@
 """Rules of discovery: how each PyTorch operator relates the axes of its inputs and outputs.
 
-A rule unifies the axes that must be equal and gives those of the output. An operator without one makes all that goes
-into it unchangeable.
+A rule unifies the axes that must be equal and returns those of the output. The inputs of an operator without a rule
+can't change.
 """
 
 from elastic.discovery.rules import norms, parts, pointwise, products, reductions, shapes

@@ -1,4 +1,4 @@
-"""One operator while it runs, and how a rule for it is registered."""
+"""One call of an operator, and the registry of operator rules."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from elastic.discovery.atoms import Axes, Factors, fix, fresh, unify
+from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, unify
 
 
 class Labels(Protocol):
-    """What is known of tensors."""
+    """What is known about tensors."""
 
-    def of(self, tensor: Tensor) -> Axes:
+    def of(self, tensor: Tensor) -> AtomAxes:
         """The axes of a tensor."""
 
     def is_live(self, tensor: Tensor) -> bool:
-        """Whether it depends on the model's input: what doesn't is made of weights."""
+        """Whether a tensor depends on the model's input; others are computed from weights alone."""
 
     def source(self, tensor: Tensor) -> int:
-        """The identity of what it was made of, element by element."""
+        """The id of the tensor that it was computed from element by element."""
 
 
 @dataclass
 class Call:
-    """One operator while it runs.
+    """One call of an operator.
 
     Attributes:
         name: such as `addmm`.
-        args: its arguments, defaults filled in.
-        out: what it gave.
-        labels: of all tensors.
-        module: whose code runs it.
-        why: the words for what can't change because of it.
+        args: its arguments, with defaults filled in.
+        out: its result.
+        labels: what is known about all tensors.
+        module: the module whose code runs it.
+        why: the reason to give for axes that can't change because of it.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Call:
     module: nn.Module
     why: str
 
-    def axes(self, at: int) -> Axes:
-        """Of the tensor among the arguments."""
+    def axes(self, at: int) -> AtomAxes:
+        """The axes of the argument at this position."""
         return self.labels.of(self.args[at])
 
     def unify(self, one: Iterable[Any], other: Iterable[Any]) -> None:
-        """Two axes are the same."""
+        """Record that two axes are equal."""
         unify(one, other, self.why)
 
     def fixed(self, length: int) -> Factors:
@@ -58,46 +58,46 @@ class Call:
         return fresh(length, self.why)
 
 
-Rule = Callable[[Call], "list[Axes]"]
-"""Gives the axes of each tensor that the operator gives."""
+OperatorRule = Callable[[Call], "list[AtomAxes]"]
+"""Returns the axes of each output of the operator."""
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, OperatorRule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Make a function the rule of these operators."""
+def rule(*names: str) -> Callable[[OperatorRule], OperatorRule]:
+    """Register the decorated function as the rule of these operators."""
 
-    def keep(function: Rule) -> Rule:
+    def register(function: OperatorRule) -> OperatorRule:
         RULES.update(dict.fromkeys(names, function))
         return function
 
-    return keep
+    return register
 
 
-def unknown(call: Call, inputs: Sequence[Tensor]) -> list[Axes]:
-    """All that goes in can't change, nor what comes out."""
+def unknown(call: Call, inputs: Sequence[Tensor]) -> list[AtomAxes]:
+    """Neither the inputs nor the outputs can change."""
     for tensor in inputs:
         for axis in call.labels.of(tensor):
             fix(axis, call.why)
     return outputs(call.out, call.why)
 
 
-def outputs(out: Any, why: str) -> list[Axes]:
-    """Unchangeable axes for all tensors given."""
+def outputs(out: Any, why: str) -> list[AtomAxes]:
+    """Fixed axes for all output tensors."""
     tensors = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
     return [tuple(fresh(length, why) for length in tensor.shape) for tensor in tensors]
 
 
-def broadcast(call: Call, added: Axes, out: Axes) -> None:
-    """What is added has the output's axes, from the last one."""
+def broadcast(call: Call, added: AtomAxes, out: AtomAxes) -> None:
+    """Record that the axes of `added` equal the output's, aligned from the last one."""
     for one, other in zip(reversed(added), reversed(out), strict=False):
         if one:
             call.unify(one, other)
 
 
 def dims_of(call: Call, at: int) -> list[int]:
-    """The dims among the arguments: none, one or several."""
-    given = call.args[at] if at < len(call.args) else None  # `x.any()` has none
-    if given is None or isinstance(given, (bool, float)):
+    """The dimensions that the argument at this position names: none, one or several."""
+    named = call.args[at] if at < len(call.args) else None  # `x.any()` has none
+    if named is None or isinstance(named, (bool, float)):
         return []
-    return list(given) if isinstance(given, (list, tuple)) else [given]
+    return list(named) if isinstance(named, (list, tuple)) else [named]

@@ -1,16 +1,16 @@
-"""Parts of a tensor, and parts put together."""
+"""Slices and pieces of a tensor, and their concatenation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from elastic.discovery.atoms import Axes, Factors, fix, fresh, is_fixed, regroup, size_of
+from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, is_fixed, regroup, size_of
 from elastic.discovery.rules.call import Call, broadcast, outputs, rule, unknown
 
 
 @rule("slice")
-def _slice(call: Call) -> list[Axes]:
+def _slice(call: Call) -> list[AtomAxes]:
     axes, dim = list(call.axes(0)), call.args[1]
     if call.out.shape[dim] != call.args[0].shape[dim]:
         fix(axes[dim], call.why)
@@ -19,14 +19,14 @@ def _slice(call: Call) -> list[Axes]:
 
 
 @rule("select", "unbind")
-def _select(call: Call) -> list[Axes]:
+def _select(call: Call) -> list[AtomAxes]:
     axes = list(call.axes(0))
     fix(axes.pop(call.args[1]), call.why)
     return [tuple(axes)] * len(outputs(call.out, ""))
 
 
 @rule("split", "split_with_sizes", "chunk")
-def _split(call: Call) -> list[Axes]:
+def _split(call: Call) -> list[AtomAxes]:
     axes, dim = list(call.axes(0)), call.args[2] % len(call.axes(0))
     lengths = [part.shape[dim] for part in call.out]
     units = math.gcd(*lengths)
@@ -38,7 +38,7 @@ def _split(call: Call) -> list[Axes]:
 
 
 @rule("cat")
-def _cat(call: Call) -> list[Axes]:
+def _cat(call: Call) -> list[AtomAxes]:
     tensors = [tensor for tensor in call.args[0] if tensor.numel()]
     parts = [call.labels.of(tensor) for tensor in tensors]
     dim = call.args[1]
@@ -52,7 +52,7 @@ def _cat(call: Call) -> list[Axes]:
 
 
 def _joined(call: Call, pieces: Sequence[Factors]) -> Factors:
-    """Pieces keep their proportions: each is a multiple of one unit, which may change."""
+    """The axis of concatenated pieces: each is a multiple of one common unit, which may change."""
     whole, units = sum(map(size_of, pieces)), math.gcd(*map(size_of, pieces))
     if units == 1 or any(map(is_fixed, pieces)):
         for piece in pieces:
@@ -65,7 +65,7 @@ def _joined(call: Call, pieces: Sequence[Factors]) -> Factors:
 
 
 @rule("stack")
-def _stack(call: Call) -> list[Axes]:
+def _stack(call: Call) -> list[AtomAxes]:
     parts = [call.labels.of(tensor) for tensor in call.args[0]]
     for part in parts[1:]:
         for one, other in zip(parts[0], part, strict=True):
@@ -76,8 +76,8 @@ def _stack(call: Call) -> list[Axes]:
 
 
 @rule("index")
-def _index(call: Call) -> list[Axes]:
-    """Rows chosen of the first axis; whatever is more involved can't change."""
+def _index(call: Call) -> list[AtomAxes]:
+    """Rows of the first axis by index; other kinds of indexing fix everything."""
     indices = list(call.args[1])
     if len([index for index in indices if index is not None]) != 1 or indices[0] is None:
         return unknown(call, [call.args[0]])
@@ -87,7 +87,7 @@ def _index(call: Call) -> list[Axes]:
 
 
 @rule("index_select")
-def _index_select(call: Call) -> list[Axes]:
+def _index_select(call: Call) -> list[AtomAxes]:
     axes, dim = list(call.axes(0)), call.args[1]
     fix(axes[dim], call.why)
     axes[dim] = call.fixed(call.out.shape[dim])
@@ -95,13 +95,13 @@ def _index_select(call: Call) -> list[Axes]:
 
 
 @rule("embedding")
-def _embedding(call: Call) -> list[Axes]:
+def _embedding(call: Call) -> list[AtomAxes]:
     table = call.axes(0)
     fix(table[0], call.why)
     return [(*call.axes(1), *table[1:])]
 
 
 @rule("copy_")
-def _copy(call: Call) -> list[Axes]:
+def _copy(call: Call) -> list[AtomAxes]:
     broadcast(call, call.axes(1), call.axes(0))
     return [call.axes(0)]

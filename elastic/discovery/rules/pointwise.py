@@ -1,4 +1,4 @@
-"""Operators that work element by element, or leave all elements where they are."""
+"""Operators that work element by element, or keep all elements in place."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elastic.discovery.atoms import Axes, Factors, fix, leaves
+from elastic.discovery.atoms import AtomAxes, Factors, fix, leaves
 from elastic.discovery.rules.call import Call, dims_of, outputs, rule
 
 
-def pointwise(call: Call, inputs: Sequence[Tensor]) -> list[Axes]:
-    """Axes are aligned from the last one; those of length 1 are repeated."""
+def pointwise(call: Call, inputs: Sequence[Tensor]) -> list[AtomAxes]:
+    """Align axes from the last one; axes of length 1 are broadcast."""
     found: list[Factors] = []
     for back in range(1, call.out.ndim + 1):
         length = call.out.shape[-back]
@@ -27,9 +27,9 @@ def pointwise(call: Call, inputs: Sequence[Tensor]) -> list[Axes]:
 
 
 def _note_stream(call: Call, inputs: Sequence[Tensor], axes: Sequence[Factors]) -> None:
-    """Where two results of the input are added, their channels are what blocks are added to.
+    """If two tensors that depend on the input are added, their channels are the residual stream.
 
-    Not so if both are made of the same one, element by element: GELU's approximation adds powers of its input.
+    Unless both are computed from the same tensor element by element: GELU's approximation adds powers of its input.
     """
     alike = len(inputs) == 2 and inputs[0].shape == inputs[1].shape
     if alike and all(map(call.labels.is_live, inputs)) and len(set(map(call.labels.source, inputs))) == 2:
@@ -40,7 +40,7 @@ def _note_stream(call: Call, inputs: Sequence[Tensor], axes: Sequence[Factors]) 
 
 @rule("detach", "alias", "lift_fresh", "_to_copy", "contiguous", "roll", "flip", "view_as_real")
 @rule("_softmax", "_safe_softmax", "_log_softmax", "softmax", "log_softmax", "native_dropout")
-def _same(call: Call) -> list[Axes]:
+def _same(call: Call) -> list[AtomAxes]:
     axes = call.axes(0)
     for dim in dims_of(call, 2) if call.name == "roll" else dims_of(call, 1) if call.name == "flip" else []:
         fix(axes[dim], call.why)
@@ -55,11 +55,11 @@ KEEPS_MARKS = {
     "native_group_norm", "constant_pad_nd", "cat", "index", "clone", "_fused_rms_norm", "split", "unbind", "select",
     "expand",
 }  # fmt: skip
-"""Operators whose output still has their input in it, as a residual connection has."""
+"""Operators whose output still includes their input, as a residual connection does."""
 
 
 def is_pointwise(func: Any) -> bool:
-    """Whether an operator works element by element; those that work in place aren't all said to."""
+    """Whether an operator works element by element; not all operators in place have PyTorch's tag for it."""
     name = func._overloadpacket.__name__
     plain = getattr(torch.ops.aten, name.rstrip("_"), None)
     same = [func] if plain is None else [func, *(getattr(plain, one) for one in plain.overloads())]

@@ -1,4 +1,4 @@
-"""Matrix products and convolutions: what is summed over is one axis; attention keeps the width of its heads."""
+"""Matrix products and convolutions: the summed axes are equal; attention fixes the width of its heads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from elastic.discovery.atoms import Axes, Factors, fix, fresh, is_fixed, leaves
+from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, is_fixed, leaves
 from elastic.discovery.rules.call import Call, broadcast, rule
 
 HEAD_WIDTH = "width of a head: attention's scale depends on it"
@@ -15,7 +15,7 @@ GROUP_WIDTH = "width of a group of a convolution"
 
 
 @rule("mm", "addmm")
-def _mm(call: Call) -> list[Axes]:
+def _mm(call: Call) -> list[AtomAxes]:
     at = 1 if call.name == "addmm" else 0
     left, right = call.axes(at), call.axes(at + 1)
     call.unify(left[1], right[0])
@@ -27,7 +27,7 @@ def _mm(call: Call) -> list[Axes]:
 
 
 @rule("bmm", "baddbmm")
-def _bmm(call: Call) -> list[Axes]:
+def _bmm(call: Call) -> list[AtomAxes]:
     at = 1 if call.name == "baddbmm" else 0
     left, right = call.axes(at), call.axes(at + 1)
     call.unify(left[0], right[0])
@@ -40,7 +40,7 @@ def _bmm(call: Call) -> list[Axes]:
 
 
 @rule("linear")
-def _linear(call: Call) -> list[Axes]:
+def _linear(call: Call) -> list[AtomAxes]:
     inputs, weight = call.axes(0), call.axes(1)
     call.unify(inputs[-1], weight[1])
     if call.args[2] is not None:
@@ -49,14 +49,14 @@ def _linear(call: Call) -> list[Axes]:
 
 
 @rule("mv", "dot")
-def _mv(call: Call) -> list[Axes]:
+def _mv(call: Call) -> list[AtomAxes]:
     left, right = call.axes(0), call.axes(1)
     call.unify(left[-1], right[0])
     return [left[:-1]]
 
 
 def _note_attention(call: Call, left: Tensor, right: Tensor, batch: Factors, others: Iterable[Factors]) -> None:
-    """A product of two results of the input: the batch has the heads, and the heads keep their width."""
+    """A product of two tensors that depend on the input is attention: the batch has the heads, whose width is fixed."""
     if not (call.labels.is_live(left) and call.labels.is_live(right)):
         return
     for atom in leaves(batch):
@@ -66,7 +66,7 @@ def _note_attention(call: Call, left: Tensor, right: Tensor, batch: Factors, oth
 
 
 @rule("convolution", "_convolution", "conv2d", "conv1d")
-def _convolution(call: Call) -> list[Axes]:
+def _convolution(call: Call) -> list[AtomAxes]:
     inputs, weight = call.axes(0), call.axes(1)
     transposed, groups = bool(call.args[6]), int(call.args[8])
     if groups == 1:
@@ -82,8 +82,8 @@ def _convolution(call: Call) -> list[Axes]:
     return [(inputs[0], out, *sides)]
 
 
-def _grouped(call: Call, channels: Factors, weight: Axes, groups: int, transposed: bool) -> Factors:
-    """The output's channels: groups stay as wide as they are, their number may change."""
+def _grouped(call: Call, channels: Factors, weight: AtomAxes, groups: int, transposed: bool) -> Factors:
+    """The output's channels: the number of groups may change, their width is fixed."""
     number = fresh(groups)
     width = fresh(call.args[0].shape[1] // groups, GROUP_WIDTH)
     call.unify(channels, (*number, *width))
@@ -100,7 +100,7 @@ def _grouped(call: Call, channels: Factors, weight: Axes, groups: int, transpose
 
 
 def _side(call: Call, axis: Factors, length: int) -> Factors:
-    """A side that a kernel runs along: channels, if at all, keep their order and number (ECA)."""
+    """An axis that a kernel runs along: if it is one of channels (ECA), their order has a meaning."""
     if is_fixed(axis) or length != call.args[0].shape[-1]:
         fix(axis, call.why)
         return call.fixed(length)

@@ -1,17 +1,17 @@
-"""Fewer elements: sums and means, pooling, resizing."""
+"""Reductions: sums and means, pooling, resizing."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from elastic.discovery.atoms import Axes, Factors, fix, is_fixed
+from elastic.discovery.atoms import AtomAxes, Factors, fix, is_fixed
 from elastic.discovery.rules.call import Call, dims_of, outputs, rule
 
 
 @rule("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "argmax", "argmin", "linalg_vector_norm")
 @rule("any", "all", "prod", "norm")
-def _reduce(call: Call) -> list[Axes]:
+def _reduce(call: Call) -> list[AtomAxes]:
     axes = call.axes(0)
     dims = set(dims_of(call, 2 if call.name == "linalg_vector_norm" else 1)) or set(range(len(axes)))
     kept = [axis for at, axis in enumerate(axes) if at not in {dim % len(axes) for dim in dims}]
@@ -27,8 +27,8 @@ def _reduce(call: Call) -> list[Axes]:
 @rule("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_nearest1d", "upsample_linear1d")
 @rule("reflection_pad2d", "replication_pad2d", "avg_pool1d", "max_pool1d", "max_pool3d_with_indices", "avg_pool3d")
 @rule("constant_pad_nd", "grid_sampler_2d")
-def _resized(call: Call) -> list[Axes]:
-    """Axes whose length stays stay; others are sides of images, which follow the resolution."""
+def _resized(call: Call) -> list[AtomAxes]:
+    """Axes that keep their length are kept; the others are sides of images, which follow the resolution."""
     axes, before = call.axes(0), call.args[0].shape
     shape = next(leaf for leaf in tree_leaves(call.out) if isinstance(leaf, Tensor)).shape
     images = call.name != "constant_pad_nd"

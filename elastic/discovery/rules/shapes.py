@@ -1,18 +1,18 @@
-"""The same elements in another shape."""
+"""Reshapes and permutations: the same elements in another shape."""
 
 from __future__ import annotations
 
-from elastic.discovery.atoms import Axes, fresh, regroup
+from elastic.discovery.atoms import AtomAxes, fresh, regroup
 from elastic.discovery.rules.call import Call, rule
 
 
 @rule("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy")
-def _view(call: Call) -> list[Axes]:
+def _view(call: Call) -> list[AtomAxes]:
     return [tuple(regroup(call.axes(0), call.out.shape, call.why))]
 
 
 @rule("pixel_shuffle", "pixel_unshuffle")
-def _shuffle(call: Call) -> list[Axes]:
+def _shuffle(call: Call) -> list[AtomAxes]:
     axes, factor = call.axes(0), int(call.args[1])
     sides = tuple(call.fixed(length) for length in call.out.shape[-2:])
     if call.name == "pixel_unshuffle":
@@ -22,7 +22,7 @@ def _shuffle(call: Call) -> list[Axes]:
 
 
 @rule("permute", "transpose", "t", "movedim", "transpose_")
-def _permute(call: Call) -> list[Axes]:
+def _permute(call: Call) -> list[AtomAxes]:
     axes = list(call.axes(0))
     if call.name == "permute":
         return [tuple(axes[dim] for dim in call.args[1])]
@@ -34,13 +34,13 @@ def _permute(call: Call) -> list[Axes]:
 
 
 @rule("unsqueeze", "squeeze", "squeeze_", "unsqueeze_")
-def _ones(call: Call) -> list[Axes]:
+def _ones(call: Call) -> list[AtomAxes]:
     kept = iter([axis for axis, length in zip(call.axes(0), call.args[0].shape, strict=True) if length != 1])
     return [tuple(() if length == 1 else next(kept) for length in call.out.shape)]
 
 
 @rule("expand")
-def _expand(call: Call) -> list[Axes]:
+def _expand(call: Call) -> list[AtomAxes]:
     before = call.axes(0)
     added = call.out.ndim - len(before)
     old = [1] * added + list(call.args[0].shape)
@@ -50,7 +50,7 @@ def _expand(call: Call) -> list[Axes]:
 
 
 @rule("repeat")
-def _repeat(call: Call) -> list[Axes]:
+def _repeat(call: Call) -> list[AtomAxes]:
     before = call.axes(0)
     axes = [()] * (call.out.ndim - len(before)) + list(before)
     return [tuple((*call.fixed(int(n)), *axis) for n, axis in zip(call.args[1], axes, strict=True))]

@@ -32,8 +32,8 @@ def test_the_verb_writes_a_table_and_fails_where_something_is_not_elastic(tmp_pa
 
 def test_what_differs_is_said():
     good = Conformance("a", "own", frozenset({"width", "depth"}), 0.2, counted=True)
-    bad, none = Conformance("b", "traced", ratio=0.5, difference=1e-3), Conformance("c", problem="no recipe")
+    bad, none = Conformance("b", "discovered", ratio=0.5, difference=1e-3), Conformance("c", problem="no recipe")
     text = markdown([good, bad, none])
     assert "Of 3 architectures 2 convert, 1 with width and depth; in 1 the smallest" in text
     assert text.endswith("1 are exact.")
-    assert "| b | traced | – | – | – | – | – | – | 50 % | 0 | 0.001 | – | 0.0 |" in text
+    assert "| b | discovered | – | – | – | – | – | – | 50 % | 0 | 0.001 | – | 0.0 |" in text

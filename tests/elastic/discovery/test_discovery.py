@@ -11,7 +11,7 @@ from torch import nn
 
 import elastic
 from elastic.discovery.atoms import fix, fresh, is_fixed, leaves, regroup, size_of, unify
-from elastic.discovery.numbers import Attribute, Equations, Traced
+from elastic.discovery.numbers import Attribute, Equations, TrackedInt
 from elastic.errors import LayoutError, RecipeError
 from elastic.layout.sorting import is_sortable
 
@@ -39,9 +39,9 @@ def plain(name):
         return randomise(timm.create_model(name, **SMALL, **MODELS[name]))
 
 
-def traced(name, **options):
+def discovered(name, **options):
     side = SIDES.get(name, 64)
-    supernet = elastic.elasticize(plain(name), "traced", input_size=(3, side, side), **options)
+    supernet = elastic.elasticize(plain(name), "discovered", input_size=(3, side, side), **options)
     return supernet, torch.rand(2, 3, side, side)
 
 
@@ -53,7 +53,7 @@ def kinds(supernet):
 @torch.no_grad()
 def test_what_is_discovered_is_exact(name):
     model = plain(name)
-    supernet, images = traced(name)
+    supernet, images = discovered(name)
     assert torch.equal(supernet(images), model(images))
     assert list(supernet.model.state_dict()) == list(model.state_dict())
     for arch in (supernet.space.smallest, *supernet.space.sample(1, 3)):
@@ -69,7 +69,7 @@ def test_what_is_discovered_is_exact(name):
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_sorting_what_is_discovered_changes_nothing(name):
-    supernet, images = traced(name)
+    supernet, images = discovered(name)
     before = supernet(images)
     generator = torch.Generator().manual_seed(2)
     sizes = [size for size in supernet.layout.sizes.values() if is_sortable(size, supernet.layout)]
@@ -79,7 +79,7 @@ def test_sorting_what_is_discovered_changes_nothing(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
 def test_it_finds_what_people_write_down(name):
-    found, _ = traced(name)
+    found, _ = discovered(name)
     side = SIDES.get(name)
     written = elastic.elasticize(plain(name), **({} if side else {"input_size": (3, 64, 64)}))
     for kind in kinds(written) & {"depth", "heads", "embed", "hidden"}:
@@ -89,10 +89,10 @@ def test_it_finds_what_people_write_down(name):
 
 
 def test_transformers_get_heads_embedding_and_depth():
-    swin, _ = traced("swin_tiny_patch4_window7_224")
+    swin, _ = discovered("swin_tiny_patch4_window7_224")
     assert {"embed", "heads", "hidden", "depth"} <= kinds(swin)
     # the code of BEiT takes heads × head width for the embedding: one size for both
-    beit, _ = traced("beit_base_patch16_224")
+    beit, _ = discovered("beit_base_patch16_224")
     assert [dim.name for dim in beit.space.dims if dim.kind in ("heads", "embed")] == ["heads"]
     assert beit.extract(beit.space.smallest).blocks[0].norm1.normalized_shape == (32,)
 
@@ -276,7 +276,7 @@ def test_models_in_double_precision_are_watched_too():
 
 def test_a_model_that_cannot_run_is_refused_whole():
     model = Odd(nn.Linear(7, 7))
-    with pytest.raises(RecipeError, match=r"Odd can't be watched on an input of \(6,\): .*; say its shape"):
+    with pytest.raises(RecipeError, match=r"Odd can't be run on an input of shape \(6,\): .*; give its shape"):
         elastic.elasticize(model, input_size=(6,))
     assert type(model.a) is nn.Linear
 
@@ -285,15 +285,15 @@ def test_a_recipe_that_does_not_fit_gives_way_to_tracing():
     model = timm.create_model("resnet50_gn", **SMALL, **MODELS["resnet50_gn"])
     supernet = elastic.elasticize(model, input_size=(3, 64, 64))
     why = supernet.recipe.notes["the recipe 'resnet'"]
-    assert why.startswith("traced instead: the resnet recipe can't narrow the GroupNorm")
+    assert why.startswith("discovered instead: the resnet recipe can't narrow the GroupNorm")
     with pytest.raises(LayoutError, match="the resnet recipe can't narrow"):
         elastic.elasticize(timm.create_model("resnet50_gn", **SMALL), "resnet")
 
 
 def test_resolutions_that_a_model_cannot_take():
     with pytest.raises(RecipeError, match=r"can't run at resolutions \[20\]; leave them out"):
-        traced("swin_tiny_patch4_window7_224", resolutions=[20])
-    assert traced("resnet18", resolutions=[48, 64])[0].space["resolution"].choices == (48, 64)
+        discovered("swin_tiny_patch4_window7_224", resolutions=[20])
+    assert discovered("resnet18", resolutions=[48, 64])[0].space["resolution"].choices == (48, 64)
 
 
 # --- atoms and numbers --------------------------------------------------------------------------------------------
@@ -328,9 +328,9 @@ def test_quotients_split_what_they_divide():
     width, heads, each = fresh(48), fresh(3), fresh(16)
     equations = Equations()
     attribute = Attribute("attn", "num_heads")
-    number = Traced(3, (attribute,))
+    number = TrackedInt(3, (attribute,))
     equations.add(number, heads, "said")
-    equations.add(Traced(48, (width,)) // number, each, "said")
+    equations.add(TrackedInt(48, (width,)) // number, each, "said")
     equations.solve()
     assert leaves(width) == leaves((*heads, *each))
     assert equations.attributes == {attribute: heads}
@@ -339,7 +339,7 @@ def test_quotients_split_what_they_divide():
 def test_unclear_numbers_fix_what_they_measure():
     axis = fresh(5)
     equations = Equations()
-    equations.add(Traced(5, (Attribute("a", "x"), Attribute("a", "y"))), axis, "unclear")
+    equations.add(TrackedInt(5, (Attribute("a", "x"), Attribute("a", "y"))), axis, "unclear")
     equations.solve()
     assert is_fixed(axis)
     other = fresh(4)
@@ -351,3 +351,12 @@ def test_fixing_keeps_the_first_reason():
     axis = fresh(4, "one")
     fix(axis, "two")
     assert leaves(axis)[0].why == "one"
+
+
+def test_the_recipe_is_known_by_its_former_name_too():
+    names, size = ("traced", "discovered"), (3, 64, 64)
+    former, found = (elastic.elasticize(plain("resnet18"), name, input_size=size) for name in names)
+    assert former.recipe.layout == found.recipe.layout
+    assert (former.recipe.name, found.recipe.name) == ("discovered", "discovered")
+    with pytest.raises(RecipeError, match=r"no recipe named 'trace'; there are .*discovered"):
+        elastic.elasticize(plain("resnet18"), "trace")

@@ -154,5 +154,5 @@ def test_what_is_for_other_models_is_refused():
     with pytest.raises(RecipeError, match=r"wanted a model, such as timm.create_model\(NAME\) gives, got 'gpt2'"):
         elastic.elasticize("gpt2")
     config = transformers.T5Config(**CASES["T5EncoderModel"][0])
-    with pytest.raises(RecipeError, match=r"T5\w+ can.t be watched on a text of 128 tokens, .*: .*input_ids"):
+    with pytest.raises(RecipeError, match=r"T5\w+ can.t be run on a text of 128 tokens alone, .*: .*input_ids"):
         elastic.elasticize(transformers.T5ForConditionalGeneration(config))

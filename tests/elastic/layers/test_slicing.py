@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastic.layers.slicing import Axes, Axis
+from elastic.layers.slicing import TensorAxes, TensorAxis
 from elastic.space.sizes import Derived, DimRule, Size, kept_indices, make_divisible
 
 
@@ -20,10 +20,10 @@ def size(draw):
 
 @st.composite
 def axis(draw):
-    return Axis(draw(st.lists(st.one_of(st.integers(1, 3), size()), min_size=1, max_size=3)))
+    return TensorAxis(draw(st.lists(st.one_of(st.integers(1, 3), size()), min_size=1, max_size=3)))
 
 
-def kept(one: Axis) -> list[int]:
+def kept(one: TensorAxis) -> list[int]:
     """The flat indices that an axis keeps: those whose every factor's index is kept."""
     lengths = [f if isinstance(f, int) else f.full for f in one.factors]
     allowed = [
@@ -44,7 +44,7 @@ def test_take_keeps_the_indices_of_every_factor(axes):
     expected = tensor
     for at, one in enumerate(axes):
         expected = expected.index_select(at, torch.tensor(kept(one)))
-    taken = Axes(axes).take(tensor)
+    taken = TensorAxes(axes).take(tensor)
     assert torch.equal(taken, expected)
     assert tuple(taken.shape) == tuple(one.value for one in axes)
 
@@ -52,11 +52,11 @@ def test_take_keeps_the_indices_of_every_factor(axes):
 @given(st.lists(axis(), min_size=1, max_size=3), st.integers(0, 99))
 def test_permute_then_take_is_take_of_the_reordered_units(axes, seed):
     units = Size("units", 4)
-    axes = [*axes, Axis([2, units, 3])]
+    axes = [*axes, TensorAxis([2, units, 3])]
     order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))
     shape = [a.full for a in axes]
     tensor = torch.rand(shape)
-    permuted = Axes(axes).permute(tensor, {"units": order})
+    permuted = TensorAxes(axes).permute(tensor, {"units": order})
     split = tensor.reshape(*shape[:-1], 2, 4, 3)
     assert torch.equal(permuted, split[..., order, :].reshape(shape))
 
@@ -64,7 +64,7 @@ def test_permute_then_take_is_take_of_the_reordered_units(axes, seed):
 def test_reduce_sums_everything_but_the_size():
     heads = Size("heads", 3)
     tensor = torch.rand(2 * 3 * 4, 5)
-    reduced = Axes([Axis([2, heads, 4]), Axis([5])]).reduce(tensor, heads)
+    reduced = TensorAxes([TensorAxis([2, heads, 4]), TensorAxis([5])]).reduce(tensor, heads)
     assert torch.allclose(reduced, tensor.reshape(2, 3, 4, 5).sum((0, 2, 3)))
 
 
@@ -72,7 +72,7 @@ def test_a_taken_slice_is_differentiable_in_the_full_tensor():
     width = Size("width", 4)
     width.value = 2
     full = torch.rand(4, 3, requires_grad=True)
-    Axes([Axis([width]), Axis([3])]).take(full).sum().backward()
+    TensorAxes([TensorAxis([width]), TensorAxis([3])]).take(full).sum().backward()
     assert torch.equal(full.grad, torch.tensor([[1.0] * 3] * 2 + [[0.0] * 3] * 2))
 
 

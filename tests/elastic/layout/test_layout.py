@@ -101,6 +101,16 @@ def test_active_is_extracted_for_a_model_of_ones_own(seed):
     assert supernet.arch == supernet.space.largest
 
 
+def test_sizes_of_an_arch_do_not_depend_on_those_that_were_active_before():
+    supernet = elastic.elasticize(Mixer(), recipe())
+    found = []
+    for before in (supernet.space.largest, supernet.space.smallest, *supernet.space.sample(0, 3)):
+        supernet.activate(before)
+        supernet.activate(supernet.space.smallest)  # of depth 1, so without most of the dims
+        found.append({name: size.value for name, size in supernet.layout.sizes.items()})
+    assert all(sizes == found[0] for sizes in found)
+
+
 def test_spread_depth_runs_the_blocks_that_dynabert_keeps():
     supernet = elastic.elasticize(Mixer(), recipe())
     blocks = list(supernet.model.blocks)
@@ -181,7 +191,7 @@ def test_costs_need_an_input_s_shape():
 
 
 def test_models_without_a_recipe_and_wrong_options_are_refused():
-    with pytest.raises(RecipeError, match=r"Mixer can't be watched on an input of \(3, 224, 224\): .*; say its shape"):
+    with pytest.raises(RecipeError, match=r"Mixer can't be run on .* shape \(3, 224, 224\): .*; give its shape"):
         elastic.elasticize(Mixer())
     with pytest.raises(RecipeError, match="no recipe named 'vgg'"):
         elastic.elasticize(Mixer(), "vgg")
