@@ -9,7 +9,7 @@ import text_families
 import torch
 
 import elastic
-from elastic.discovery import traced
+from elastic.discovery import discovered
 from elastic.errors import CheckpointError, RecipeError
 from elastic.layout.recipe import Recipe, registry
 from elastic.layout.saved import describe_recipe, read_recipe
@@ -81,7 +81,7 @@ def test_loading_runs_neither_recipe_nor_discovery(name, tmp_path, monkeypatch):
     save_supernet(supernet, source, tmp_path)
     if source.model != "ofa_mbv3_fashion_mnist":  # whose package makes both at once
         monkeypatch.setattr(registry, "_by_name", dict.fromkeys(registry.names(), never))
-        monkeypatch.setattr(traced, "watch", never)
+        monkeypatch.setattr(discovered, "watch", never)
     loaded = load_supernet(tmp_path)
     assert_same(supernet, loaded, supernet.example_inputs(n=2, seed=0))
     arch = supernet.space.sample(5)
