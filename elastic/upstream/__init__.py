@@ -5,6 +5,7 @@ timm.py                 the answers for models of timm
 transformers.py         the answers for models of transformers
 families.py             which recipe is for which classes, and those classes as types
 building.py             models by name
+versions.py             which versions are installed
 loader.py               how an exported folder builds its model: used here, and copied into each export
 input_normalization.py  a model whose first convolution normalises its images
 """
