@@ -7,6 +7,7 @@
 
 PYTHON  ?= python3
 WORKERS ?= 2
+NOTEBOOKS ?= cache
 
 BIN       := .venv/bin
 INSTALLED := .venv/.installed-dev
@@ -38,8 +39,8 @@ types: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks
 
-docs: $(INSTALLED)
-	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+docs: $(INSTALLED)    # NOTEBOOKS=off: without executing them
+	$(BIN)/sphinx-build -W --keep-going -q -D nb_execution_mode=$(NOTEBOOKS) docs docs/_build/html
 
 clean:    # .venv stays: what it took minutes to install is no build product
 	rm -rf build dist docs/_build docs/generated *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache

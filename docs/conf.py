@@ -28,7 +28,7 @@ html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"  # a notebook that didn't change isn't executed again
+nb_execution_mode = "cache"  # only notebooks that changed
 nb_execution_in_temp = True
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
