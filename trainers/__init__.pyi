@@ -1,4 +1,5 @@
 from .checkpoints import load_supernet as load_supernet
+from .data.digit_scenes import DigitScenes as DigitScenes
 from .data.digits import Digits as Digits
 from .data.glue import Glue as Glue
 from .data.image_data import ImageDataModule as ImageDataModule

@@ -20,7 +20,7 @@ from elastic.supernet.source import SupernetSource
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import is_inline, name_configurations, refuse_ignored
-from trainers.data import digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
+from trainers.data import digit_scenes, digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.data.supernet_data import SupernetData
 from trainers.fit_folder import expand
 from trainers.methods import hidden_states, macs_samplers  # noqa: F401 - likewise

@@ -79,7 +79,7 @@ def load_data(path: str | Path) -> SupernetData:
     import yaml
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from trainers.data import digits, glue, timm_data  # noqa: F401 - so that their classes can be named without a path
+    from trainers.data import digit_scenes, digits, glue, timm_data  # noqa: F401 - so that their classes can be named without a path
     from trainers.data.supernet_data import SupernetData
 
     path = Path(path)

@@ -77,18 +77,11 @@ class Digits(ImageDataModule):
 
     def load(self) -> Splits:
         """All images as one tensor, with zero mean and unit variance unless they are raw, cut in three."""
-        from sklearn.model_selection import train_test_split
-
         images, digits = self._enlarged()
         mean, std = self._normalization(images)
         images = ((images - mean) / std).repeat(1, self.channels, 1, 1)
         everything = TensorDataset(images, torch.from_numpy(digits).long())
-        rest, test = train_test_split(
-            np.arange(len(images)), test_size=self.test_fraction, random_state=self.seed, stratify=digits
-        )
-        share = self.val_fraction / (1 - self.test_fraction)
-        train, val = train_test_split(rest, test_size=share, random_state=self.seed, stratify=digits[rest])
-        parts = [Subset(everything, indices.tolist()) for indices in (train, val, test)]
+        parts = [Subset(everything, indices.tolist()) for indices in self._split(digits)]
         return Splits(parts[0], parts[0], parts[1], parts[2])
 
     @property
@@ -106,6 +99,18 @@ class Digits(ImageDataModule):
     def _normalization(self, images: Tensor) -> tuple[float, float]:
         """Mean and standard deviation of all pixels; where they are raw, 0 and 1."""
         return (0.0, 1.0) if self.raw else (float(images.mean()), float(images.std()))
+
+    def _split(self, digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Indices for training, validation and test, with the same share of each digit in every part."""
+        from sklearn.model_selection import train_test_split
+
+        everything = np.arange(len(digits))
+        rest, test = train_test_split(
+            everything, test_size=self.test_fraction, random_state=self.seed, stratify=digits
+        )
+        share = self.val_fraction / (1 - self.test_fraction)
+        train, val = train_test_split(rest, test_size=share, random_state=self.seed, stratify=digits[rest])
+        return train, val, test
 
     def _enlarged(self) -> tuple[Tensor, NDArray[np.int64]]:
         """Images `(1797, 1, size, size)` between 0 and 1, and their digits."""
