@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from html import escape
+from typing import Any
+
+from markupsafe import Markup
 
 from elastic.layers.rules import NumberRule, TensorRule
 from elastic.profiles.blocks import part_modules
 from elastic.space.dims import Dim
 from elastic.space.sizes import Number, kept_indices
 from elastic.supernet.supernet import Supernet
+from elastic.support.templates import render
 
 
-def draw_subnet(supernet: Supernet, arch: Mapping[str, Number]) -> str:
-    """An HTML fragment with a box for each block of the full model; what `arch` leaves out is hatched.
+def draw_subnet(supernet: Supernet, arch: Mapping[str, Number]) -> Markup:
+    """An HTML fragment with a box for each block of the full model; blocks that `arch` leaves out are hatched.
 
     Raises:
         ArchError: an arch that isn't in the space.
@@ -22,14 +25,16 @@ def draw_subnet(supernet: Supernet, arch: Mapping[str, Number]) -> str:
     values = {**arch, **supernet.layout.followers(arch)}
     own = _dims_of_blocks(supernet)
     owned = {dim.name for dims in own.values() for dim in dims}
-    shared = [dim for dim in supernet.layout.uncoupled if dim.name not in owned]
-    groups: dict[str, list[str]] = {}
+    others = [dim for dim in supernet.layout.uncoupled if dim.name not in owned]
+    shared = [_meter(dim, dim.name, values) for dim in others if dim.name in values]
+    containers: dict[str, list[dict[str, Any]]] = {}
     for path, dims in own.items():
-        groups.setdefault(path.rpartition(".")[0], []).append(_block(supernet, path, dims, values))
-    pieces = [f'<div class="shared">{"".join(_meter(dim, dim.name, values) for dim in shared)}</div>' if shared else ""]
-    for container, blocks in groups.items():
-        pieces.append(f'<h3>{escape(container)}</h3><div class="blocks">{"".join(blocks)}</div>')
-    return "\n".join(pieces)
+        container, _, name = path.rpartition(".")
+        meters = [_meter(dim, dim.kind, values) for dim in dims if dim.name in values]
+        block = {"name": name, "active": _is_active(supernet, path, values), "meters": meters}
+        containers.setdefault(container, []).append(block)
+    page = render("elastic/reporting/drawing.html.jinja", shared=shared, containers=containers)
+    return Markup(page)  # noqa: S704 - the template escapes
 
 
 def _dims_of_blocks(supernet: Supernet) -> dict[str, list[Dim]]:
@@ -52,42 +57,17 @@ def _size_names(rule: object) -> Iterable[str]:
     return []
 
 
-def _block(supernet: Supernet, path: str, dims: list[Dim], arch: Mapping[str, Number]) -> str:
-    gates = supernet.layout.gates[path]
-    kept = all(
-        gate.index in kept_indices(gate.full, int(arch.get(gate.depth, gate.full)), gate.keep) for gate in gates
-    )
-    name = escape(path.rpartition(".")[2])
-    if not kept:
-        return f'<div class="block out"><span class="name">{name}</span><span class="note">left out</span></div>'
-    meters = "".join(_meter(dim, dim.kind, arch) for dim in dims)
-    return f'<div class="block"><span class="name">{name}</span>{meters}</div>'
-
-
-def _meter(dim: Dim, label: str, arch: Mapping[str, Number]) -> str:
-    if dim.name not in arch:
-        return ""
-    value, full = arch[dim.name], dim.full
-    picture = _kernel(int(value), int(full)) if dim.kind == "kernel" else _bar(float(value) / float(full))
-    text = f"<b>{value:g}</b> of {full:g}" if value != full else f"<b>{value:g}</b>"
-    return f'<span class="meter"><span class="label">{escape(label)}</span>{picture}<span>{text}</span></span>'
-
-
-def _bar(share: float) -> str:
-    return (
-        '<svg viewBox="0 0 100 10" preserveAspectRatio="none" class="bar" aria-hidden="true">'
-        '<rect width="100" height="10" class="full"/>'
-        f'<rect width="{100 * share:.1f}" height="10" class="kept"/></svg>'
+def _is_active(supernet: Supernet, path: str, values: Mapping[str, Number]) -> bool:
+    """Whether a block is part of the subnet."""
+    return all(
+        gate.index in kept_indices(gate.full, int(values.get(gate.depth, gate.full)), gate.keep)
+        for gate in supernet.layout.gates[path]
     )
 
 
-def _kernel(side: int, full: int) -> str:
-    """A square of full × full cells, the active ones in the middle filled."""
-    start = (full - side) // 2
-    cells = "".join(
-        f'<rect x="{column}.08" y="{row}.08" width=".84" height=".84" class="'
-        f'{"kept" if start <= row < start + side and start <= column < start + side else "full"}"/>'
-        for row in range(full)
-        for column in range(full)
-    )
-    return f'<svg viewBox="0 0 {full} {full}" class="kernel" aria-hidden="true">{cells}</svg>'
+def _meter(dim: Dim, label: str, values: Mapping[str, Number]) -> dict[str, Any]:
+    """A dim's value beside its full one; of a kernel, the rows and columns that are active, in the middle."""
+    value, full = values[dim.name], dim.full
+    start = (int(full) - int(value)) // 2
+    kernel = range(start, start + int(value)) if dim.kind == "kernel" else None
+    return {"label": label, "value": value, "full": full, "kernel": kernel}

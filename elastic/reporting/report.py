@@ -6,23 +6,22 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import Any
+
+from markupsafe import Markup
 
 from elastic.reporting.charts import Curves, Pairs, draw_agreement, draw_curves, draw_front, draw_history, to_html
 from elastic.reporting.drawing import draw_subnet
 from elastic.searching.result import Candidate, SearchResult
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_text
+from elastic.support.packages import require_packages
+from elastic.support.templates import render
 from elastic.support.text import spell_figure, spell_name
 
 _DRAWN = 8
-"""So many subnets are drawn, at most."""
-
-_PIECES = ("title", "notes", "summary", "front_notes", "front", "table", "trust", "curves", "subnets", "steps")
-"""What the template has places for, beside plotly."""
+"""At most this many subnets are drawn."""
 
 
 @dataclass(frozen=True)
@@ -55,44 +54,50 @@ class Report:
 
 
 def write_report(report: Report, path: str | Path) -> Path:
-    """Write the page, whole or not at all; it needs no other file and no network."""
+    """Write the page, whole or not at all; it needs no other file and no network.
+
+    Raises:
+        PackageError: plotly isn't installed.
+    """
+    result = report.result
+    trust = [to_html(draw_agreement(pairs, name)) for name, pairs in report.agreement.items() if pairs]
+    if len(result.history) > 1:
+        trust.append(to_html(draw_history(result)))
+    trust_titles = ["Predicted against measured"] if report.agreement else []
     return write_page(
         path,
-        title=escape(report.title),
-        summary="".join(tile(name, text) for name, text in report.summary.items()),
-        notes=escape(report.notes),
-        front_notes=f"<p>{escape(report.front_notes)}</p>" if report.front_notes else "",
-        front=to_html(draw_front(report.result, report.marks)),
-        table=_table(report.result),
-        trust=_trust(report),
-        curves=_section("Training", [to_html(figure) for figure in draw_curves(report.curves)]),
-        subnets="".join(_drawn(report, one) for one in _chosen(report.result)),
-        steps=list_steps(report.steps),
+        "elastic/reporting/report.html.jinja",
+        title=report.title,
+        notes=report.notes,
+        summary=report.summary,
+        steps=report.steps,
+        front=to_html(draw_front(result, report.marks)),
+        front_notes=report.front_notes,
+        trust_title=_capitalized(", and ".join([*trust_titles, "how the search went on"])),
+        trust=trust,
+        curves=[to_html(chart) for chart in draw_curves(report.curves)],
+        subnets=[_subnet(report, one) for one in _chosen(result)],
+        **_table(result),
     )
 
 
-def write_page(path: str | Path, **pieces: str) -> Path:
-    """Fill the report's template, and write it, whole or not at all.
+def write_page(path: str | Path, template: str, **values: Any) -> Path:
+    """Write a page with charts, whole or not at all; it needs no other file and no network.
 
     Args:
         path: the HTML file.
-        pieces: HTML by the template's names, those in `_PIECES`; what is left out stays empty.
+        template: extends `elastic/reporting/page.html.jinja`.
+        values: by the names that both have for them; texts are escaped. Of the latter: `title`, `notes`, `summary`
+            (name → text) and `steps` (pairs of what was done and its command or file).
+
+    Raises:
+        PackageError: plotly isn't installed.
     """
+    require_packages("a report", "plotly")
     from plotly.offline import get_plotlyjs
 
-    template = Template(files("elastic.reporting").joinpath("report.html").read_text("utf-8"))
-    empty = dict.fromkeys(_PIECES, "")
-    return write_text(path, template.substitute({**empty, "plotly": get_plotlyjs(), **pieces}))
-
-
-def tile(name: str, text: str) -> str:
-    """A figure for the top of a page."""
-    return f'<div class="tile"><span>{escape(name)}</span><b>{escape(text)}</b></div>'
-
-
-def list_steps(steps: Sequence[tuple[str, str]]) -> str:
-    """What was done, in order: (what, its command or file)."""
-    return "".join(f"<li><span>{escape(what)}</span><code>{escape(how)}</code></li>" for what, how in steps)
+    script = Markup(get_plotlyjs())  # noqa: S704 - plotly's own
+    return write_text(path, render(template, plotly=script, **values))
 
 
 def write_csv(result: SearchResult, path: str | Path) -> Path:
@@ -123,23 +128,11 @@ def read_curves(path: str | Path) -> Curves:
     return curves
 
 
-# --- text ---------------------------------------------------------------------------------------------------
+# --- values of the template ---------------------------------------------------------------------------------
 
 
-def _section(title: str, figures: Sequence[str]) -> str:
-    if not figures:
-        return ""
-    return f'<section><h2>{escape(title)}</h2><div class="pair">{"".join(figures)}</div></section>'
-
-
-def _trust(report: Report) -> str:
-    """Predicted against measured, and how the search went on."""
-    figures = [to_html(draw_agreement(pairs, name)) for name, pairs in report.agreement.items() if pairs]
-    if len(report.result.history) > 1:
-        figures.append(to_html(draw_history(report.result)))
-    titles = (["Predicted against measured"] if report.agreement else []) + ["how the search went on"]
-    title = ", and ".join(titles)
-    return _section(title[:1].upper() + title[1:], figures)
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _chosen(result: SearchResult) -> list[Candidate]:
@@ -149,29 +142,27 @@ def _chosen(result: SearchResult) -> list[Candidate]:
     return [result.best, *(again or front)][:_DRAWN]
 
 
-def _drawn(report: Report, one: Candidate) -> str:
-    best = one == report.result.best
+def _subnet(report: Report, one: Candidate) -> dict[str, Any]:
+    """A subnet to be drawn."""
     objectives = [*report.result.maximize, *report.result.minimize]
-    figures = " · ".join(f"{spell_name(name)} {spell_figure(name, one.figures[name])}" for name in objectives)
-    title = f"<code>{one.arch.id}</code> <span>{escape(figures)}</span>{' <b>★ chosen</b>' if best else ''}"
-    json = f'<details class="arch"><summary>As JSON</summary><pre>{escape(one.arch.to_json())}</pre></details>'
-    drawing = draw_subnet(report.supernet, one.arch)
-    return f'<details class="subnet"{" open" if best else ""}><summary>{title}</summary>{drawing}{json}</details>'
+    return {
+        "best": one == report.result.best,
+        "id": one.arch.id,
+        "metrics": " · ".join(f"{spell_name(name)} {spell_figure(name, one.figures[name])}" for name in objectives),
+        "drawing": draw_subnet(report.supernet, one.arch),
+        "json": one.arch.to_json(),
+    }
 
 
-def _table(result: SearchResult) -> str:
+def _table(result: SearchResult) -> dict[str, Any]:
+    """Columns and rows of the front as a table."""
     names = [*result.maximize, *result.minimize]
     names += [name for name in ("params", "macs") if name not in names and name in result.best.figures]
     again = list(dict.fromkeys(name for one in result.candidates for name in one.measured))
-    titles = [*map(spell_name, names), *(f"{spell_name(name)}, measured again" for name in again)]
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     rows = []
     for one in result.front:
-        given = [spell_figure(name, one.figures[name]) for name in names]
-        given += [spell_figure(name, one.measured[name]) if name in one.measured else "" for name in again]
-        cells = "".join(f"<td>{escape(text)}</td>" for text in given)
-        chosen = ' class="chosen"' if one == result.best else ""
-        rows.append(f"<tr{chosen}><td><code>{one.arch.id}</code></td>{cells}</tr>")
-    summary = f"<summary>The front as a table: {len(result.front)} subnets</summary>"
-    body = f"<thead><tr><th>subnet</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f"<details>{summary}<table>{body}</table></details>"
+        cells = [spell_figure(name, one.figures[name]) for name in names]
+        cells += [spell_figure(name, one.measured[name]) if name in one.measured else "" for name in again]
+        rows.append({"best": one == result.best, "id": one.arch.id, "cells": cells})
+    columns = [*map(spell_name, names), *(f"{spell_name(name)}, measured again" for name in again)]
+    return {"columns": columns, "rows": rows}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from elastic.formats import FORMATS
 from elastic.support.files import write_text
+from elastic.support.templates import render
 from elastic.support.text import spell_bytes, spell_figure, spell_name
 from elastic.upstream.transformers import LOAD_TOKENIZER, task_of
+
+_WEIGHTS = FORMATS["safetensors"].files[0]
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,20 @@ class Card:
 def write_card(path: Path, card: Card, config: Mapping[str, Any]) -> None:
     """Write the card of the subnet that `config` (its `config.json`) describes."""
     name = (config["source"] or {}).get("model") or config["class"].rpartition(".")[2]
-    lines = [*_hub_lines(card, config), f"# {card.title or f'{name}, cut out of a supernet'}", ""]
-    lines += [card.text, ""] if card.text else []
-    lines += _facts(name, card, config)
-    lines += _latency(config["latency"]) if config["latency"] else []
-    lines += ["Files:", ""]
-    lines += [f"- `{file}`{_known(facts)}" for file, facts in config["files"].items()]
-    lines += ["", *_usage(config)]
-    if config["preprocessing"]:
-        lines += [f"Inputs are prepared with `{config['preprocessing']}`.", ""]
-    write_text(path, "\n".join(lines[:-1]) + "\n")
+    text = render(
+        "elastic/shipping/card.md.jinja",
+        card=card,
+        config=config,
+        name=name,
+        task=_task(config),
+        facts=_facts(name, card, config),
+        files={file: _known(facts) for file, facts in config["files"].items()},
+        spell_latency=spell_latency,
+        load_tokenizer=LOAD_TOKENIZER,
+        loads_with_elastic=_WEIGHTS in config["files"] and None not in (config["source"], config["arch"]),
+        runs=list(_runs(config)),
+    )
+    write_text(path, text.rstrip() + "\n")
 
 
 def spell_check(facts: Mapping[str, Any]) -> str:
@@ -76,15 +83,6 @@ def spell_latency(row: Mapping[str, Any]) -> str:
     return f"{spell_figure('latency_ms', row['median_ms'])} ± {row['uncertainty']:.1%}"
 
 
-def _hub_lines(card: Card, config: Mapping[str, Any]) -> list[str]:
-    """What the Hugging Face hub reads of a card."""
-    lines = ["---", "tags:", "- elastic-supernets", f"pipeline_tag: {_task(config)}"]
-    library = config["class"].partition(".")[0]
-    lines += [f"library_name: {library}"] if config["native"] else []
-    lines += [f"license: {card.license.lower()}"] if card.license and " " not in card.license else []
-    return [*lines, "---", ""]
-
-
 def _task(config: Mapping[str, Any]) -> str:
     """The hub's name for the model's task."""
     if not _is_text(config):
@@ -92,56 +90,33 @@ def _task(config: Mapping[str, Any]) -> str:
     return task_of(config["class"])
 
 
-def _facts(name: str, card: Card, config: Mapping[str, Any]) -> list[str]:
-    size = " × ".join(str(length) for length in config["input_size"])
-    lines = ["| | |", "|---|---|", f"| model | `{name}` (`{config['class']}`) |", f"| input | {size} |"]
-    lines += [f"| arch | `{config['arch_id']}` |"] if config["arch_id"] else []
-    lines += [f"| {spell_name(key)} | {spell_figure(key, value)} |" for key, value in config["figures"].items()]
-    lines += [f"| {key} | {value} |" for key, value in (("data", card.data), ("license", card.license)) if value]
-    return [*lines, ""]
+def _facts(name: str, card: Card, config: Mapping[str, Any]) -> dict[str, str]:
+    """The first table: what the subnet is, and its metrics."""
+    facts = {
+        "model": f"`{name}` (`{config['class']}`)",
+        "input": " × ".join(str(length) for length in config["input_size"]),
+        "arch": f"`{config['arch_id']}`" if config["arch_id"] else "",
+        **{spell_name(key): spell_figure(key, value) for key, value in config["figures"].items()},
+        "data": card.data,
+        "license": card.license,
+    }
+    return {key: value for key, value in facts.items() if value}
 
 
-def _latency(measured: Mapping[str, Any]) -> list[str]:
-    device = measured["device"]
-    where = f"{device['processor']}, {measured['threads']} of {device['cores']} cores, batch {measured['batch_size']}"
-    lines = [f"Latency on {where}:", "", "| file | runtime | latency |", "|---|---|---|"]
-    for row in measured["runs"]:
-        file = f"`{row['file']}`" if row["file"] else ""
-        lines.append(f"| {file} | {row['runtime']} | {spell_latency(row)} |")
-    lines += ["", f"The figures are noisy: {'; '.join(measured['objections'])}."] if measured["objections"] else []
-    return [*lines, ""]
-
-
-def _known(facts: Mapping[str, Any]) -> str:
+def _known(facts: Mapping[str, Any]) -> list[str]:
+    """What is known of a file: size, batch size, and how it compares with PyTorch's output."""
     parts = [spell_bytes(facts["bytes"])] if "bytes" in facts else []
     if facts.get("batch"):
         parts.append("any batch size" if facts["batch"] == "any" else f"batch {facts['batch']}")
-    parts += [text for text in [spell_check(facts)] if text]
-    return f": {'; '.join(parts)}" if parts else ""
+    return [*parts, *filter(None, [spell_check(facts)])]
 
 
-def _usage(config: Mapping[str, Any]) -> list[str]:
-    """How each file is run."""
-    lines = []
-    if FORMATS["safetensors"].files[0] in config["files"] and None not in (config["source"], config["arch"]):
-        lines += _code('import elastic\n\nmodel, config = elastic.load_subnet(".")')
-    if config["native"] or config["loader"]:
-        lines += ["Where elastic isn't installed, in this folder:", ""]
-        lines += _code(config["native"] or "from load import load\n\nmodel = load()")
-    if "tokenizer" in config["preprocessing"]:
-        lines += ["Its tokenizer, in this folder too:", ""]
-        lines += _code(LOAD_TOKENIZER)
+def _runs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """How each file is run: its name, the runtime, and Python that runs it."""
     for made in FORMATS.values():
-        text = made.for_text if _is_text(config) else made.for_images
-        if made.files[0] in config["files"] and text:
-            names, length = config["inputs"], config["input_size"][0]
-            lines += [f"`{made.files[0]}` in {made.runtime}:", ""]
-            lines += _code(text.format(file=made.files[0], names=names, length=length))
-    return lines
-
-
-def _code(text: str) -> list[str]:
-    return ["```python", *text.rstrip().split("\n"), "```", ""]
+        file, text = made.files[0], made.for_text if _is_text(config) else made.for_images
+        if file in config["files"] and text:
+            yield file, made.runtime, text.format(file=file, names=config["inputs"], length=config["input_size"][0])
 
 
 def _is_text(config: Mapping[str, Any]) -> bool:

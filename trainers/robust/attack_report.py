@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from elastic.reporting.charts import Curves, Interval, draw_intervals, draw_lines, to_html
 from elastic.reporting.drawing import draw_subnet
-from elastic.reporting.report import list_steps, tile, write_page
+from elastic.reporting.report import write_page
 from elastic.space.arch import Arch
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import short
@@ -139,16 +138,21 @@ def write_attack_report(
         notes: how it was measured.
         steps: what was done: (what, its command).
     """
+    masked = ", ".join(suspects(subnets))
     return write_page(
         path,
-        title=escape(title),
-        notes=escape(notes),
-        summary="".join(tile(name, text) for name, text in _summary(threat, subnets).items()),
+        "trainers/robust/attack_report.html.jinja",
+        title=title,
+        notes=notes,
+        summary=_summary(threat, subnets),
+        steps=steps,
         front=to_html(draw_intervals(_points(subnets), "accuracy (%)", "accuracy under attack (%)")),
-        table=_table(subnets),
-        trust=_checks(subnets) + _certificates(subnets) + _examples(subnets),
-        subnets="".join(_drawn(supernet, one) for one in subnets),
-        steps=list_steps(steps),
+        attacks=list(subnets[0].robustness.shares),
+        checks=[(one.name, check) for one in subnets for check in one.checks],
+        verdict=f"{masked}: {MEANING}" if masked else "Nothing hints at masked gradients.",
+        certified=_certificates(subnets),
+        examples={one.name: [_example(example) for example in one.examples] for one in subnets if one.examples},
+        subnets=[_subnet(supernet, one) for one in subnets],
     )
 
 
@@ -175,86 +179,31 @@ def _interval(share: Share) -> Interval:
     return (share.accuracy, *share.interval)
 
 
-def _table(subnets: Sequence[Attacked]) -> str:
-    names = list(subnets[0].robustness.shares)
-    rows = [
-        [
-            *(f"<td>{escape(text)}</td>" for text in (one.name, short(one.macs), short(one.params))),
-            *("<td>{}<br><small>{}</small></td>".format(*_spell(one.robustness[name])) for name in names),
-        ]
-        for one in subnets
-    ]
-    return _grid(["subnet", "MACs", "parameters", *names], rows)
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    titles = "".join(f'<th class="{kind}">{escape(title)}</th>' for title in head)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _checks(subnets: Sequence[Attacked]) -> str:
-    rows = [
-        [
-            f"<td>{escape(one.name)}</td>",
-            f'<td class="text">{escape(check.rule)}</td>',
-            '<td class="text">ok</td>' if check.ok else '<td class="text bad">suspicious</td>',
-            f'<td class="text">{escape(check.finding)}</td>',
-        ]
-        for one in subnets
-        for check in one.checks
-    ]
-    if not rows:
-        return ""
-    masked = ", ".join(suspects(subnets))
-    meaning = f"{masked}: {MEANING}" if masked else "Nothing hints at masked gradients."
-    table = f'<div class="scroll">{_grid(["subnet", "what must hold", "", "what was found"], rows, "text")}</div>'
-    return f"<section><h2>Can the attacks be trusted?</h2><p>{escape(meaning)}</p>{table}</section>"
-
-
 def suspects(subnets: Sequence[Attacked]) -> list[str]:
     """Names of the subnets that a check objects to."""
     return [one.name for one in subnets if not all(check.ok for check in one.checks)]
 
 
 def _certificates(subnets: Sequence[Attacked]) -> str:
+    """A chart of certified accuracies; empty where none was asked for."""
     if not subnets[0].certified:
         return ""
     curves: Curves = {
         one.name: (list(one.certified), [share.accuracy for share in one.certified.values()]) for one in subnets
     }
-    figure = to_html(draw_lines(curves, "radius (L2)", "certified accuracy (%)"))
-    return (
-        "<section><h2>What is certain</h2><p>Of the subnets smoothed by noise: images told rightly, and proven to be "
-        f"within the radius, whatever the attack.</p>{figure}</section>"
-    )
+    return to_html(draw_lines(curves, "radius (L2)", "certified accuracy (%)"))
 
 
-def _examples(subnets: Sequence[Attacked]) -> str:
-    shown = "".join(
-        f'<h3>{escape(one.name)}</h3><div class="examples">{"".join(map(_example, one.examples))}</div>'
-        for one in subnets
-        if one.examples
-    )
-    if not shown:
-        return ""
-    return (
-        "<section><h2>Attacked images</h2><p>The image, what was added to it (grey is nothing; the largest change is "
-        f"black or white), and the sum.</p>{shown}</section>"
-    )
-
-
-def _example(example: Example) -> str:
+def _example(example: Example) -> dict[str, Any]:
     change = example.attacked - example.image
     shades = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
-    pictures = "".join(
-        f'<img src="{data_uri(pixels)}" alt="{alt}">'
-        for pixels, alt in ((example.image, "image"), (shades, "change"), (example.attacked, "attacked image"))
-    )
+    pictures = {"image": example.image, "change": shades, "attacked image": example.attacked}
     (before, sure), (after, surer) = example.says
     verdict = "withstood" if after == example.label else "broken"
-    text = f"class {example.label}, told as {before} ({sure:.0%}), then as {after} ({surer:.0%}): {verdict}"
-    return f'<div class="example"><div class="row">{pictures}</div><p>{escape(text)}</p></div>'
+    return {
+        "pictures": {alt: data_uri(pixels) for alt, pixels in pictures.items()},
+        "text": f"class {example.label}, classified as {before} ({sure:.0%}), then as {after} ({surer:.0%}): {verdict}",
+    }
 
 
 def data_uri(pixels: Tensor) -> str:
@@ -266,9 +215,14 @@ def data_uri(pixels: Tensor) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _drawn(supernet: Supernet, one: Attacked) -> str:
+def _subnet(supernet: Supernet, one: Attacked) -> dict[str, Any]:
     worst, interval = _spell(one.robustness[WORST])
-    figures = f"{short(one.macs)} MACs · {worst} ({interval}) under the worst attack"
-    title = f"<code>{escape(one.name)}</code> <span>{figures}</span>"
-    json = f'<details class="arch"><summary>As JSON</summary><pre>{escape(one.arch.to_json())}</pre></details>'
-    return f'<details class="subnet"><summary>{title}</summary>{draw_subnet(supernet, one.arch)}{json}</details>'
+    return {
+        "name": one.name,
+        "macs": short(one.macs),
+        "params": short(one.params),
+        "shares": [_spell(share) for share in one.robustness.shares.values()],
+        "metrics": f"{short(one.macs)} MACs · {worst} ({interval}) under the worst attack",
+        "drawing": draw_subnet(supernet, one.arch),
+        "json": one.arch.to_json(),
+    }
