@@ -11,6 +11,7 @@ from elastic.profiles.plan import BLOCKS, Plan, fresh_archs, narrowed, plan_chec
 from elastic.profiles.profile import DeviceProfile
 from elastic.supernet.supernet import Supernet
 from elastic.support.progress import progress_bar
+from elastic.support.records import from_plain
 from elastic.timing.backends import check_setting, fingerprint, prepare_all, torch_threads
 from elastic.timing.protocol import Run, journal_path, measure_groups, measurement_journal
 from elastic.timing.records import BlockTiming, Conditions, ProfileCheck, SubnetTiming
@@ -154,13 +155,9 @@ def assemble(
         dict(device),
         description["supernet"],
         tuple(
-            SubnetTiming.from_dict({"arch": arch, **timings[key]})
-            for key, arch in description["subnets"].items()
+            from_plain({"arch": arch, **timings[key]}, SubnetTiming) for key, arch in description["subnets"].items()
         ),
-        tuple(
-            BlockTiming.from_dict({**block, **timings[key]})
-            for key, block in description["blocks"].items()
-        ),
+        tuple(from_plain({**block, **timings[key]}, BlockTiming) for key, block in description["blocks"].items()),
         tuple(description["resolutions"]),
         conditions,
     )

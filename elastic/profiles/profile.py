@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from elastic.profiles.fit_latency import find_parts, fit_latency, sum_blocks
 from elastic.space.space import Floats, Rows
 from elastic.supernet.folder import check_digest
 from elastic.supernet.supernet import Archs, Supernet
-from elastic.support.files import read_json, write_text
+from elastic.support.files import write_text
+from elastic.support.records import read_record, to_plain
 from elastic.timing.protocol import Timing
 from elastic.timing.records import BlockTiming, Conditions, ProfileCheck, SubnetTiming
 from elastic.timing.setting import Setting
 
 __all__ = ["FEWEST", "DeviceProfile"]
 
-_KIND = "elastic device profile"
+_NAME = "device profile"
 
 @dataclass(frozen=True)
 class DeviceProfile:
@@ -52,7 +53,6 @@ class DeviceProfile:
     resolutions: tuple[int, ...] = ()
     conditions: Conditions = field(default_factory=Conditions)
     checks: tuple[ProfileCheck, ...] = ()
-    _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     # --- how far to trust it --------------------------------------------------------------------------------
 
@@ -146,6 +146,11 @@ class DeviceProfile:
         return self.predictor(supernet).error
 
     @cached_property
+    def _fitted(self) -> dict[str, Any]:
+        """Predictors by kind, and the supernet's blocks."""
+        return {}
+
+    @cached_property
     def measured_ms(self) -> Floats:
         """The measured medians, in the order of `subnets`."""
         return np.array([one.timing.median_ms for one in self.subnets])
@@ -163,18 +168,8 @@ class DeviceProfile:
 
     def save(self, path: str | Path) -> Path:
         """Write the profile as one JSON file, whole or not at all."""
-        values = {
-            "kind": _KIND,
-            "good": self.good,
-            "setting": asdict(self.setting),
-            "device": self.device,
-            "supernet": self.supernet,
-            "resolutions": list(self.resolutions),
-            "conditions": self.conditions.to_dict(),
-            "subnets": [one.to_dict() for one in self.subnets],
-            "blocks": [one.to_dict() for one in self.blocks],
-            "checks": [one.to_dict() for one in self.checks],
-        }
+        values = {"kind": f"elastic {_NAME}", "good": self.good, **to_plain(self)}
+        values["checks"] = [one.to_dict() for one in self.checks]
         return write_text(path, _lines(values))
 
     @classmethod
@@ -184,22 +179,7 @@ class DeviceProfile:
         Raises:
             ProfileError: a file that is missing, truncated or something else.
         """
-        values = read_json(path, ProfileError, "a device profile (elastic profile writes one)")
-        if values.get("kind") != _KIND:
-            raise ProfileError(f"{path} isn't a device profile: its kind is {values.get('kind')!r}, wanted {_KIND!r}")
-        try:
-            return cls(
-                setting=Setting(**values["setting"]),
-                device=dict(values["device"]),
-                supernet=str(values["supernet"]),
-                subnets=tuple(SubnetTiming.from_dict(one) for one in values["subnets"]),
-                blocks=tuple(BlockTiming.from_dict(one) for one in values["blocks"]),
-                resolutions=tuple(map(int, values["resolutions"])),
-                conditions=Conditions.from_dict(values["conditions"]),
-                checks=tuple(ProfileCheck.from_dict(one) for one in values["checks"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ProfileError(f"{path} is a broken device profile ({error!r}); measure again") from error
+        return read_record(path, cls, _NAME, "elastic profile", ProfileError)
 
 
 def _lines(values: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from elastic.errors import ArchError, CheckpointError
 from elastic.searching.fronts import undominated
 from elastic.space.arch import Arch
+from elastic.space.sizes import Number
 from elastic.supernet.folder import check_digest
 from elastic.supernet.supernet import Supernet
-from elastic.support.files import read_json, write_json
+from elastic.support.files import write_json
+from elastic.support.records import read_record, to_plain
 
-_KIND = "elastic search result"
+_NAME = "search result"
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Candidate:
     """
 
     arch: Arch
-    figures: Mapping[str, float]
-    measured: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, Number]
+    measured: Mapping[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class SearchResult:
     supernet: str
     maximize: tuple[str, ...]
     minimize: tuple[str, ...]
-    subject_to: Mapping[str, float]
+    subject_to: Mapping[str, Number]
     candidates: tuple[Candidate, ...]
     seed: int = 0
     device: Mapping[str, Any] = field(default_factory=dict)
@@ -97,21 +99,7 @@ class SearchResult:
 
     def save(self, path: str | Path) -> Path:
         """Write the result as one JSON file, whole or not at all."""
-        values = {
-            "kind": _KIND,
-            "supernet": self.supernet,
-            "maximize": self.maximize,
-            "minimize": self.minimize,
-            "subject_to": dict(self.subject_to),
-            "seed": self.seed,
-            "device": dict(self.device),
-            "algorithm": self.algorithm,
-            "evaluations": self.evaluations,
-            "history": self.history,
-            "predictors": dict(self.predictors),
-            "best": dict(self.best.arch),
-            "candidates": [_flat(one) for one in self.candidates],
-        }
+        values = {"kind": f"elastic {_NAME}", "best": dict(self.best.arch), **to_plain(self)}
         return write_json(path, values)
 
     @classmethod
@@ -121,34 +109,8 @@ class SearchResult:
         Raises:
             CheckpointError: a file that is missing, truncated or something else.
         """
-        values = read_json(path, CheckpointError, "a search result (elastic search writes one)")
-        if values.get("kind") != _KIND:
-            raise CheckpointError(f"{path} isn't a search result: its kind is {values.get('kind')!r}, wanted {_KIND!r}")
-        try:
-            return cls(
-                supernet=values["supernet"],
-                maximize=tuple(values["maximize"]),
-                minimize=tuple(values["minimize"]),
-                subject_to=values["subject_to"],
-                candidates=tuple(map(_candidate, values["candidates"])),
-                seed=values["seed"],
-                device=values["device"],
-                algorithm=values.get("algorithm", "evolution"),  # the only one that there was
-                evaluations=values.get("evaluations", len(values["candidates"])),
-                history=tuple((int(n), float(volume)) for n, volume in values.get("history", [])),
-                predictors=values.get("predictors", {}),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is a broken search result ({error!r}); search again") from error
-
-
-def _flat(candidate: Candidate) -> dict[str, Any]:
-    values = {"arch": dict(candidate.arch), "figures": dict(candidate.figures)}
-    return {**values, "measured": dict(candidate.measured)} if candidate.measured else values
-
-
-def _candidate(values: Mapping[str, Any]) -> Candidate:
-    return Candidate(Arch(values["arch"]), values["figures"], values.get("measured", {}))
+        found = read_record(path, cls, _NAME, "elastic search", CheckpointError)
+        return replace(found, evaluations=found.evaluations or len(found.candidates))
 
 
 def goals_of(

@@ -18,7 +18,7 @@ from elastic.formats.ordered import names_and_values, ordered
 from elastic.support.inputs import Inputs, first
 from elastic.timing.backends import check_setting, fingerprint, prepare, torch_threads
 from elastic.timing.protocol import Run, Timing, measure_groups, measurement_journal
-from elastic.timing.records import Conditions, read_timing
+from elastic.timing.records import Conditions
 from elastic.timing.setting import Setting
 
 SECONDS, TOLERANCE = 2.0, 0.02
@@ -62,7 +62,7 @@ def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path]
     device = fingerprint(setting)
     conditions = Conditions.of(journal.entries, TOLERANCE)
     timings = {
-        key: read_timing(figures, pace)
+        key: Timing(tuple(figures), pace)
         for group, pace in zip(journal.entries, conditions.paces, strict=True)
         for key, figures in group["timings"].items()
     }

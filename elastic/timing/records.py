@@ -1,17 +1,29 @@
-"""What a device profile is made of: timed subnets and blocks, how quiet the device was, and checks made later."""
+"""What a device profile is made of: timed subnets and blocks, how quiet the device was, and checks made later.
+
+As JSON, each is an object with a key for each field (`elastic.support.records`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
+from elastic.support.records import to_plain
 from elastic.timing.protocol import Timing
+
+Positive = Annotated[float, Meta(gt=0, le=float(np.finfo(np.float64).max))]
+"""A number above 0, and not infinite."""
+
+Milliseconds = Annotated[tuple[Positive, ...], Meta(min_length=1)]
+"""Raw timings of one thing."""
 
 _MOST_NOISY, _MOST_DRIFT, _MOST_BUSY = 0.1, 0.1, 0.1
 """From which share of unsure medians, of drift, and of processor time that others take, a measurement isn't good."""
@@ -22,32 +34,36 @@ QUIET = "Close other programs and measure again, for longer (--time_limit), or a
 
 @dataclass(frozen=True)
 class SubnetTiming:
-    """A whole subnet, measured."""
+    """A whole subnet, measured.
+
+    Attributes:
+        arch: which subnet.
+        milliseconds: raw timings.
+        pace: how slow the machine was meanwhile (`elastic.timing.protocol.Timing`).
+    """
 
     arch: Arch
-    timing: Timing
+    milliseconds: Milliseconds
+    pace: Positive = 1.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"arch": dict(self.arch), **_written(self.timing)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SubnetTiming:
-        """What `to_dict` gave."""
-        return cls(Arch(values["arch"]), read_timing(values["milliseconds"], values.get("pace", 1.0)))
+    @cached_property
+    def timing(self) -> Timing:
+        """Its statistics."""
+        return Timing(self.milliseconds, self.pace)
 
 
 @dataclass(frozen=True)
 class BlockTiming:
-    """A part of subnets, measured alone.
+    """A block of subnets, measured alone.
 
     Attributes:
-        signature: names it; equal parts have the same, wherever they are (`elastic.profiles.blocks`).
+        signature: names it; equal blocks have the same, wherever they are (`elastic.profiles.blocks`).
         path: where one of them is in the full model.
         layer: its class.
-        values: the dims it depends on, as they are there.
+        values: the values there of the dims that it depends on.
         shapes: shape of each of its inputs, the batch axis included.
-        timing: what it takes.
+        milliseconds: raw timings.
+        pace: how slow the machine was meanwhile (`elastic.timing.protocol.Timing`).
     """
 
     signature: str
@@ -55,20 +71,13 @@ class BlockTiming:
     layer: str
     values: dict[str, Number]
     shapes: tuple[tuple[int, ...], ...]
-    timing: Timing
+    milliseconds: Milliseconds
+    pace: Positive = 1.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        described = {name: getattr(self, name) for name in ("signature", "path", "layer", "values", "shapes")}
-        return {**described, **_written(self.timing)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BlockTiming:
-        """What `to_dict` gave."""
-        signature, path, layer = (str(values[name]) for name in ("signature", "path", "layer"))
-        shapes = tuple(tuple(shape) for shape in values["shapes"])
-        timing = read_timing(values["milliseconds"], values.get("pace", 1.0))
-        return cls(signature, path, layer, dict(values["values"]), shapes, timing)
+    @cached_property
+    def timing(self) -> Timing:
+        """Its statistics."""
+        return Timing(self.milliseconds, self.pace)
 
 
 @dataclass(frozen=True)
@@ -77,12 +86,12 @@ class Conditions:
 
     Attributes:
         tolerance: a median is sure if its 95 % interval is narrower than ± this, relative.
-        references: the same run, timed again with each group of measurements, in the order of time.
+        references: raw timings of the same run, made again with each group of measurements, in the order of time.
         busy: for each group, the part of the processor time that other processes took, 0 to 1.
     """
 
     tolerance: float = 0.02
-    references: tuple[Timing, ...] = ()
+    references: tuple[Milliseconds, ...] = ()
     busy: tuple[float, ...] = ()
 
     @property
@@ -113,22 +122,11 @@ class Conditions:
     def _range(self) -> str:
         return f"{min(self._medians):.3g} to {max(self._medians):.3g}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        references = [list(timing.milliseconds) for timing in self.references]
-        return {"tolerance": self.tolerance, "busy": list(self.busy), "references": references}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Conditions:
-        """What `to_dict` gave."""
-        references = tuple(read_timing(one) for one in values["references"])
-        return cls(float(values["tolerance"]), references, tuple(map(float, values["busy"])))
-
     @classmethod
     def of(cls, groups: Sequence[Mapping[str, Any]], tolerance: float) -> Conditions:
         """Those of a journal's groups (`elastic.timing.protocol`)."""
-        references = tuple(read_timing(group["reference"]) for group in groups)
-        return cls(tolerance, references, tuple(float(group["busy"]) for group in groups))
+        references = tuple(tuple(group["reference"]) for group in groups)
+        return cls(tolerance, references, tuple(group["busy"] for group in groups))
 
     @property
     def paces(self) -> tuple[float, ...]:
@@ -138,7 +136,7 @@ class Conditions:
 
     @property
     def _medians(self) -> list[float]:
-        return [timing.median_ms for timing in self.references]
+        return [float(np.median(milliseconds)) for milliseconds in self.references]
 
 
 @dataclass(frozen=True)
@@ -190,43 +188,6 @@ class ProfileCheck:
         return self.conditions.objections([one.timing for one in self.subnets])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; what follows from the rest is there for those who read the file."""
-        return {
-            "date": self.date,
-            "mape": round(self.mape, 3),
-            "tau": round(self.tau, 4),
-            "coverage": round(self.coverage, 4),
-            "nominal": self.nominal,
-            "conditions": self.conditions.to_dict(),
-            "predicted_ms": list(self.predicted_ms),
-            "interval_ms": [list(one) for one in self.interval_ms],
-            "subnets": [one.to_dict() for one in self.subnets],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ProfileCheck:
-        """What `to_dict` gave."""
-        return cls(
-            tuple(SubnetTiming.from_dict(one) for one in values["subnets"]),
-            tuple(map(float, values["predicted_ms"])),
-            tuple((float(low), float(high)) for low, high in values["interval_ms"]),
-            float(values["nominal"]),
-            Conditions.from_dict(values["conditions"]),
-            str(values["date"]),
-        )
-
-
-def _written(timing: Timing) -> dict[str, Any]:
-    return {"milliseconds": list(timing.milliseconds), "pace": timing.pace}
-
-
-def read_timing(milliseconds: Sequence[Any], pace: float = 1.0) -> Timing:
-    """A timing from a file.
-
-    Raises:
-        ValueError: no figures, or one that isn't above 0.
-    """
-    timing = Timing(tuple(map(float, milliseconds)), float(pace))
-    if not (timing.milliseconds and all(0 < figure < np.inf for figure in (*timing.milliseconds, timing.pace))):
-        raise ValueError(f"a timing of {timing.milliseconds[:3]}… ms at pace {timing.pace}")
-    return timing
+        """As JSON has it, with metrics for those who read the file; they are computed again when it is loaded."""
+        metrics = {"mape": round(self.mape, 3), "tau": round(self.tau, 4), "coverage": round(self.coverage, 4)}
+        return {**metrics, **to_plain(self)}

@@ -21,7 +21,6 @@ from elastic.profiles.published_names import naming
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import read_json
-from elastic.timing.protocol import Timing
 from elastic.timing.records import BlockTiming
 from elastic.timing.setting import Setting
 
@@ -64,7 +63,7 @@ def load_ofa_table(path: str | Path, supernet: Supernet, device: str = "") -> De
 def _block(form: Form, milliseconds: list[float]) -> BlockTiming:
     shapes = tuple((1, *shape) for shape in form.seen.shapes)
     return BlockTiming(
-        form.signature, form.seen.path, form.layer, dict(form.values), shapes, Timing(tuple(milliseconds))
+        form.signature, form.seen.path, form.layer, dict(form.values), shapes, tuple(milliseconds)
     )
 
 

@@ -15,7 +15,6 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.profiles.published_names import mobilenetv3_signature, naming, proxyless_signature
 from elastic.space.tables import Additive
 from elastic.supernet.folder import digest_supernet
-from elastic.timing.protocol import Timing
 from elastic.timing.records import BlockTiming, SubnetTiming
 from elastic.timing.setting import Setting
 from zoo.published import latency_tables as ofa_tables
@@ -53,10 +52,10 @@ def profile_of(supernet, found, archs=(), times=()):
     """A profile with blocks, and whole subnets."""
     milliseconds = figures(forms(found))
     blocks = [
-        BlockTiming(name, form.seen.path, form.layer, dict(form.values), ((1, 3),), Timing((milliseconds[name],)))
+        BlockTiming(name, form.seen.path, form.layer, dict(form.values), ((1, 3),), (milliseconds[name],))
         for name, form in forms(found).items()
     ]
-    subnets = [SubnetTiming(arch, Timing((float(ms),))) for arch, ms in zip(archs, times, strict=True)]
+    subnets = [SubnetTiming(arch, (float(ms),)) for arch, ms in zip(archs, times, strict=True)]
     digest = digest_supernet(supernet)
     profile = DeviceProfile(Setting(), {"processor": "none", "cores": 1}, digest, tuple(subnets), tuple(blocks))
     profile.keep_parts(found)

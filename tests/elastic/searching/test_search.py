@@ -18,7 +18,6 @@ from elastic.searching.search import search
 from elastic.space.sampling import spread_rows
 from elastic.supernet.evaluation import MeasuredAccuracy, accuracy
 from elastic.supernet.folder import digest_supernet
-from elastic.timing.protocol import Timing
 from elastic.timing.records import SubnetTiming
 from elastic.timing.setting import Setting
 
@@ -112,7 +111,7 @@ def test_several_devices_at_once():
 def test_only_resolutions_that_a_profile_measured_are_found(algorithm):
     small = min(MOBILENET.space["resolution"].choices)
     archs = [arch for arch in MOBILENET.space.sample(0, 60) if arch["resolution"] == small]
-    timings = [SubnetTiming(arch, Timing((float(MOBILENET.params([arch])[0]),))) for arch in archs]
+    timings = [SubnetTiming(arch, (float(MOBILENET.params([arch])[0]),)) for arch in archs]
     profile = DeviceProfile(Setting(), {}, digest_supernet(MOBILENET), tuple(timings), resolutions=(small,))
     exact = {"latency_ms": profile.predictor(MOBILENET, "additive")} if algorithm == "dynamic" else {}
     found = search(

@@ -10,7 +10,8 @@ PAGE = {"title": "<a> & b", "notes": "", "plotly": "", "summary": {"<n>": "<t>"}
 
 def test_texts_are_escaped_in_html():
     page = render("elastic/reporting/page.html.jinja", **PAGE)
-    for escaped in ("<h1>&lt;a&gt; &amp; b</h1>", "<span>&lt;n&gt;</span><b>&lt;t&gt;</b>", "<code>x &amp;&amp; y</code>"):
+    shown = ("<h1>&lt;a&gt; &amp; b</h1>", "<span>&lt;n&gt;</span><b>&lt;t&gt;</b>", "<code>x &amp;&amp; y</code>")
+    for escaped in shown:
         assert escaped in page
 
 
