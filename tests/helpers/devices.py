@@ -3,7 +3,6 @@
 from elastic.profiles.plan import choose_archs
 from elastic.profiles.profile import DeviceProfile
 from elastic.supernet.folder import digest_supernet
-from elastic.timing.protocol import Timing
 from elastic.timing.records import SubnetTiming
 from elastic.timing.setting import Setting
 
@@ -12,5 +11,5 @@ def synthetic(supernet, n=40):
     """A profile whose latencies follow from MACs, as if measured without noise."""
     archs = choose_archs(supernet, n, seed=0)
     times = 0.2 + supernet.macs(archs) * 1e-6
-    subnets = tuple(SubnetTiming(arch, Timing((float(ms),) * 3)) for arch, ms in zip(archs, times, strict=True))
+    subnets = tuple(SubnetTiming(arch, (float(ms),) * 3) for arch, ms in zip(archs, times, strict=True))
     return DeviceProfile(Setting(), {"processor": "none", "cores": 1}, digest_supernet(supernet), subnets)

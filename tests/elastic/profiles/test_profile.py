@@ -161,11 +161,11 @@ def test_short_runs_are_timed_many_times_a_visit(monkeypatch):
 
 def test_a_quiet_measurement_is_good_and_a_noisy_one_says_why():
     sure, unsure = Timing((1.0, 1.001, 0.999) * 5), Timing((1.0, 2.0, 3.0))
-    quiet = Conditions(references=(sure, sure), busy=(0.0, 0.01))
+    quiet = Conditions(references=(sure.milliseconds,) * 2, busy=(0.0, 0.01))
     assert quiet.objections([sure] * 10) == []
     assert quiet.noisy([sure] * 3 + [unsure]) == 0.25
     assert "25% of the medians are less sure than ± 2%" in quiet.objections([sure] * 3 + [unsure])[0]
-    drifting = Conditions(references=(sure, Timing((1.2,) * 9)))
+    drifting = Conditions(references=(sure.milliseconds, (1.2,) * 9))
     assert drifting.drift == pytest.approx(0.2 / 1.1)
     assert "took from 1 to 1.2 ms" in drifting.objections([sure])[0]
     assert "other processes took 40% of the processors" in Conditions(busy=(0.4,)).objections([sure])[0]
@@ -207,7 +207,7 @@ def test_a_busy_device_is_noticed():
 
 def test_a_check_compares_predictions_with_measurements():
     archs = vit().space.sample(0, 4)
-    subnets = tuple(SubnetTiming(arch, Timing((ms,) * 3)) for arch, ms in zip(archs, (1.0, 2.0, 3.0, 4.0), strict=True))
+    subnets = tuple(SubnetTiming(arch, (ms,) * 3) for arch, ms in zip(archs, (1.0, 2.0, 3.0, 4.0), strict=True))
     check = ProfileCheck(subnets, (1.1, 1.8, 3.0, 4.0), ((0.9, 1.05), (1.9, 2.0), (1.0, 2.0), (4.0, 5.0)))
     assert check.mape == pytest.approx(5.0)
     assert check.tau == 1.0
