@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
-from elastic.support.inputs import Inputs, batch_size, first, predict_all
+from elastic.support.inputs import Inputs, batch_size, first, part, predict_all
 
 TOLERANCE = 1e-4
 """The largest difference allowed, relative to the largest output (both are float32)."""
@@ -78,11 +78,7 @@ def _meant(batch: Inputs, output: NDArray[np.float32]) -> Any:
 
 def singles(inputs: Inputs) -> Iterator[Inputs]:
     """The inputs of a batch, each a batch of one."""
-    for at in range(batch_size(inputs)):
-        if isinstance(inputs, Tensor):
-            yield inputs[at : at + 1]
-        else:
-            yield {name: tensor[at : at + 1] for name, tensor in inputs.items()}
+    return (part(inputs, at, at + 1) for at in range(batch_size(inputs)))
 
 
 def one_by_one(forward: Forward) -> Forward:
@@ -100,6 +96,6 @@ def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
     if not isinstance(inputs, Tensor):
         length = next(iter(inputs.values())).shape[1]
         for n, shorter in ((1, 1), (2, -(-length // 2))):
-            part = {name: tensor[:n, :shorter] for name, tensor in inputs.items()}
-            if "attention_mask" not in part or part["attention_mask"].any(1).all():  # padding may be on the left
-                yield part
+            text = {name: tensor[:n, :shorter] for name, tensor in inputs.items()}
+            if "attention_mask" not in text or text["attention_mask"].any(1).all():  # padding may be on the left
+                yield text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,25 +66,31 @@ def batch_size(inputs: Inputs) -> int:
     return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
 
+def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The inputs with every tensor changed; any mapping, such as a tokenizer's record, becomes a dict."""
+    if isinstance(inputs, Tensor):
+        return change(inputs)
+    return {name: change(tensor) for name, tensor in inputs.items()}
+
+
+def part(inputs: Inputs, begin: int, end: int) -> Inputs:
+    """The inputs `begin` to `end` (excluded) of a batch."""
+    return each(inputs, lambda tensor: tensor[begin:end])
+
+
 def first(inputs: Inputs, n: int) -> Inputs:
     """The first `n` inputs of a batch."""
-    if isinstance(inputs, Tensor):
-        return inputs[:n]
-    return {name: tensor[:n] for name, tensor in inputs.items()}
+    return part(inputs, 0, n)
 
 
 def repeated(inputs: Inputs, times: int) -> Inputs:
-    """The batch behind itself, as often."""
-    if isinstance(inputs, Tensor):
-        return torch.cat([inputs] * times)
-    return {name: torch.cat([tensor] * times) for name, tensor in inputs.items()}
+    """A batch that holds these inputs `times` times."""
+    return each(inputs, lambda tensor: torch.cat([tensor] * times))
 
 
 def moved(inputs: Inputs, device: torch.device | str) -> Inputs:
     """The same inputs on a device."""
-    if isinstance(inputs, Tensor):
-        return inputs.to(device)
-    return {name: tensor.to(device) for name, tensor in inputs.items()}
+    return each(inputs, lambda tensor: tensor.to(device))
 
 
 def example_inputs(

@@ -79,6 +79,6 @@ def test_a_broken_value_in_a_file_is_named_with_its_place(tmp_path, name, load, 
     assert text.count(old) == 1
     broken = tmp_path / "broken.json"
     broken.write_text(text.replace(old, new))
-    with pytest.raises(error, match=r"is a broken (device profile|search result) .*; make it again with elastic") as said:
+    with pytest.raises(error, match=r"is a broken (device profile|search result) .*; make it again with") as said:
         load(broken)
     assert place in str(said.value)
