@@ -1,4 +1,4 @@
-"""Downloads: once into a cache, and checked before they count as there."""
+"""Downloads into a cache, each file once, and checked."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _objection(path: Path, digest: str | None, size: int | None) -> str | None:
 
 
 def _unreadable(path: Path) -> str | None:
-    """Why it isn't a file of Once-for-All's, as those are of which no digest is known; None if it is."""
+    """Why it isn't one of Once-for-All's files, the only ones without a known digest; None if it is."""
     try:
         read_state_dict(path)
     except CheckpointError:

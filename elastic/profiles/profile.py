@@ -1,4 +1,4 @@
-"""A device profile: what subnets take on one device, measured, and from it a prediction for all others."""
+"""A device profile: measured latencies of some subnets on one device, and predictions for all others."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class DeviceProfile:
         setting: runtime, device, threads, batch size, precision.
         device: the device's fingerprint: processor, system, versions, date.
         supernet: digest of the supernet that was measured.
-        subnets: whole subnets, raw figures.
-        blocks: all their parts, raw figures; none where there are too many different ones.
-        resolutions: those that were measured; all that the supernet has where empty.
+        subnets: raw timings of whole subnets.
+        blocks: raw timings of all their blocks; empty where there are too many different ones.
+        resolutions: the measured ones; empty: all of the supernet's.
         conditions: how quiet the device was.
         checks: predictions against subnets measured later.
     """
@@ -58,17 +58,17 @@ class DeviceProfile:
 
     @property
     def noisy(self) -> float:
-        """The part of the timings whose median isn't sure, 0 to 1."""
+        """The share of timings whose median is uncertain, 0 to 1."""
         return self.conditions.noisy(self._timings)
 
     @property
     def objections(self) -> list[str]:
-        """What speaks against trusting the figures; nothing if they are good."""
+        """Reasons not to trust the timings; empty if they are good."""
         return self.conditions.objections(self._timings)
 
     @property
     def good(self) -> bool:
-        """Whether the device was quiet enough for figures to be trusted."""
+        """True if the device was quiet enough for the timings to be trusted."""
         return not self.objections
 
     def with_check(self, check: ProfileCheck) -> DeviceProfile:
@@ -100,7 +100,7 @@ class DeviceProfile:
         return fitted
 
     def keep_parts(self, parts: tuple[Part, ...]) -> None:
-        """Spare the search for the supernet's parts where they are known already."""
+        """Set the supernet's blocks where they are known already, which saves finding them."""
         self._fitted["parts"] = parts
 
     def _sums(self, supernet: Supernet) -> TableFeatures:
@@ -127,7 +127,7 @@ class DeviceProfile:
         return np.isin(sides, self.resolutions)
 
     def latency_interval(self, supernet: Supernet, archs: Archs, coverage: float = 0.9) -> tuple[Floats, Floats]:
-        """What a measurement of each arch lies between with probability `coverage`: milliseconds, `(n,)` each.
+        """Ends of an interval that holds a measurement with probability `coverage`: milliseconds, float64 `(n,)` each.
 
         Conformal (see `elastic.prediction.predictor.Predictor.interval`); infinite where too few subnets were measured.
 
@@ -138,7 +138,7 @@ class DeviceProfile:
         return self.predictor(supernet).interval(supernet._rows(archs), coverage)
 
     def prediction_error(self, supernet: Supernet) -> PredictionError:
-        """How far predictions are from measurements that they weren't fitted on.
+        """The cross-validated error of predictions.
 
         Raises:
             ProfileError: as for `latency_ms`.
@@ -167,7 +167,7 @@ class DeviceProfile:
     # --- files ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write the profile as one JSON file, whole or not at all."""
+        """Write the profile as one JSON file, atomically."""
         values = {"kind": f"elastic {_NAME}", "good": self.good, **to_plain(self)}
         values["checks"] = [one.to_dict() for one in self.checks]
         return write_text(path, _lines(values))
@@ -183,7 +183,7 @@ class DeviceProfile:
 
 
 def _lines(values: Mapping[str, Any]) -> str:
-    """JSON with a line for each key, and for each item of a list of objects: raw figures stay side by side."""
+    """JSON with a line for each key, and for each item of a list of objects: raw timings stay side by side."""
     fields = []
     for key, value in values.items():
         text = json.dumps(value)

@@ -1,4 +1,4 @@
-"""The report's figures, drawn by plotly."""
+"""The report's charts, drawn by plotly."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Curves = dict[str, tuple[list[float], list[float]]]
 """By name: steps and values."""
 
 Interval = tuple[float, float, float]
-"""A figure, and the ends of its confidence interval."""
+"""A metric, and the ends of its confidence interval."""
 
 Pairs = Mapping[str, tuple[Sequence[float], Sequence[float]]]
-"""By name: what was predicted, and what was then measured."""
+"""By name: predicted values, and those measured afterwards."""
 
 _INK, _MUTED, _ACCENT, _WARM, _GREEN = "#1d2733", "#a9b4c0", "#1f6feb", "#d9480f", "#2b8a3e"
 _PALETTE = ("#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#e67700", "#0b7285")
@@ -49,7 +49,7 @@ def plotly_objects() -> Any:
 
 
 def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = None) -> Any:
-    """A plotly figure of all candidates, the Pareto front and the best, over the last and the first objective."""
+    """A chart (a plotly figure) of all candidates, front and best subnet, over the last and the first objective."""
     go = plotly_objects()
 
     horizontal, vertical = _axes(result)
@@ -86,7 +86,7 @@ def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = Non
 
 
 def _add_measured(figure: Any, candidates: Sequence[Candidate], horizontal: str, vertical: str) -> None:
-    """Where the candidates that were measured again turned out to be, each tied to where it was expected."""
+    """Add the remeasured metrics of candidates, each with a line to the metrics that the search went by."""
     found = [one for one in candidates if one.measured]
     if not found:
         return
@@ -104,7 +104,7 @@ def _add_measured(figure: Any, candidates: Sequence[Candidate], horizontal: str,
 
 
 def draw_agreement(pairs: Pairs, name: str) -> Any:
-    """A plotly figure of what was predicted of a figure against what was measured; on the diagonal they agree."""
+    """A chart of a metric's predictions against its measurements; they agree on the diagonal."""
     go = plotly_objects()
 
     figure = go.Figure()
@@ -130,7 +130,7 @@ def draw_agreement(pairs: Pairs, name: str) -> Any:
 def draw_intervals(
     points: Mapping[str, Mapping[str, tuple[Interval, Interval]]], horizontal: str, vertical: str
 ) -> Any:
-    """A plotly figure of pairs of figures, each with its interval.
+    """A chart of pairs of metrics, each with its interval.
 
     Args:
         points: by a set's title and a point's name: the horizontal figure and the vertical one.
@@ -167,14 +167,14 @@ def _whiskers(intervals: Sequence[Interval]) -> dict[str, Any]:
 
 
 def draw_lines(curves: Curves, horizontal: str, vertical: str) -> Any:
-    """A plotly figure of curves by name."""
+    """A chart of curves by name."""
     figure = _lines(curves, vertical)
     figure.update_layout(xaxis={"title": {"text": horizontal}})
     return figure
 
 
 def draw_history(result: SearchResult) -> Any:
-    """A plotly figure of the hypervolume that the search's front covered after so many evaluations."""
+    """A chart of the hypervolume of the search's front by the number of evaluations."""
     go = plotly_objects()
 
     evaluations, volumes = zip(*result.history, strict=True)
@@ -205,7 +205,7 @@ def _points(candidates: Sequence[Candidate], horizontal: str, vertical: str, nam
 
 
 def _unit(name: str) -> str:
-    """What an axis says: `latency_ms.phone` → `latency (ms), phone`."""
+    """The title of an axis: `latency_ms.phone` → `latency (ms), phone`."""
     figure, _, device = name.partition(".")
     return _UNITS.get(figure, figure.replace("_", " ")) + (f", {device}" if device else "")
 
@@ -224,7 +224,7 @@ def _by_kind(arch: Arch) -> str:
 
 
 def draw_curves(curves: Curves) -> list[Any]:
-    """Training curves as plotly figures: losses on one, accuracies on another."""
+    """Training curves: a chart of losses and one of accuracies."""
     losses = {name: curve for name, curve in curves.items() if "loss" in name}
     accuracies = {name: (x, [100 * y for y in ys]) for name, (x, ys) in curves.items() if "acc" in name}
     figures = [_lines(losses, "loss")] if losses else []

@@ -1,4 +1,4 @@
-"""A subnet drawn block by block, as inline SVG and HTML: what is kept, how wide, and with which kernel."""
+"""A subnet drawn block by block, as inline SVG and HTML: active blocks, their widths and kernels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw_subnet(supernet: Supernet, arch: Mapping[str, Number]) -> Markup:
 
 
 def _dims_of_blocks(supernet: Supernet) -> dict[str, list[Dim]]:
-    """The blocks of elastic containers, by path in the model's order, each with the dims that only it has."""
+    """The blocks of elastic containers, by path in the model's order, each with the dims that no other block has."""
     paths = [path for path, _ in part_modules(supernet) if path in supernet.layout.gates]
     used: dict[str, set[str]] = {}
     for place, rules in supernet.layout.rules.items():
@@ -58,7 +58,7 @@ def _size_names(rule: object) -> Iterable[str]:
 
 
 def _is_active(supernet: Supernet, path: str, values: Mapping[str, Number]) -> bool:
-    """Whether a block is part of the subnet."""
+    """True if a block is part of the subnet."""
     return all(
         gate.index in kept_indices(gate.full, int(values.get(gate.depth, gate.full)), gate.keep)
         for gate in supernet.layout.gates[path]

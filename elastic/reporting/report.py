@@ -1,4 +1,4 @@
-"""The report: one HTML page that works offline, with the front, what became of it, and the chosen subnets."""
+"""The report: one HTML page that works offline: the front, its remeasured metrics, and drawings of subnets."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _DRAWN = 8
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows.
+    """The contents of the page.
 
     Attributes:
         title: the headline.
         supernet: whose subnets; gives the drawings.
         result: the search's result.
-        summary: the figures on top, name → text.
-        steps: what was done, in order: (what, its command or file).
+        summary: metrics at the top, name → text.
+        steps: the steps that led here, in order: (description, command or file).
         curves: training curves, from `read_curves`.
         marks: more subnets for the front: name → candidate.
-        agreement: by a figure's name, and by the title of a set of subnets: what was predicted, what was measured.
-        notes: how it was measured, in a sentence or two.
-        front_notes: how far the front's figures can be trusted, likewise.
+        agreement: by a metric's name, and by the title of a set of subnets: predictions and measurements.
+        notes: how the metrics were measured, in a sentence or two.
+        front_notes: how far the front's metrics can be trusted, in a sentence or two.
     """
 
     title: str
@@ -54,7 +54,7 @@ class Report:
 
 
 def write_report(report: Report, path: str | Path) -> Path:
-    """Write the page, whole or not at all; it needs no other file and no network.
+    """Write the page atomically. It needs no other file and no network.
 
     Raises:
         PackageError: plotly isn't installed.
@@ -82,13 +82,13 @@ def write_report(report: Report, path: str | Path) -> Path:
 
 
 def write_page(path: str | Path, template: str, **values: Any) -> Path:
-    """Write a page with charts, whole or not at all; it needs no other file and no network.
+    """Write a page with charts atomically. It needs no other file and no network.
 
     Args:
         path: the HTML file.
         template: extends `elastic/reporting/page.html.jinja`.
-        values: by the names that both have for them; texts are escaped. Of the latter: `title`, `notes`, `summary`
-            (name → text) and `steps` (pairs of what was done and its command or file).
+        values: the values of both templates, by name; texts are escaped. `page.html.jinja` needs `title`, `notes`,
+            `summary` (name → text) and `steps` (pairs of a description and a command or file).
 
     Raises:
         PackageError: plotly isn't installed.
@@ -101,7 +101,7 @@ def write_page(path: str | Path, template: str, **values: Any) -> Path:
 
 
 def write_csv(result: SearchResult, path: str | Path) -> Path:
-    """Write all candidates as a table: id, whether on the front, figures, those measured again, and every dim."""
+    """Write all candidates as a table: id, 1 if on the front, metrics, remeasured metrics, and every dim."""
     figures = list(dict.fromkeys(name for one in result.candidates for name in one.figures))
     measured = list(dict.fromkeys(name for one in result.candidates for name in one.measured))
     dims = list(dict.fromkeys(name for one in result.candidates for name in one.arch))
@@ -136,14 +136,14 @@ def _capitalized(text: str) -> str:
 
 
 def _chosen(result: SearchResult) -> list[Candidate]:
-    """The best first, then those of the front that were measured again, or else all of it."""
+    """The best subnet, then the remeasured ones of the front; the whole front where none was remeasured."""
     front = [one for one in result.front if one != result.best]
     again = [one for one in front if one.measured]
     return [result.best, *(again or front)][:_DRAWN]
 
 
 def _subnet(report: Report, one: Candidate) -> dict[str, Any]:
-    """A subnet to be drawn."""
+    """The template's values for a subnet that is drawn."""
     objectives = [*report.result.maximize, *report.result.minimize]
     return {
         "best": one == report.result.best,

@@ -17,7 +17,7 @@ from elastic.support.text import spell_bytes, spell_figure, spell_name
 
 
 def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
-    """What a profile says, in a few lines."""
+    """A summary of a profile."""
     setting, times = measured.setting, measured.measured_ms
     noise = np.median([one.timing.uncertainty for one in measured.subnets]) * 100
     table = Table("device profile", "")
@@ -54,7 +54,7 @@ def export_table(written: Exported) -> Table:
 
 
 def latency_table(measured: Mapping[str, Any]) -> Table:
-    """Latencies of an export's files, and what speaks against trusting them."""
+    """Latencies of an export's files, and reasons not to trust them."""
     threads = f"{measured['threads']} thread{'s' if measured['threads'] > 1 else ''}"
     caption = f"noisy: {'; '.join(measured['objections'])}. Close other programs and measure again"
     title = f"latency on {measured['device']['processor']}, {threads}, batch {measured['batch_size']}"
@@ -65,7 +65,7 @@ def latency_table(measured: Mapping[str, Any]) -> Table:
 
 
 def result_table(result: SearchResult) -> Table:
-    """The front of a search, its best marked, with what was measured again beside it."""
+    """The front of a search, its best subnet marked, with remeasured metrics beside those of the search."""
     objectives = [*result.maximize, *result.minimize]
     again = list(dict.fromkeys(name for one in result.candidates for name in one.measured))
     best = result.best

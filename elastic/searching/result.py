@@ -1,4 +1,4 @@
-"""What a search found: every subnet it evaluated, the Pareto front among them, and the best."""
+"""The result of a search: every subnet it evaluated, the Pareto front among them, and the best."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Candidate:
     """An evaluated subnet.
 
     Attributes:
-        arch: which one.
-        figures: by name, those that the search went by: evaluated, predicted, and costs.
-        measured: figures that were measured again afterwards, of the subnet itself on the device.
+        arch: which subnet.
+        figures: the metrics that the search went by, by name: measured, predicted, and costs.
+        measured: metrics that were measured again afterwards, of the subnet itself on the device.
     """
 
     arch: Arch
@@ -40,12 +40,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         supernet: digest of the supernet.
-        maximize: names of the figures to maximise.
-        minimize: names of the figures to minimise.
+        maximize: names of the metrics to maximise.
+        minimize: names of the metrics to minimise.
         subject_to: the budget; every candidate meets it.
         candidates: in the order of evaluation; all of them, or of thousands the front and a sample.
         seed: the search's seed.
@@ -54,8 +54,8 @@ class SearchResult:
         evaluations: how many subnets were evaluated.
         history: pairs of evaluations and the hypervolume that they had reached, from 0 to 1: objectives are scaled
             from the worst value that was met to the best.
-        predictors: of each figure that a `Predictor` gave in place of a measurement, what that is and how far it is
-            off: `kind`, `n` measured subnets, and, cross-validated, `rmse` in the figure's unit and Kendall's `tau`.
+        predictors: for each metric that a `Predictor` gave in place of a measurement: its `kind`, the number `n` of
+            measured subnets, and, cross-validated, `rmse` in the metric's unit and Kendall's `tau`.
     """
 
     supernet: str
@@ -98,7 +98,7 @@ class SearchResult:
         return goals_of([one.figures for one in self.candidates], self.maximize, self.minimize)
 
     def save(self, path: str | Path) -> Path:
-        """Write the result as one JSON file, whole or not at all."""
+        """Write the result as one JSON file, atomically."""
         values = {"kind": f"elastic {_NAME}", "best": dict(self.best.arch), **to_plain(self)}
         return write_json(path, values)
 

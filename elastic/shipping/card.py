@@ -1,4 +1,4 @@
-"""The model card: an exported subnet's `README.md`, of measured figures only."""
+"""The model card: an exported subnet's `README.md`, with measured metrics only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WEIGHTS = FORMATS["safetensors"].files[0]
 
 @dataclass(frozen=True)
 class Card:
-    """What people want to know of a subnet, beyond what the files say.
+    """Facts about a subnet that its files don't say.
 
     Attributes:
         title: one line.
-        figures: measured ones only, by name: `{"accuracy": 97.8, "latency_ms": 1.2}`.
-        data: what it was trained and measured on.
+        figures: measured metrics, by name: `{"accuracy": 97.8, "latency_ms": 1.2}`.
+        data: the data that it was trained and measured on.
         license: of the weights.
         text: anything else, in Markdown.
     """
@@ -55,7 +55,7 @@ def write_card(path: Path, card: Card, config: Mapping[str, Any]) -> None:
 
 
 def spell_check(facts: Mapping[str, Any]) -> str:
-    """In one line, what a file's comparison with PyTorch's output gave; empty where there was none."""
+    """A file's comparison with PyTorch's output, in one line; empty where there was none."""
     difference = facts.get("difference")
     if difference is None:
         return ""
@@ -68,7 +68,7 @@ def spell_check(facts: Mapping[str, Any]) -> str:
 
 
 def _judged(facts: Mapping[str, Any]) -> list[str]:
-    """What int8 costs."""
+    """The accuracy that int8 costs."""
     if "accuracy" in facts:
         one = facts["accuracy"]
         return [f"accuracy {one['after']:.2f} %, before {one['before']:.2f} %, on {one['inputs']} validation inputs"]
@@ -91,7 +91,7 @@ def _task(config: Mapping[str, Any]) -> str:
 
 
 def _facts(name: str, card: Card, config: Mapping[str, Any]) -> dict[str, str]:
-    """The first table: what the subnet is, and its metrics."""
+    """The first table: name, input, arch, metrics, data, license."""
     facts = {
         "model": f"`{name}` (`{config['class']}`)",
         "input": " × ".join(str(length) for length in config["input_size"]),
@@ -104,7 +104,7 @@ def _facts(name: str, card: Card, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _known(facts: Mapping[str, Any]) -> list[str]:
-    """What is known of a file: size, batch size, and how it compares with PyTorch's output."""
+    """Facts about a file: size, batch size, and its comparison with PyTorch's output."""
     parts = [spell_bytes(facts["bytes"])] if "bytes" in facts else []
     if facts.get("batch"):
         parts.append("any batch size" if facts["batch"] == "any" else f"batch {facts['batch']}")
@@ -112,7 +112,7 @@ def _known(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _runs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """How each file is run: its name, the runtime, and Python that runs it."""
+    """For each file that a runtime runs: its name, the runtime, and Python code that runs it."""
     for made in FORMATS.values():
         file, text = made.files[0], made.for_text if _is_text(config) else made.for_images
         if file in config["files"] and text:

@@ -1,4 +1,4 @@
-"""What a device profile is made of: timed subnets and blocks, how quiet the device was, and checks made later.
+"""The parts of a device profile: timed subnets and blocks, how quiet the device was, and checks made later.
 
 As JSON, each is an object with a key for each field (`elastic.support.records`).
 """
@@ -26,7 +26,7 @@ Milliseconds = Annotated[tuple[Positive, ...], Meta(min_length=1)]
 """Raw timings of one thing."""
 
 _MOST_NOISY, _MOST_DRIFT, _MOST_BUSY = 0.1, 0.1, 0.1
-"""From which share of unsure medians, of drift, and of processor time that others take, a measurement isn't good."""
+"""A measurement with larger shares of uncertain medians, drift, or processor time of others isn't good."""
 
 QUIET = "Close other programs and measure again, for longer (--time_limit), or accept it (--accept_noise true)"
 """The cure of a noisy measurement."""
@@ -87,7 +87,7 @@ class Conditions:
     Attributes:
         tolerance: a median is sure if its 95 % interval is narrower than ± this, relative.
         references: raw timings of the same run, made again with each group of measurements, in the order of time.
-        busy: for each group, the part of the processor time that other processes took, 0 to 1.
+        busy: for each group, the share of processor time that other processes took, 0 to 1.
     """
 
     tolerance: float = 0.02
@@ -101,15 +101,15 @@ class Conditions:
 
     @property
     def others(self) -> float:
-        """The part of the processor time that other processes took in all, 0 to 1."""
+        """The share of processor time that other processes took, 0 to 1."""
         return float(np.mean(self.busy)) if self.busy else 0.0
 
     def noisy(self, timings: Sequence[Timing]) -> float:
-        """The part of these timings that isn't sure, 0 to 1."""
+        """The share of timings whose median is uncertain, 0 to 1."""
         return float(np.mean([timing.uncertainty > self.tolerance for timing in timings])) if timings else 0.0
 
     def objections(self, timings: Sequence[Timing]) -> list[str]:
-        """What speaks against trusting timings made under these conditions; nothing if they are good."""
+        """Reasons not to trust timings made under these conditions; empty if they are good."""
         noisy, found = self.noisy(timings), []
         if noisy > _MOST_NOISY:
             found.append(f"{noisy:.0%} of the medians are less sure than ± {self.tolerance:.0%}")
@@ -124,13 +124,13 @@ class Conditions:
 
     @classmethod
     def of(cls, groups: Sequence[Mapping[str, Any]], tolerance: float) -> Conditions:
-        """Those of a journal's groups (`elastic.timing.protocol`)."""
+        """The conditions of a journal's groups (`elastic.timing.protocol`)."""
         references = tuple(tuple(group["reference"]) for group in groups)
         return cls(tolerance, references, tuple(group["busy"] for group in groups))
 
     @property
     def paces(self) -> tuple[float, ...]:
-        """Of each group: what the reference took in it, over its median of the session."""
+        """For each group: the reference's median in it, over its median in the whole session."""
         usual = np.median(self._medians) if self.references else 1.0
         return tuple(round(float(median / usual), 4) for median in self._medians)
 
@@ -141,10 +141,10 @@ class Conditions:
 
 @dataclass(frozen=True)
 class ProfileCheck:
-    """Predictions of a profile against subnets measured afterwards, none of them among the profile's.
+    """Predictions of a profile compared with measurements of other subnets, made later.
 
     Attributes:
-        subnets: what was measured.
+        subnets: the measured ones.
         predicted_ms: for each, the predicted latency.
         interval_ms: for each, the predicted interval.
         nominal: the share of subnets that should lie within theirs.
@@ -166,7 +166,7 @@ class ProfileCheck:
 
     @property
     def mape(self) -> float:
-        """Mean absolute error, relative to the measured figure, in percent."""
+        """Mean absolute error, relative to the measured latency, in percent."""
         return float(np.mean(np.abs(np.array(self.predicted_ms) / self.measured_ms - 1)) * 100)
 
     @property
@@ -184,7 +184,7 @@ class ProfileCheck:
 
     @property
     def objections(self) -> list[str]:
-        """What speaks against trusting the measured figures; nothing if they are good."""
+        """Reasons not to trust the measurements; empty if they are good."""
         return self.conditions.objections([one.timing for one in self.subnets])
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What attacks left of subnets: as a table, as JSON, and as one HTML page with attacked images."""
+"""Accuracy of subnets under attack: as a table, as JSON, and as one HTML page with attacked images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Example:
         image: `(C, H, W)` between 0 and 1.
         attacked: likewise.
         label: its class.
-        says: what the model says of the image, and then of the attacked one: class and probability.
+        says: the predicted class and its probability, for the image and for the attacked one.
     """
 
     image: Tensor
@@ -51,9 +51,9 @@ class Attacked:
         arch: which one.
         macs: of one forward pass.
         params: how many.
-        robustness: what was left.
-        checks: for masked gradients; none where they weren't asked for.
-        certified: by radius in L2, what a smoothed model tells rightly for certain.
+        robustness: accuracy under each attack.
+        checks: for masked gradients; empty where none were requested.
+        certified: by L2 radius, the share of images that the smoothed model provably classifies correctly.
         examples: attacked images.
     """
 
@@ -81,7 +81,7 @@ class Attacked:
 
 
 def attack_table(subnets: Sequence[Attacked]) -> Table:
-    """Accuracies with their intervals; a subnet a row."""
+    """Accuracies with their intervals, one row for each subnet."""
     names = list(subnets[0].robustness.shares)
     table = Table("subnet", "MACs", *(Column(name, justify="right") for name in names))
     for one in subnets:
@@ -100,7 +100,7 @@ def check_table(subnets: Sequence[Attacked]) -> Table:
 
 
 def certified_table(subnets: Sequence[Attacked]) -> Table:
-    """Certified accuracies by radius; each subnet's own end at the first at which nothing is certain."""
+    """Certified accuracies by radius; each subnet's own end at the first radius with nothing certified."""
     radii = sorted({radius for one in subnets for radius in one.certified})
     table = Table("certified within", *(Column(f"{radius:.3g}", justify="right") for radius in radii))
     for one in subnets:
@@ -127,16 +127,16 @@ def write_attack_report(
     notes: str,
     steps: Sequence[tuple[str, str]],
 ) -> Path:
-    """Write the page, whole or not at all; it needs no other file and no network.
+    """Write the page atomically. It needs no other file and no network.
 
     Args:
         path: the HTML file.
         title: the headline.
         supernet: whose subnets; gives the drawings.
-        threat: what attacks were allowed.
+        threat: the norm and radius that attacks were allowed.
         subnets: one at least.
         notes: how it was measured.
-        steps: what was done: (what, its command).
+        steps: (description, command) of each step that led here.
     """
     masked = ", ".join(suspects(subnets))
     return write_page(
@@ -185,7 +185,7 @@ def suspects(subnets: Sequence[Attacked]) -> list[str]:
 
 
 def _certificates(subnets: Sequence[Attacked]) -> str:
-    """A chart of certified accuracies; empty where none was asked for."""
+    """A chart of certified accuracies; empty where none was requested."""
     if not subnets[0].certified:
         return ""
     curves: Curves = {
