@@ -51,7 +51,7 @@ def test_a_subnet_is_cut_out_saved_and_loaded_without_any_optional_package(tmp_p
 model = elastic.elasticize(timm.create_model("resnet18", num_classes=10, pretrained=False)).eval()
 arch = model.space.sample(0)
 subnet = model.extract(arch)
-images = torch.rand(2, 3, 64, 64)
+images = torch.rand(2, 3, arch["resolution"], arch["resolution"])
 with torch.inference_mode(), model.active(arch):
     assert torch.equal(model(images), subnet(images))
 assert model.macs([arch])[0] > 0 and model.params([arch])[0] == sum(p.numel() for p in subnet.parameters())
