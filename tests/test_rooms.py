@@ -43,7 +43,7 @@ MAY_IMPORT |= {
     "trainers.configurations": LIBRARY,
     "trainers.data": LIBRARY | {"zoo"},
     "trainers.methods": LIBRARY,
-    "trainers.robust": LIBRARY | {"trainers.data", "trainers.methods"},
+    "trainers.robust": LIBRARY | {"trainers.configurations", "trainers.data", "trainers.methods"},
     "trainers.steps": LIBRARY | {"trainers.methods", "trainers.robust"},
 }
 TRAINING = {name for name in MAY_IMPORT if name.startswith("trainers.")}

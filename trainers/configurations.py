@@ -1,7 +1,8 @@
-"""Configuration files: the shipped ones by name, and what is wrong in one that the parser doesn't notice."""
+"""Configuration files: the shipped ones by name, classes under former names, and errors that the parser misses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,44 @@ from typing import Any
 from elastic.errors import UsageError
 
 _FLAGS = ("-c", "--config")
+
+_FOLDERS = {
+    "data": "batches digits glue glue_tasks image_data image_folder loading metrics randomness text timm_data",
+    "methods": "curriculum distillers hidden_states lessons macs_samplers optimizers regularization samplers teachers",
+    "robust": "attack_report attacks smoothing",
+    "steps": "conflicts diagnosis gradients strategies sync_batchnorm",
+}
+FORMER_MODULES = {name: f"{folder}.{name}" for folder, names in _FOLDERS.items() for name in names.split()} | {
+    "adversary": "robust.training_attack",
+    "data": "data.supernet_data",
+    "masking": "robust.gradient_masking",
+    "robust_distillers": "robust.distillers",
+    "robust_losses": "robust.losses",
+    "robust_statistics": "robust.statistics",
+    "robust_steps": "robust.steps",
+    "robustness": "robust.accuracy",
+    "steps": "steps.steps",
+}
+"""Modules of `trainers` that class paths in older configurations name, and where their classes are now."""
+
+_FORMER_CLASS = re.compile(rf"(?<![\w.])trainers\.({'|'.join(FORMER_MODULES)})\.(?=[A-Z])")
+
+
+def current_paths(text: str) -> str:
+    """A configuration or a word of a command line, with each class under the module that it is in now."""
+    return _FORMER_CLASS.sub(lambda found: f"trainers.{FORMER_MODULES[found[1]]}.", text)
+
+
+def read_configuration(path: str | Path) -> Any:
+    """The content of a YAML file, with each class under the module that it is in now.
+
+    Raises:
+        OSError: it can't be read.
+        yaml.YAMLError: it isn't YAML.
+    """
+    import yaml
+
+    return yaml.safe_load(current_paths(Path(path).read_text("utf-8")))
 
 
 def shipped_configurations() -> dict[str, Path]:
@@ -45,13 +84,13 @@ def _is_there(path: Path) -> bool:
 
 
 def name_configurations(words: Sequence[str]) -> list[str]:
-    """A command line with `find_configuration` of each value of --config.
+    """A command line with `find_configuration` of each value of --config, and `current_paths` of all words.
 
     Raises:
         UsageError: a configuration that isn't there.
     """
     found: list[str] = []
-    for word in words:
+    for word in map(current_paths, words):
         flag, equals, value = word.partition("=")
         if found and found[-1] in _FLAGS:
             found.append(find_configuration(word))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import get_loader, set_loader
 from jsonargparse.typing import PositiveInt, restricted_number_type
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -19,7 +20,13 @@ from elastic.errors import CheckpointError, TrainingError, UsageError, first_lin
 from elastic.supernet.source import SupernetSource
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
-from trainers.configurations import is_inline, name_configurations, refuse_ignored
+from trainers.configurations import (
+    current_paths,
+    is_inline,
+    name_configurations,
+    read_configuration,
+    refuse_ignored,
+)
 from trainers.data import digit_scenes, digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.data.supernet_data import SupernetData
 from trainers.fit_folder import expand
@@ -30,6 +37,11 @@ from trainers.robust import distillers  # noqa: F401 - likewise
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 """What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""
 
+_YAML = "elastic_yaml"
+"""jsonargparse's YAML, with classes found under the names that their modules once had."""
+
+set_loader(_YAML, lambda text: get_loader("yaml")(current_paths(text)), (yaml.YAMLError,))
+
 
 class SupernetCLI(LightningCLI):
     """`SupernetModule` and `SupernetData` behind a command line; all of a run lies in `<runs>/<name>/`."""
@@ -37,7 +49,7 @@ class SupernetCLI(LightningCLI):
     def __init__(self, args: list[str]) -> None:
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        strict = {"exit_on_error": False}
+        options: dict[str, Any] = {"exit_on_error": False, "parser_mode": _YAML}
         super().__init__(
             SupernetModule,
             SupernetData,
@@ -50,7 +62,7 @@ class SupernetCLI(LightningCLI):
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
             },
-            parser_kwargs={**strict, "prog": "elastic", **{verb: dict(strict) for verb in self.subcommands()}},
+            parser_kwargs={**options, "prog": "elastic", **{verb: dict(options) for verb in self.subcommands()}},
             args=args,
         )
 
@@ -107,7 +119,7 @@ class SupernetCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         for path in map(str, config.config or []):
             if not is_inline(path) and Path(path).is_file():
-                refuse_ignored(yaml.safe_load(Path(path).read_text("utf-8")), config, path)
+                refuse_ignored(read_configuration(path), config, path)
 
     @property
     def folder(self) -> Path:

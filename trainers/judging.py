@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trainers.configurations import read_configuration
 from trainers.robust.accuracy import RobustAccuracy
 from trainers.robust.attacks import Threat
 
@@ -89,7 +90,7 @@ def load_data(path: str | Path) -> SupernetData:
             "the data section of a training"
         )
     try:
-        section = yaml.safe_load(path.read_text("utf-8"))["data"]
+        section = read_configuration(path)["data"]
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(SupernetData, "data")
         made = parser.instantiate_classes(parser.parse_object({"data": section})).data

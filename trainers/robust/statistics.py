@@ -14,7 +14,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from elastic.errors import CheckpointError, TrainingError
@@ -23,6 +22,7 @@ from elastic.supernet.evaluation import Recalibrate
 from elastic.supernet.folder import is_name, read_description
 from elastic.supernet.registry import find_supernet
 from elastic.support.inputs import predict
+from trainers.configurations import read_configuration
 from trainers.methods.distillers import RobustLoss
 from trainers.robust.training_attack import Adversary, seeded
 
@@ -102,7 +102,7 @@ def recalibration_for(place: str | Path) -> Recalibrate:
 
 def _trained_under(config: Path) -> Mapping[str, Any] | None:
     """The adversary's options of a run whose last phase was trained under attack: as former versions kept it."""
-    model = (yaml.safe_load(config.read_text("utf-8")) or {}).get("model") if config.is_file() else None
+    model = (read_configuration(config) or {}).get("model") if config.is_file() else None
     if not model:
         return None
     phases = (model.get("curriculum") or {}).get("phases") or [{}]
