@@ -5,6 +5,7 @@ from .data.glue import Glue as Glue
 from .data.image_data import ImageDataModule as ImageDataModule
 from .data.supernet_data import SupernetData as SupernetData
 from .data.timm_data import TimmData as TimmData
+from .methods.adversary import Adversary as Adversary
 from .methods.curriculum import (
     Curriculum as Curriculum,
 )
@@ -21,12 +22,10 @@ from .methods.distillers import (
     NoDistiller as NoDistiller,
 )
 from .methods.distillers import (
-    RobustLoss as RobustLoss,
-)
-from .methods.distillers import (
     SoftTargets as SoftTargets,
 )
 from .methods.hidden_states import HiddenStates as HiddenStates
+from .methods.loss import SubnetLoss as SubnetLoss
 from .methods.macs_samplers import (
     BalancedSampler as BalancedSampler,
 )
@@ -91,7 +90,7 @@ from .robust.losses import (
 from .robust.losses import (
     TRADES as TRADES,
 )
-from .robust.training_attack import Adversary as Adversary
+from .robust.robust_loss import RobustLoss as RobustLoss
 from .steps.conflicts import GradientProjection as GradientProjection
-from .steps.steps import StepOptions as StepOptions
+from .steps.options import StepOptions as StepOptions
 from .validation import ValidationOptions as ValidationOptions

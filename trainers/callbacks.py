@@ -14,6 +14,7 @@ from rich.table import Table
 from elastic.errors import TrainingError
 from elastic.supernet.folder import save_supernet
 from elastic.support.files import write_text
+from elastic.support.text import short, spell_count
 from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
 from trainers.module import SupernetModule
 
@@ -24,13 +25,13 @@ class PhaseProgressBar(RichProgressBar):
     """The progress bar, with the phase beside the loss, and how many of its subnets a step trains."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The logged figures that the bar shows."""
+        """The logged metrics that the bar shows."""
         shown: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
         shown.pop("v_num", None)
         if isinstance(pl_module, SupernetModule) and trainer.training:
             shown["phase"] = pl_module.phase.name
-            sampler = pl_module.phase.sampler or pl_module.sampler
-            shown["subnets"] = f"{sampler.subnets_per_step} of {_count(pl_module.space.size)}"
+            phase, plan = pl_module.progress.phase, pl_module.plan
+            shown["subnets"] = f"{plan.samplers[phase].subnets_per_step} of {spell_count(plan.spaces[phase].size)}"
         return shown
 
 
@@ -47,8 +48,8 @@ class SubnetReport(Callback):
         params = supernet.params([space.smallest, space.largest])
         console = get_console()
         console.print(
-            f"{module.source.model}: {_count(space.size)} subnets, {_short(params[0])} to {_short(params[1])} "
-            f"parameters, {_short(macs[0])} to {_short(macs[1])} MACs",
+            f"{module.source.model}: {spell_count(space.size)} subnets, {short(params[0])} to {short(params[1])} "
+            f"parameters, {short(macs[0])} to {short(macs[1])} MACs",
             highlight=False,
         )
         data = getattr(trainer, "datamodule", None)
@@ -73,14 +74,14 @@ class SubnetReport(Callback):
             return
         table = Table(title=f"{stage} after step {module.global_step}" if module.global_step else stage)
         table.add_column("subnet")
-        attacked = module.validation.attack is not None
-        for heading in ("arch", "MACs", "parameters", module.metric, *(["under attack"] if attacked else [])):
+        attacked = module.validator.options.attack is not None
+        for heading in ("arch", "MACs", "parameters", module.validator.metric, *(["under attack"] if attacked else [])):
             table.add_column(heading, justify="right")
-        for result in module.results:
+        for result in module.validator.results:
             scores = [f"{100 * result.score:.2f}{' %' if result.metric == 'accuracy' else ''}"]
             if result.robust is not None:
                 scores.append(f"{100 * result.robust:.2f} %")
-            table.add_row(result.name, result.arch.id, _short(result.macs), _short(result.params), *scores)
+            table.add_row(result.name, result.arch.id, short(result.macs), short(result.params), *scores)
         get_console().print(table)
 
 
@@ -93,12 +94,13 @@ def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Tabl
     together = None if images is None else images * module.step_options.accumulate * module.trainer.world_size
     factor = 1.0 if together is None else module.curriculum.factor(together)
     for index, phase in enumerate(module.curriculum.scaled):
-        space, sampler = module.spaces[index], phase.sampler or module.sampler
+        space, sampler = module.plan.spaces[index], module.plan.samplers[index]
         kinds = dict.fromkeys(dim.kind for dim in space.dims if len(dim.choices) > 1)
         seconds = None if pace is None or images is None else _phase_seconds(module, index, images, pace)
+        steps = phase.epochs * module.progress.steps_per_epoch
         table.add_row(
-            phase.name, str(phase.epochs), str(phase.epochs * module.steps_per_epoch), str(sampler.subnets_per_step),
-            ", ".join(kinds) or "nothing", _count(space.size), f"{phase.learning_rate * factor:.3g}",
+            phase.name, str(phase.epochs), str(steps), str(sampler.subnets_per_step),
+            ", ".join(kinds) or "nothing", spell_count(space.size), f"{phase.learning_rate * factor:.3g}",
             "" if seconds is None else _duration(seconds),
         )  # fmt: skip
     return table
@@ -107,7 +109,7 @@ def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Tabl
 def _needs(module: SupernetModule, images: int, pace: Pace | None) -> str:
     """The memory of a step, and the time of all of them."""
     needed = training_memory(module.supernet, images)
-    held = "an unknown number of bytes" if needed is None else f"about {_short(needed)}B"
+    held = "an unknown number of bytes" if needed is None else f"about {short(needed)}B"
     memory = f"a step of the largest subnet holds {held} in float32"
     if pace is None:
         return (
@@ -119,8 +121,9 @@ def _needs(module: SupernetModule, images: int, pace: Pace | None) -> str:
 
 
 def _phase_seconds(module: SupernetModule, index: int, images: int, pace: Pace) -> float:
-    steps = module.curriculum.scaled[index].epochs * module.steps_per_epoch
-    return steps * step_seconds(module, index, pace, images * module.step_options.accumulate)
+    steps = module.curriculum.scaled[index].epochs * module.progress.steps_per_epoch
+    together = images * module.step_options.accumulate
+    return steps * step_seconds(module.plan, index, module.adversary, pace, together)
 
 
 class LastValidation(Callback):
@@ -156,7 +159,7 @@ class RunFolder(Checkpoint):
         Args:
             folder: the run's folder.
             checkpoint_every: optimiser steps between two checkpoints; None: one at the end of each epoch only.
-            keep_best: a figure of the validation, such as `val/largest/robust`: the supernet to ship is that of the
+            keep_best: a metric of the validation, such as `val/largest/robust`: the supernet to ship is that of the
                 phase's validation where it was highest; None: the last one.
             configuration: what `config.yaml` is to hold; None: there is none.
         """
@@ -179,10 +182,10 @@ class RunFolder(Checkpoint):
         """Remove what a killed process was writing.
 
         Raises:
-            TrainingError: the best is to be kept by a figure that this training never finds.
+            TrainingError: the best is to be kept by a metric that this training never logs.
         """
         if self.keep_best is not None:
-            _check_figure(self.keep_best, trainer, cast(SupernetModule, pl_module))
+            _check_metric(self.keep_best, trainer, cast(SupernetModule, pl_module))
         if trainer.is_global_zero:
             for unfinished in self.folder.glob(f".{LAST}-*"):
                 unfinished.unlink(missing_ok=True)
@@ -198,7 +201,7 @@ class RunFolder(Checkpoint):
             write_text(self.folder / "config.yaml", self.configuration)
         self.configuration = None
         due = self.checkpoint_every and trainer.global_step % self.checkpoint_every == 0
-        if due and cast(SupernetModule, pl_module).step is None and not trainer.is_last_batch:
+        if due and cast(SupernetModule, pl_module).steps.current is None and not trainer.is_last_batch:
             trainer.save_checkpoint(self.folder / LAST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -209,10 +212,10 @@ class RunFolder(Checkpoint):
         trainer.save_checkpoint(self.folder / LAST)
 
     def _is_best(self, trainer: Trainer, module: SupernetModule) -> bool:
-        """Whether the phase's best figure so far has just been reached; before a phase's first one, yes."""
+        """Whether the phase's best value so far has just been reached; before a phase's first one, yes."""
         if self.keep_best is None:
             return True
-        phase = module.trained_phase.name
+        phase = module.curriculum.phases[module.progress.trained_phase].name
         if phase != self._phase:
             self._phase, self._best = phase, -math.inf
         value = self._value(trainer, self.keep_best)
@@ -224,36 +227,27 @@ class RunFolder(Checkpoint):
 
     @staticmethod
     def _value(trainer: Trainer, name: str) -> float | None:
-        """The figure that the epoch's validation found; None where there was none, or the phase lacks it."""
+        """The metric that the epoch's validation logged; None where there was none, or the phase lacks it."""
         every = trainer.check_val_every_n_epoch
         if every is None or (trainer.current_epoch + 1) % every or name not in trainer.callback_metrics:
             return None
         return float(trainer.callback_metrics[name])
 
 
-def _check_figure(name: str, trainer: Trainer, module: SupernetModule) -> None:
+def _check_metric(name: str, trainer: Trainer, module: SupernetModule) -> None:
     if trainer.check_val_every_n_epoch is None or not trainer.limit_val_batches:
         raise TrainingError(
             f"--keep_best {name} chooses by the validations at the ends of epochs, and there are none; give "
             "--trainer.check_val_every_n_epoch 1 and --trainer.limit_val_batches 1.0, or --keep_best null"
         )
-    if name not in module.figures:
-        known = ", ".join(module.figures)
-        raise TrainingError(f"--keep_best {name}: no such figure is found; in the last phase there are {known}")
-
-
-def _short(number: float) -> str:
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.3g}"
+    logged = module.validator.logged(module.plan.spaces[-1], module.supernet.space)
+    if name not in logged:
+        raise TrainingError(
+            f"--keep_best {name}: validation logs no such metric; in the last phase it logs {', '.join(logged)}"
+        )
 
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number < 1e6 else f"{float(number):.1e}" if number < 1e300 else "more than 1e300"

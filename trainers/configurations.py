@@ -13,21 +13,17 @@ from elastic.errors import UsageError
 _FLAGS = ("-c", "--config")
 
 _FOLDERS = {
-    "data": "batches digits glue glue_tasks image_data image_folder loading metrics randomness text timm_data",
-    "methods": "curriculum distillers hidden_states lessons macs_samplers optimizers regularization samplers teachers",
-    "robust": "attack_report attacks smoothing",
-    "steps": "conflicts diagnosis gradients strategies sync_batchnorm",
+    "data": "digits glue image_data image_folder text timm_data",
+    "methods": "adversary curriculum distillers hidden_states macs_samplers optimizers samplers teachers",
+    "robust": "attacks",
+    "steps": "conflicts",
 }
 FORMER_MODULES = {name: f"{folder}.{name}" for folder, names in _FOLDERS.items() for name in names.split()} | {
-    "adversary": "robust.training_attack",
     "data": "data.supernet_data",
-    "masking": "robust.gradient_masking",
     "robust_distillers": "robust.distillers",
     "robust_losses": "robust.losses",
-    "robust_statistics": "robust.statistics",
-    "robust_steps": "robust.steps",
     "robustness": "robust.accuracy",
-    "steps": "steps.steps",
+    "steps": "steps.options",
 }
 """Modules of `trainers` that class paths in older configurations name, and where their classes are now."""
 

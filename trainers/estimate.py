@@ -6,22 +6,19 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from elastic import Arch, Supernet
 from elastic.support.inputs import predict
-from trainers.methods.distillers import RobustLoss
+from trainers.methods.adversary import Adversary
+from trainers.methods.plan import TrainingPlan
 from trainers.methods.samplers import Contest
 
 Context = Callable[[], AbstractContextManager[None]]
 
 _FIRST_IMAGES, _LONG, _SAMPLED_STEPS = 8, 0.5, 8
-
-_LOSS_PASSES = 2  # of most robust losses: the image as it is, and attacked
 
 
 @dataclass(frozen=True)
@@ -101,16 +98,15 @@ def _pass(model: nn.Module, inputs: Tensor, context: Context) -> float:
     return time.perf_counter() - start
 
 
-def step_seconds(module: Any, phase: int, pace: Pace, images: int) -> float:
-    """What the passes of one step of a phase take on `images` images, averaged over the sampler's first few."""
-    drawn = [each for step in range(_SAMPLED_STEPS) for each in module.draw(phase, step)]
-    archs: list[Arch] = [each.archs[0] if isinstance(each, Contest) else each for each in drawn]
-    each = [pace.seconds(float(macs)) for macs in module.supernet.macs(archs)]
-    passes: float = np.sum(each) / _SAMPLED_STEPS
-    if isinstance(module.distillers[phase], RobustLoss):
-        attacked = each[0] if module.adversary.shared else passes  # the first subnet's are all others', or each its own
-        passes = _LOSS_PASSES * passes + module.adversary.steps * attacked
-    return passes * images
+def step_seconds(plan: TrainingPlan, phase: int, adversary: Adversary, pace: Pace, images: int) -> float:
+    """Seconds of the passes of one step of a phase on `images` images, averaged over the sampler's first few steps."""
+    total = 0.0
+    for step in range(_SAMPLED_STEPS):
+        drawn = plan.draw(phase, step)
+        archs: list[Arch] = [each.archs[0] if isinstance(each, Contest) else each for each in drawn]
+        passes = [pace.seconds(float(macs)) for macs in plan.supernet.macs(archs)]
+        total += plan.losses[phase].seconds(passes, adversary)
+    return total / _SAMPLED_STEPS * images
 
 
 def training_memory(supernet: Supernet, batch_size: int) -> int | None:

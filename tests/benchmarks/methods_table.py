@@ -202,7 +202,8 @@ def run(
 ) -> dict:
     """Train, and give each subnet's accuracy in percent, the number of test images, and the passes it took."""
     phases, began = module.curriculum.scaled, time.perf_counter()
-    subnet_epochs = sum(phase.epochs * (phase.sampler or module.sampler).subnets_per_step for phase in phases)
+    drawn = [sampler.subnets_per_step for sampler in module.plan.samplers]
+    subnet_epochs = sum(phase.epochs * each for phase, each in zip(phases, drawn, strict=True))
     batches = Batches(train, crop, BATCH, max(round(passes / BATCH / subnet_epochs), 1), seed)
     trainer = Trainer(
         max_epochs=module.curriculum.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,

@@ -8,9 +8,10 @@ from torch import distributed
 
 import elastic
 from trainers import SandwichSampler, SoftTargets
-from trainers.methods.samplers import Moment
+from trainers.methods.samplers import SamplingContext
 from trainers.steps.gradients import average_over_ranks, fill_missing
-from trainers.steps.steps import Step, StepOptions, StepRunner
+from trainers.steps.options import StepOptions
+from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
 
 STEPS = 8
 
@@ -20,16 +21,16 @@ def on_rank(rank, world):
     torch.manual_seed(0)
     model = timm.create_model("mobilenetv3_large_100", num_classes=100)
     supernet = elastic.elasticize(model, resolutions=[128], input_size=(3, 128, 128)).train()
-    sampler, moment = SandwichSampler(), Moment(supernet.space, supernet.macs, 0, 0)
+    sampler, moment = SandwichSampler(), SamplingContext(supernet.space, supernet.macs, 0, 0)
     archs = [sampler.sample(moment, k) for k in range(sampler.subnets_per_step)]
     images, labels = torch.randn(16, 3, 128, 128), torch.randint(0, 100, (16,))
-    runner = StepRunner(supernet, [SoftTargets()], StepOptions(), torch.Tensor.backward)
+    gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward)
     parameters, seconds = list(supernet.parameters()), {"step": [], "reduction": []}
     with supernet.training_in_place():
         for _ in range(STEPS + 1):
             supernet.zero_grad(set_to_none=False)
             began = time.perf_counter()
-            runner.accumulate(Step(0, archs), images, labels, archs[0], SoftTargets(), "in place")
+            gradients.accumulate(OptimizerStep(0, archs), images, labels, archs[0], SoftTargets(), "in place")
             fill_missing(parameters)
             if world > 1:
                 distributed.barrier()  # the ranks wait for each other here, not in the reduction

@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 import elastic
 from trainers import PGDAT, RSLAD, Adversary, OptimizerOptions, SandwichSampler
-from trainers.methods.samplers import Moment
-from trainers.steps.steps import Step, StepOptions, StepRunner
+from trainers.methods.samplers import SamplingContext
+from trainers.steps.options import StepOptions
+from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
 
 STEPS, EPSILON, STEP_SIZE = 10, 8 / 255, 2 / 255
 
@@ -38,11 +39,11 @@ def test_against_a_plain_loop(side_by_side, figure):
     subnet = supernet.extract(arch).train()
     optimisers = [OptimizerOptions().build(net, 1e-3) for net in (supernet.model, subnet)]
     adversary = Adversary(epsilon=EPSILON, steps=STEPS, step_size=STEP_SIZE)
-    runner = StepRunner(supernet, [PGDAT()], StepOptions(), torch.Tensor.backward, adversary)
+    gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward, adversary)
 
     def ours():
         optimisers[0].zero_grad(set_to_none=False)
-        runner.accumulate(Step(0, archs=[arch]), images, labels, supernet.space.largest, PGDAT(), None)
+        gradients.accumulate(OptimizerStep(0, archs=[arch]), images, labels, supernet.space.largest, PGDAT(), None)
         optimisers[0].step()
 
     with supernet.training_in_place():
@@ -55,14 +56,14 @@ def test_against_a_plain_loop(side_by_side, figure):
 def test_shared_attacks(side_by_side, figure):
     """A robust sandwich of four subnets, each attacked itself, and all trained on images that were attacked once."""
     supernet, images, labels = supernet_and_batch()
-    sampler, moment = SandwichSampler(), Moment(supernet.space, supernet.macs, 0, 0)
+    sampler, moment = SandwichSampler(), SamplingContext(supernet.space, supernet.macs, 0, 0)
     archs = [sampler.sample(moment, k) for k in range(sampler.subnets_per_step)]
 
     def step(shared):
         adversary = Adversary(epsilon=EPSILON, steps=STEPS, step_size=STEP_SIZE, shared=shared)
-        runner = StepRunner(supernet, [RSLAD()], StepOptions(), torch.Tensor.backward, adversary)
+        gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward, adversary)
         supernet.zero_grad(set_to_none=False)
-        runner.accumulate(Step(0, archs=archs), images, labels, archs[0], RSLAD(), "in place")
+        gradients.accumulate(OptimizerStep(0, archs=archs), images, labels, archs[0], RSLAD(), "in place")
 
     with supernet.training_in_place():
         times = side_by_side(10, lambda: step(True), lambda: step(False))

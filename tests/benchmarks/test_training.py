@@ -10,8 +10,9 @@ from ranks import run_on_ranks
 import elastic
 from elastic.supernet.compiling import compiled
 from trainers import OptimizerOptions, SandwichSampler, SoftTargets
-from trainers.methods.samplers import Moment
-from trainers.steps.steps import Step, StepOptions, StepRunner
+from trainers.methods.samplers import SamplingContext
+from trainers.steps.options import StepOptions
+from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
 
 MODELS = {
     "MobileNetV3-L, 16 @128": ("mobilenetv3_large_100", {}, 16, 128),
@@ -30,18 +31,18 @@ def sandwich(name, args, batch, side, compile_them=False):
     shape = {} if "vit" in name else {"input_size": (3, side, side)}
     supernet = elastic.elasticize(timm.create_model(name, num_classes=100, **args), resolutions=[side], **shape).train()
     images, labels = torch.randn(batch, 3, side, side), torch.randint(0, 100, (batch,))
-    sampler, moment = SandwichSampler(), Moment(supernet.space, supernet.macs, 0, 0)
+    sampler, moment = SandwichSampler(), SamplingContext(supernet.space, supernet.macs, 0, 0)
     archs = [sampler.sample(moment, k) for k in range(sampler.subnets_per_step)]
     plain = [supernet.extract(arch).train() for arch in archs]
     optimisers = [OptimizerOptions().build(net, 1e-3) for net in (supernet.model, *plain)]
-    runner = StepRunner(supernet, [SoftTargets()], StepOptions(), torch.Tensor.backward)
+    gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward)
     if compile_them:
         for net in plain:
             net.compile()
 
     def ours():
         optimisers[0].zero_grad(set_to_none=False)
-        runner.accumulate(Step(0, archs), images, labels, archs[0], SoftTargets(), "in place")
+        gradients.accumulate(OptimizerStep(0, archs), images, labels, archs[0], SoftTargets(), "in place")
         optimisers[0].step()
 
     def theirs():

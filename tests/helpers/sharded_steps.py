@@ -16,7 +16,7 @@ import elastic
 from elastic.supernet.source import SupernetSource
 from trainers import PGDAT, RSLAD, AdaAD, Adversary, Curriculum, Digits, Phase, SupernetModule
 from trainers.steps.gradients import average_over_ranks, fill_missing
-from trainers.steps.steps import StepOptions
+from trainers.steps.options import StepOptions
 from trainers.steps.sync_batchnorm import synced_batchnorm
 
 IMAGES = 8
@@ -105,7 +105,7 @@ class Watch(Callback):
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         self.seen["labels"].append(batch[1].clone())
-        self.seen["archs"] += [arch.id for arch in module.step_archs()]
+        self.seen["archs"] += [arch.id for arch in module.plan.draw(module.progress.phase, module.global_step)]
         self.collectives = Collectives()
         self.collectives.__enter__()
 

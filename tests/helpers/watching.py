@@ -24,7 +24,9 @@ class Watch(Callback):
         images, labels = batch
         self.batch = images.clone(), labels.clone()
         self.batches.append(self.batch)
-        self.archs = [drawn for drawn in module.step_archs() if isinstance(drawn, Arch)]
+        self.archs = [
+            drawn for drawn in module.plan.draw(module.progress.phase, module.global_step) if isinstance(drawn, Arch)
+        ]
         self.inputs, self.subnets = [], []
         for arch in self.archs:
             with module.supernet.active(arch):
@@ -34,10 +36,10 @@ class Watch(Callback):
 
     def on_before_optimizer_step(self, trainer, module, optimizer):
         self.gradients = {name: p.grad.clone() for name, p in module.supernet.model.named_parameters()}
-        self.during(module.step.archs)
+        self.during(module.steps.current.archs)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        if module.step is None:
+        if module.steps.current is None:
             self.after(module)
 
 

@@ -21,21 +21,21 @@ def kept(folder, source, keep_best, curriculum=None, **options):
 
 
 @pytest.mark.parametrize(
-    ("figure", "options", "message"),
+    ("metric", "options", "message"),
     [
-        ("val/nonsense/xyz", {}, "there are val/smallest/accuracy, val/largest/accuracy, val/middle_1/accuracy"),
-        ("val/largest/robust", {}, "no such figure is found"),
+        ("val/nonsense/xyz", {}, "it logs val/smallest/accuracy, val/largest/accuracy, val/middle_1/accuracy"),
+        ("val/largest/robust", {}, "validation logs no such metric"),
         ("val/largest/accuracy", {"check_val_every_n_epoch": None, "val_check_interval": 1}, "there are none; give"),
         ("val/largest/accuracy", {"limit_val_batches": 0}, "limit_val_batches 1.0, or --keep_best null"),
     ],
 )
-def test_a_best_that_is_never_found_is_refused_before_the_training(tmp_path, vit, figure, options, message):
+def test_a_best_that_is_never_found_is_refused_before_the_training(tmp_path, vit, metric, options, message):
     with pytest.raises(TrainingError, match=message):
-        kept(tmp_path, vit, figure, **options)
+        kept(tmp_path, vit, metric, **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_phase_without_the_figure_keeps_its_last(tmp_path, vit):
+def test_a_phase_without_the_metric_keeps_its_last(tmp_path, vit):
     """A single subnet is called smallest, and never largest."""
     alone = Phase("alone", 1, largest={"*": 1}, sampler=UniformSampler(1))
     keeper = kept(tmp_path, vit, "val/largest/accuracy", Curriculum([alone, Phase("together", 1)]))

@@ -25,7 +25,7 @@ from trainers.methods.samplers import NestedSampler, RoundRobinSampler, UniformS
 from trainers.methods.teachers import SnapshotTeacher
 from trainers.robust.distillers import RSLAD
 from trainers.robust.losses import PGDAT
-from trainers.steps.steps import Step
+from trainers.steps.subnet_gradients import OptimizerStep
 
 
 class SmallestOnly:
@@ -113,14 +113,14 @@ def test_the_supernet_is_as_before_after_a_fit_that_raised(vit, compile):  # noq
     class Fail(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             assert module.supernet.trains_in_place is not bool(compile)
-            module.step = Step(0)
+            module.steps.current = OptimizerStep(0)
             raise RuntimeError("as planned")
 
     with pytest.raises(RuntimeError, match="as planned"):
         fit(module, Fail(), Digits(batch_size=8), max_steps=1)
     assert not module.supernet.trains_in_place
     assert all(block._compiled_call_impl is None for block in module.supernet.modules())
-    assert module.step is None
+    assert module.steps.current is None
 
 
 def test_batchnorm_needs_calibration_images_for_validation(source, vit):
@@ -227,4 +227,4 @@ def test_true_precisions_train_and_validate(source, precision):
                       precision=precision, max_epochs=1, limit_train_batches=1, limit_val_batches=1,
                       num_sanity_val_steps=0, enable_model_summary=False)  # fmt: skip
     trainer.fit(module, datamodule=Digits(batch_size=8, mixup={"mixup_alpha": 0.5}))
-    assert [result.name for result in module.results] == ["smallest", "largest"]
+    assert [result.name for result in module.validator.results] == ["smallest", "largest"]

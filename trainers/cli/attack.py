@@ -26,6 +26,7 @@ from elastic.support.text import names_in
 from elastic.upstream import library_of
 from trainers.cli.arguments import choose_arch
 from trainers.judging import calibration_for, find_data, first_images
+from trainers.methods.adversary import Norm, check_pixels, seeded
 from trainers.robust.accuracy import measure_robustness, rightly
 from trainers.robust.attack_report import (
     Attacked,
@@ -43,7 +44,6 @@ from trainers.robust.gradient_masking import steps as masking_steps
 from trainers.robust.smoothing import Certificate, Smoothing, certified
 from trainers.robust.smoothing import certify as certify_images
 from trainers.robust.statistics import recalibration_for
-from trainers.robust.training_attack import Norm, check_pixels, seeded
 from trainers.validation import distinct
 
 if TYPE_CHECKING:

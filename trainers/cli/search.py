@@ -29,9 +29,9 @@ from elastic.timing.backends import torch_threads
 from trainers.cli.arguments import parse_budget
 from trainers.cli.extract import write_subnet
 from trainers.judging import Judge, digest_data, find_data
+from trainers.methods.adversary import Norm
 from trainers.robust.attacks import Threat
 from trainers.robust.statistics import recalibration_for
-from trainers.robust.training_attack import Norm
 from zoo.published.latency_tables import load_ofa_table
 
 Profiles = Mapping[str, DeviceProfile]

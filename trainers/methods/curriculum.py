@@ -11,7 +11,7 @@ from typing import Literal
 from elastic import SearchSpace
 from elastic.errors import TrainingError
 from elastic.space.sizes import Number
-from trainers.methods.distillers import Distiller, RobustLoss
+from trainers.methods.loss import SubnetLoss
 from trainers.methods.samplers import Sampler
 
 
@@ -33,7 +33,7 @@ class Phase:
             data only where the data's validation part is one; they stay within the widths that earlier phases have
             trained.
         sampler: which subnets its steps train; null: the training's.
-        distiller: what they are pulled to, or a robust loss; null: the training's.
+        distiller: the loss of its subnets: a distiller, or a robust loss; null: the training's.
     """
 
     name: str = "everything"
@@ -46,7 +46,7 @@ class Phase:
     largest: Mapping[str, int] = field(default_factory=dict)
     sort: Literal["l1", "l2", "taylor"] | None = None
     sampler: Sampler | None = None
-    distiller: Distiller | RobustLoss | None = None
+    distiller: SubnetLoss | None = None
 
     def narrow(self, space: SearchSpace) -> SearchSpace:
         """The part of `space` that this phase trains.

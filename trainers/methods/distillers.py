@@ -1,38 +1,59 @@
-"""Distillers: what each subnet of a step is pulled to."""
+"""Distillers: losses of a subnet's logits, its labels and the teacher's logits."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from elastic import Arch, Supernet
 from elastic.errors import TrainingError
-from trainers.methods.lessons import Answer, Lesson
+from elastic.support.inputs import predict
+from trainers.methods.loss import StepBatch, SubnetLoss, Trial
+from trainers.methods.teacher_outputs import TeacherOutput
 
 
-class Distiller(Protocol):
-    """Gives the loss of one subnet of a step."""
+class Distiller(SubnetLoss):
+    """A loss of logits: a subclass says how they are compared with the labels and the teacher's."""
 
-    @property
-    def learns_from_teacher(self) -> bool:
-        """Whether it makes no sense without a teacher."""
-        return False
+    def trial(self, supernet: Supernet, batch: StepBatch) -> Trial:
+        """One forward pass for each subnet."""
+        return LogitsTrial(supernet, batch, self)
 
+    @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """The loss of one subnet on one batch: a scalar.
 
         Args:
             logits: the subnet's, float `(N, classes)`.
-            labels: int64 `(N,)`; where images are mixed, probabilities, float `(N, classes)`; where the model predicts
-                a number, numbers, float `(N,)`.
+            labels: as for `StepBatch`.
             teacher: the teacher's logits, detached, float `(N, classes)`; None where there is no teacher (yet),
                 and for the subnet that is the teacher.
         """
+
+
+class LogitsTrial(Trial):
+    """The losses of logits: one forward pass for each subnet."""
+
+    def __init__(self, supernet: Supernet, batch: StepBatch, distiller: Distiller) -> None:
+        self.supernet = supernet
+        self.batch = batch
+        self.distiller = distiller
+        self._last = TeacherOutput(torch.empty(0))
+
+    def loss(self, k: int, teacher: TeacherOutput | None) -> Tensor:
+        """The distiller's."""
+        logits = predict(self.supernet, self.batch.inputs)
+        self._last = TeacherOutput(logits.detach())
+        return self.distiller.loss(logits, self.batch.labels, None if teacher is None else teacher.logits)
+
+    def output(self, arch: Arch) -> TeacherOutput:
+        """The logits of the last loss."""
+        return self._last
 
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -132,13 +153,13 @@ class AlphaDivergence(Distiller):
             return label_loss(logits, teacher.squeeze(1))
         log_p, log_q = teacher.float().log_softmax(dim=1), logits.float().log_softmax(dim=1)
         fixed, alphas = log_q.detach(), (self.alpha_minus, self.alpha_plus)
-        minus, plus = (divergence(log_p, fixed, alpha, self.clip) for alpha in alphas)
+        minus, plus = (alpha_divergence(log_p, fixed, alpha, self.clip) for alpha in alphas)
         pull_minus, pull_plus = (_tilted(log_p, fixed, alpha, self.clip) / alpha for alpha in alphas)
         surrogate = -(torch.where((minus > plus)[:, None], pull_minus, pull_plus) * log_q).sum(dim=1)
         return (surrogate - surrogate.detach() + minus.maximum(plus)).mean()
 
 
-def divergence(log_p: Tensor, log_q: Tensor, alpha: float, clip: float = float("inf")) -> Tensor:
+def alpha_divergence(log_p: Tensor, log_q: Tensor, alpha: float, clip: float = float("inf")) -> Tensor:
     """D_α(p‖q), with (p/q)^α clipped unless α = 1: `(N,)`, from log-probabilities `(N, classes)`."""
     if alpha == 1:
         return (log_p.exp() * (log_p - log_q)).sum(dim=1)
@@ -158,43 +179,9 @@ class NoDistiller(Distiller):
         label_smoothing: of every subnet's cross-entropy.
     """
 
+    uses_teacher: ClassVar[bool] = False
     label_smoothing: float = 0.0
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """See `label_loss`."""
         return label_loss(logits, labels, self.label_smoothing)
-
-
-class RobustLoss(ABC):
-    """The loss of one subnet on one batch of images and their attacked twins.
-
-    Attributes:
-        attacks_teacher: whether an attack that a step's subnets share is made on the teacher, where that is a network
-            of its own; else on the step's first subnet.
-    """
-
-    attacks_teacher: ClassVar[bool] = True
-
-    @property
-    def learns_from_teacher(self) -> bool:
-        """Whether it makes no sense without a teacher."""
-        return False
-
-    @abstractmethod
-    def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
-        """What the adversary maximises; the student's statistics don't move meanwhile.
-
-        Args:
-            student: the network that is attacked.
-            images: as they are, `(N, C, H, W)`.
-            labels: int64 `(N,)`, or probabilities `(N, classes)`.
-            lesson: what the teacher says; None where there is no teacher (yet), and for the subnet that is the teacher.
-        """
-
-    @abstractmethod
-    def loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson | None) -> Tensor:
-        """The loss: a scalar, averaged over the batch; arguments as above, and what the adversary made."""
-
-
-Objective = Callable[[Tensor], Tensor]
-"""What the adversary maximises: a scalar, summed over the images `(N, C, H, W)` that it is given."""

@@ -1,4 +1,4 @@
-"""Hidden states: a transformer's subnets are pulled to what the teacher computes behind each block, too."""
+"""Hidden states: a transformer's subnets learn from the output of each of the teacher's blocks, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from elastic import Supernet
 from elastic.errors import TrainingError
 from elastic.layers.rules import DEPTH
-from trainers.methods.distillers import Distiller, SoftTargets
+from trainers.methods.distillers import Distiller, LogitsTrial, SoftTargets
+from trainers.methods.loss import StepBatch, Trial
+from trainers.methods.teacher_outputs import TeacherOutput, recorded
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,24 @@ class HiddenStates(Distiller):
         """Always."""
         return True
 
+    def trial(self, supernet: Supernet, batch: StepBatch) -> Trial:
+        """One forward pass for each subnet, which records its hidden states."""
+        return _RecordingTrial(supernet, batch, self)
+
+    def stack(self, supernet: Supernet) -> str:
+        """The path of the container that depth chooses blocks from.
+
+        Raises:
+            TrainingError: there is none, or several: a convolutional network's stages.
+        """
+        paths = [path for path, rules in supernet.layout.rules.items() if DEPTH in rules]
+        if len(paths) != 1:
+            raise TrainingError(
+                f"HiddenStates is for networks with one stack of blocks, such as transformers; "
+                f"this supernet has {len(paths)}: {', '.join(paths) or 'none'}. Choose another distiller"
+            )
+        return paths[0]
+
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """The base's loss."""
         weight = 0.0 if logits.shape[1] == 1 else 1.0
@@ -68,18 +88,17 @@ class HiddenStates(Distiller):
         return self.weight * total
 
 
-def stack_of_blocks(supernet: Supernet) -> str:
-    """The path of the container that depth chooses blocks from.
+class _RecordingTrial(LogitsTrial):
+    """The losses of logits and hidden states."""
 
-    Raises:
-        TrainingError: there is none, or several: a convolutional network's stages.
-    """
-    paths = [path for path, rules in supernet.layout.rules.items() if DEPTH in rules]
-    if len(paths) != 1:
-        raise TrainingError(
-            f"HiddenStates is for networks with one stack of blocks, such as transformers; "
-            f"this supernet has {len(paths)}: {', '.join(paths) or 'none'}. Choose another distiller"
-        )
-    return paths[0]
+    def __init__(self, supernet: Supernet, batch: StepBatch, distiller: HiddenStates) -> None:
+        super().__init__(supernet, batch, distiller)
+        self.hidden = distiller
+        self.stack = distiller.stack(supernet)
 
-
+    def loss(self, k: int, teacher: TeacherOutput | None) -> Tensor:
+        """The base's loss, and the distance from the teacher's hidden states where there is a teacher."""
+        with recorded(self.supernet.model, self.stack) as states:
+            loss = super().loss(k, teacher)
+        self._last = TeacherOutput(self._last.logits, [state.detach() for state in states])
+        return loss if teacher is None else loss + self.hidden.distance(states, teacher.states)

@@ -18,7 +18,7 @@ from elastic import Arch
 from elastic.errors import TrainingError
 from elastic.space.sampling import corner_rows, spread_rows
 from elastic.space.space import Rows
-from trainers.methods.samplers import Contest, Moment, Sampler, check_count
+from trainers.methods.samplers import Contest, Sampler, SamplingContext, check_count
 
 # Candidates for a target: of 128, the nearest is about 0.6 % of the range away.
 _POOL = 128
@@ -56,7 +56,7 @@ class BalancedSampler(Sampler):
         """The ends, and the random ones."""
         return self.with_largest + self.with_smallest + self.n
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it."""
         ends = [at.space.largest] * self.with_largest + [at.space.smallest] * self.with_smallest
         if k < len(ends):
@@ -92,7 +92,7 @@ class ParetoSampler(Sampler):
         """The two ends, and the winners."""
         return 2 + self.n
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it. A small space may have fewer candidates."""
         if k < 2:
             return (at.space.largest, at.space.smallest)[k]
@@ -136,7 +136,7 @@ class ComplexityWalkSampler(Sampler):
         place = (start + walked(seed, step)) % (2 * self.banks)
         return min(place, 2 * self.banks - 1 - place)
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it. Then the bank's smallest, the same in every step."""
         if self.with_largest and k == 0:
             return at.space.largest
@@ -150,7 +150,7 @@ class ComplexityWalkSampler(Sampler):
         return at.space.decode(rows[[within.argmin()]])[0]
 
 
-def nearest(at: Moment, k: int, target: float, n: int = 1) -> list[Arch]:
+def nearest(at: SamplingContext, k: int, target: float, n: int = 1) -> list[Arch]:
     """The distinct archs of the step's `k`-th pool that are nearest to a target.
 
     Args:
@@ -186,12 +186,12 @@ def _increments(seed: int, block: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, block, 1, _FOR_WALK)).integers(-1, 2, _BLOCK)
 
 
-def _pool(at: Moment, seed: Sequence[int]) -> tuple[Rows, NDArray[np.float64]]:
+def _pool(at: SamplingContext, seed: Sequence[int]) -> tuple[Rows, NDArray[np.float64]]:
     """Random archs and both ends, and where their MACs are between the ends': 0…1."""
     rows = np.concatenate([_corner_rows(at.space), spread_rows(at.space, seed, _POOL)])
     macs = at.macs(rows)
     return rows, (macs - macs[0]) / max(int(macs[1] - macs[0]), 1)
 
 
-def _uniform(at: Moment, k: int) -> float:
+def _uniform(at: SamplingContext, k: int) -> float:
     return float(np.random.default_rng((at.seed, at.step, k)).random())

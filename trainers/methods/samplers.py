@@ -24,7 +24,7 @@ _MOST_IN_TURN = 4096
 
 
 @dataclass(frozen=True)
-class Moment:
+class SamplingContext:
     """All that a sampler may look at.
 
     Attributes:
@@ -62,7 +62,7 @@ class Sampler(Protocol):
     def subnets_per_step(self) -> int:
         """How many subnets a step trains, one after the other."""
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The step's subnet `k` (from 0), out of the part of the space that the phase trains."""
 
 
@@ -86,7 +86,7 @@ class SandwichSampler(Sampler):
         """The two ends, and the random ones."""
         return 2 + self.n_random
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it."""
         if k == 0:
             return at.space.largest
@@ -122,7 +122,7 @@ class UniformSampler(_OfEqualRank):
 
     n: int = 1
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """A random subnet."""
         return at.space.sample((at.seed, at.step, k))
 
@@ -142,7 +142,7 @@ class StrictlyFairSampler(_OfEqualRank):
 
     n: int = 3
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The `k`-th card that each dim deals.
 
         Raises:
@@ -175,7 +175,7 @@ class NestedSampler(_OfEqualRank):
 
     n: int = 4
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it."""
         share = 1 - k / max(self.n - 1, 1)
         ranks = np.floor((choice_counts(at.space) - 1) * share + 0.5)
@@ -195,7 +195,7 @@ class RoundRobinSampler(_OfEqualRank):
 
     n: int = 4
 
-    def sample(self, at: Moment, k: int) -> Arch | Contest:
+    def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest of all is the first.
 
         Raises:

@@ -13,8 +13,8 @@ from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import Inputs, predict
+from trainers.methods.adversary import check_pixels, seeded
 from trainers.robust.attacks import Threat, attack, find_attack
-from trainers.robust.training_attack import check_pixels, seeded
 
 CLEAN, WORST = "clean", "worst"
 """Shares that every `Robustness` has: of images as they are, and under whichever attack is the worst for each."""

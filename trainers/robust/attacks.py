@@ -17,7 +17,7 @@ from elastic.errors import TrainingError
 from elastic.support.inputs import predict
 from elastic.support.packages import require_packages
 from trainers.data.batches import check_classes
-from trainers.robust.training_attack import Adversary, Norm, check_attackable, check_pixels, check_radius, number
+from trainers.methods.adversary import Adversary, Norm, check_attackable, check_pixels, check_radius, number
 
 _SLACK = 1e-5
 """So much farther than ε a pixel may be, or an image, for rounding."""

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elastic.errors import TrainingError
-from trainers.methods.distillers import Objective, RobustLoss
-from trainers.methods.lessons import Answer, Lesson
-from trainers.robust.losses import PGDAT, TRADES, divergence
+from trainers.methods.adversary import Objective
+from trainers.methods.teacher_outputs import Answer, TeacherOutput
+from trainers.robust.losses import PGDAT, TRADES, kl_divergence
+from trainers.robust.robust_loss import RobustLoss
 
 
 class _Distilled(RobustLoss):
@@ -25,23 +26,27 @@ class _Distilled(RobustLoss):
         """Always."""
         return True
 
-    def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
+    def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
         """What the adversary maximises."""
-        if lesson is None:
+        if teacher is None:
             return self.alone.objective(student, images, labels, None)
-        return self._objective(student, images, labels, lesson)
+        return self._objective(student, images, labels, teacher)
 
-    def loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson | None) -> Tensor:
+    def loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput | None
+    ) -> Tensor:
         """See the class."""
-        if lesson is None:
+        if teacher is None:
             return self.alone.loss(student, images, attacked, labels, None)
-        return self._loss(student, images, attacked, labels, lesson)
+        return self._loss(student, images, attacked, labels, teacher)
 
     @abstractmethod
-    def _objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson) -> Objective: ...
+    def _objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput) -> Objective: ...
 
     @abstractmethod
-    def _loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson) -> Tensor: ...
+    def _loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput
+    ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,13 @@ class ARD(_Distilled):
         if self.temperature <= 0:
             raise TrainingError(f"ARD: temperature is a number above 0, got {self.temperature}")
 
-    def _objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson) -> Objective:
+    def _objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput) -> Objective:
         return PGDAT().objective(student, images, labels, None)
 
-    def _loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson) -> Tensor:
-        soft = divergence(student(attacked) / self.temperature, lesson.logits / self.temperature)
+    def _loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput
+    ) -> Tensor:
+        soft = kl_divergence(student(attacked) / self.temperature, teacher.logits / self.temperature)
         loss = self.alpha * self.temperature**2 * soft
         if self.alpha < 1:
             loss = loss + (1 - self.alpha) * F.cross_entropy(student(images), labels)
@@ -94,11 +101,13 @@ class RSLAD(_Distilled):
     def __post_init__(self) -> None:
         _check_share(self.alpha, "RSLAD")
 
-    def _objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson) -> Objective:
-        return lambda attacked: divergence(student(attacked), lesson.logits, "sum")
+    def _objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput) -> Objective:
+        return lambda attacked: kl_divergence(student(attacked), teacher.logits, "sum")
 
-    def _loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson) -> Tensor:
-        robust, natural = (divergence(student(one), lesson.logits) for one in (attacked, images))
+    def _loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput
+    ) -> Tensor:
+        robust, natural = (kl_divergence(student(one), teacher.logits) for one in (attacked, images))
         return self.alpha * robust + (1 - self.alpha) * natural
 
 
@@ -121,13 +130,15 @@ class AdaAD(_Distilled):
     def __post_init__(self) -> None:
         _check_share(self.alpha, "AdaAD")
 
-    def _objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson) -> Objective:
-        return lambda attacked: divergence(student(attacked), lesson.answer(attacked), "sum")
+    def _objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput) -> Objective:
+        return lambda attacked: kl_divergence(student(attacked), teacher.answer(attacked), "sum")
 
-    def _loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson) -> Tensor:
-        loss = self.alpha * divergence(student(attacked), lesson.answer(attacked).detach())
+    def _loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput
+    ) -> Tensor:
+        loss = self.alpha * kl_divergence(student(attacked), teacher.answer(attacked).detach())
         if self.alpha < 1:
-            loss = loss + (1 - self.alpha) * divergence(student(images), lesson.logits)
+            loss = loss + (1 - self.alpha) * kl_divergence(student(images), teacher.logits)
         return loss
 
 

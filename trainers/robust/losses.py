@@ -10,11 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elastic.errors import TrainingError
-from trainers.methods.distillers import Objective, RobustLoss
-from trainers.methods.lessons import Answer, Lesson
+from trainers.methods.adversary import Objective
+from trainers.methods.teacher_outputs import Answer, TeacherOutput
+from trainers.robust.robust_loss import RobustLoss
 
 
-def divergence(logits: Tensor, target: Tensor, reduction: Literal["batchmean", "sum", "none"] = "batchmean") -> Tensor:
+def kl_divergence(
+    logits: Tensor, target: Tensor, reduction: Literal["batchmean", "sum", "none"] = "batchmean"
+) -> Tensor:
     """KL(p‖q), p the softmax of `target` and q that of `logits`, both `(N, classes)`; "none": by image, `(N,)`."""
     log_p, log_q = (one.to(torch.promote_types(one.dtype, torch.float32)).log_softmax(1) for one in (target, logits))
     if reduction == "none":
@@ -52,14 +55,16 @@ class PGDAT(RobustLoss):
         """Whether it takes the teacher's answers for targets."""
         return self.targets == "teacher"
 
-    def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
+    def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
         """The cross-entropy."""
         return _cross_entropy(student, labels)
 
-    def loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson | None) -> Tensor:
+    def loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput | None
+    ) -> Tensor:
         """See the class."""
-        if self.targets == "teacher" and lesson is not None:
-            return F.cross_entropy(student(attacked), lesson.logits.softmax(1))
+        if self.targets == "teacher" and teacher is not None:
+            return F.cross_entropy(student(attacked), teacher.logits.softmax(1))
         return F.cross_entropy(student(attacked), labels, label_smoothing=self.label_smoothing)
 
 
@@ -82,19 +87,21 @@ class TRADES(RobustLoss):
         """Whether it takes the teacher's answers for targets."""
         return self.targets == "teacher"
 
-    def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
+    def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
         """How far the answer is from that for the image as it is."""
         clean = _clean(student, images)
-        return lambda attacked: divergence(student(attacked), clean, "sum")
+        return lambda attacked: kl_divergence(student(attacked), clean, "sum")
 
-    def loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson | None) -> Tensor:
+    def loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput | None
+    ) -> Tensor:
         """See the class."""
         clean = student(images)
-        if self.targets == "teacher" and lesson is not None:
-            natural = F.cross_entropy(clean, lesson.logits.softmax(1))
+        if self.targets == "teacher" and teacher is not None:
+            natural = F.cross_entropy(clean, teacher.logits.softmax(1))
         else:
             natural = F.cross_entropy(clean, labels, label_smoothing=self.label_smoothing)
-        return natural + self.beta * divergence(student(attacked), clean)
+        return natural + self.beta * kl_divergence(student(attacked), clean)
 
 
 @dataclass(frozen=True)
@@ -109,11 +116,13 @@ class MART(RobustLoss):
 
     weight: float = 5.0
 
-    def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
+    def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
         """The cross-entropy."""
         return _cross_entropy(student, labels)
 
-    def loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson | None) -> Tensor:
+    def loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput | None
+    ) -> Tensor:
         """See the class.
 
         Raises:
@@ -126,7 +135,7 @@ class MART(RobustLoss):
         runner_up = probabilities.masked_fill(true, 0).amax(1)
         boosted = F.cross_entropy(answered, labels) - (1.0001 - runner_up).log().mean()
         wrongly = 1 - clean.softmax(1).gather(1, labels[:, None]).squeeze(1)
-        return boosted + self.weight * (wrongly * divergence(answered, clean, "none")).mean()
+        return boosted + self.weight * (wrongly * kl_divergence(answered, clean, "none")).mean()
 
 
 @dataclass(frozen=True)
@@ -146,23 +155,25 @@ class HAT(RobustLoss):
     beta: float = 2.5
     gamma: float = 0.5
 
-    def objective(self, student: Answer, images: Tensor, labels: Tensor, lesson: Lesson | None) -> Objective:
+    def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
         """As of `TRADES`."""
-        return TRADES().objective(student, images, labels, lesson)
+        return TRADES().objective(student, images, labels, teacher)
 
-    def loss(self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, lesson: Lesson | None) -> Tensor:
+    def loss(
+        self, student: Answer, images: Tensor, attacked: Tensor, labels: Tensor, teacher: TeacherOutput | None
+    ) -> Tensor:
         """See the class.
 
         Raises:
             TrainingError: no teacher.
         """
-        if lesson is None:
+        if teacher is None:
             raise TrainingError(
                 "HAT needs a teacher that was trained without an adversary: a phase with NoDistiller before it and "
                 "teacher: SnapshotTeacher(after: that phase), or a ModelTeacher"
             )
         with torch.no_grad():
-            helper = lesson.answer(attacked).argmax(1)
+            helper = teacher.answer(attacked).argmax(1)
         further = F.cross_entropy(student(2 * attacked - images), helper)
         return TRADES(self.beta).loss(student, images, attacked, labels, None) + self.gamma * further
 

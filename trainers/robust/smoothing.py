@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from elastic.errors import TrainingError
 from elastic.supernet.evaluation import Batch
 from elastic.support.inputs import predict
+from trainers.methods.adversary import check_attackable, check_pixels, seeded
 from trainers.robust.accuracy import Share
-from trainers.robust.training_attack import check_attackable, check_pixels, seeded
 
 
 @dataclass(frozen=True)

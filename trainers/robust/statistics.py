@@ -23,8 +23,8 @@ from elastic.supernet.folder import is_name, read_description
 from elastic.supernet.registry import find_supernet
 from elastic.support.inputs import predict
 from trainers.configurations import read_configuration
-from trainers.methods.distillers import RobustLoss
-from trainers.robust.training_attack import Adversary, seeded
+from trainers.methods.adversary import Adversary, seeded
+from trainers.robust.robust_loss import RobustLoss
 
 
 def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary: Adversary, seed: int = 0) -> None:
@@ -57,6 +57,11 @@ def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary:
             module.training = mode
 
 
+def recalibration(adversary: Adversary | None) -> Recalibrate:
+    """How statistics are re-estimated: on attacked images, where there is an adversary."""
+    return recalibrate if adversary is None else partial(recalibrate_attacked, adversary=adversary)
+
+
 def describe_statistics(adversary: Adversary | None) -> dict[str, Any]:
     """How BatchNorm statistics are re-estimated, as plain values: on attacked images, where there is an adversary.
 
@@ -75,7 +80,7 @@ def read_statistics(described: Mapping[str, Any]) -> Recalibrate:
         return recalibrate
     try:
         (options,) = (described[key] for key in {"adversary", *described})  # nothing else is known
-        return partial(recalibrate_attacked, adversary=Adversary(**options))
+        return recalibration(Adversary(**options))
     except (KeyError, TypeError, ValueError, TrainingError) as error:
         raise CheckpointError(
             f"the description of BatchNorm statistics is {dict(described)!r:.100}; wanted nothing, or an adversary and "

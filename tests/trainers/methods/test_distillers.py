@@ -4,7 +4,7 @@ from torch import nn
 
 from elastic.errors import TrainingError
 from trainers import NoDistiller, SoftTargets
-from trainers.methods.distillers import AlphaDivergence, divergence
+from trainers.methods.distillers import AlphaDivergence, alpha_divergence
 
 
 def tensors():
@@ -34,9 +34,7 @@ def test_soft_targets_are_the_teachers_probabilities():
     obvious = -sum(p.softmax(0) @ q.log_softmax(0) for p, q in zip(teacher, logits, strict=True)) / 6
     torch.testing.assert_close(SoftTargets().loss(logits, labels, teacher), obvious)
     both = SoftTargets(label_smoothing=0.2, teacher_weight=0.5, label_weight=2.0)
-    torch.testing.assert_close(
-        both.loss(logits, labels, teacher), 0.5 * obvious + 2 * smoothed(logits, labels, 0.2)
-    )
+    torch.testing.assert_close(both.loss(logits, labels, teacher), 0.5 * obvious + 2 * smoothed(logits, labels, 0.2))
 
 
 def test_temperature_keeps_the_size_of_the_gradient():
@@ -54,7 +52,7 @@ def test_divergence_is_its_definition(alpha):
     logits, teacher, _ = tensors()
     p, q = teacher.softmax(1), logits.softmax(1)
     slow = (p * (p / q).log()).sum(1) if alpha == 1 else (q * ((p / q) ** alpha - 1)).sum(1) / (alpha * (alpha - 1))
-    torch.testing.assert_close(divergence(p.log(), q.log(), alpha), slow)
+    torch.testing.assert_close(alpha_divergence(p.log(), q.log(), alpha), slow)
 
 
 def test_of_each_example_the_larger_divergence_is_trained():
@@ -65,7 +63,7 @@ def test_of_each_example_the_larger_divergence_is_trained():
     (gradient,) = torch.autograd.grad(loss, logits)
     total, chosen = torch.zeros(()), set()
     for p, q in zip(teacher[:, None], logits[:, None], strict=True):
-        values = [divergence(p.log_softmax(1), q.log_softmax(1), alpha) for alpha in (-1.0, 1.0)]
+        values = [alpha_divergence(p.log_softmax(1), q.log_softmax(1), alpha) for alpha in (-1.0, 1.0)]
         total = total + max(values).squeeze() / 6
         chosen.add(values[0].item() > values[1].item())
     assert chosen == {True, False}

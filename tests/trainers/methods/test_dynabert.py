@@ -22,12 +22,13 @@ from trainers.data.glue import Glue
 from trainers.methods.curriculum import Curriculum, Phase
 from trainers.methods.distillers import AlphaDivergence, NoDistiller, SoftTargets
 from trainers.methods.hidden_states import HiddenStates
-from trainers.methods.lessons import Teaching, full_depth, recorded
 from trainers.methods.optimizers import OptimizerOptions
-from trainers.methods.samplers import Moment, RoundRobinSampler, UniformSampler
+from trainers.methods.samplers import RoundRobinSampler, SamplingContext, UniformSampler
+from trainers.methods.teacher_outputs import BatchTeacher, full_depth, recorded
 from trainers.methods.teachers import SnapshotTeacher
 from trainers.module import SupernetModule
-from trainers.steps.steps import Step, StepOptions
+from trainers.steps.options import StepOptions
+from trainers.steps.subnet_gradients import OptimizerStep
 
 AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
 
@@ -67,7 +68,7 @@ def texts(folder, **options):
 
 
 def moment(supernet, step=0):
-    return Moment(supernet.space, supernet.macs, 0, step)
+    return SamplingContext(supernet.space, supernet.macs, 0, step)
 
 
 def module_of(curriculum, **options):
@@ -103,7 +104,7 @@ def test_a_space_is_gone_round_from_the_largest_on():
 def test_the_teacher_of_the_second_stage_is_as_wide_as_its_student(folder):
     supernet = SOURCE.build().eval()
     inputs, _ = next(iter(texts(folder).val_dataloader()))
-    teaching = Teaching(supernet, inputs, "bert.encoder.layer", as_wide=True)
+    teaching = BatchTeacher(supernet, inputs, "bert.encoder.layer", as_wide=True)
     for arch in supernet.space.sample(0, 6):
         wide = full_depth(supernet, arch)
         assert wide == {**arch, "depth": 4}
@@ -131,7 +132,7 @@ def test_each_stage_has_its_teacher_losses_and_subnets(folder):
             """Nothing of what it keeps of images."""
 
         def on_before_optimizer_step(self, trainer, module, optimizer):
-            before.append((copy.deepcopy(module.supernet), list(module.step.archs)))
+            before.append((copy.deepcopy(module.supernet), list(module.steps.current.archs)))
 
     watch = Look(after=after)
     fit(module, watch, texts(folder), max_epochs=3, limit_train_batches=1)
@@ -143,8 +144,8 @@ def test_each_stage_has_its_teacher_losses_and_subnets(folder):
     assert {arch["depth"] for arch in archs_3} == {2, 3, 4}
     for name, tensor in both.state_dict().items():
         assert torch.equal(seen[2][1][name], tensor), name
-    assert module.teacher.is_as_wide("width")
-    assert not module.teacher.is_as_wide("finetune")
+    assert module.plan.teacher.is_as_wide("width")
+    assert not module.plan.teacher.is_as_wide("finetune")
     taught = copy.deepcopy(wide)
     taught.load_state_dict(seen[1][1])
     torch.testing.assert_close(taught.eval()(**inputs).logits, wide.eval()(**inputs).logits, rtol=1e-4, atol=1e-5)
@@ -163,10 +164,10 @@ def test_the_gradient_of_the_second_stage_is_that_of_the_papers_loss(folder):
     module.teaching = copy.deepcopy(module.supernet).eval()
     supernet, stack = module.supernet.train(), "bert.encoder.layer"
     inputs, labels = next(iter(texts(folder).val_dataloader()))
-    teaching = Teaching(module.teaching, inputs, stack, as_wide=True)
-    module._runner.backward = torch.Tensor.backward
-    step = Step(0, archs=[RoundRobinSampler(12).sample(moment(supernet), k) for k in range(12)])
-    module._runner.accumulate(step, inputs, labels, supernet.space.largest, module.distiller, teaching)
+    teaching = BatchTeacher(module.teaching, inputs, stack, as_wide=True)
+    module.steps.gradients.backward = torch.Tensor.backward
+    step = OptimizerStep(0, archs=[RoundRobinSampler(12).sample(moment(supernet), k) for k in range(12)])
+    module.steps.gradients.accumulate(step, inputs, labels, supernet.space.largest, module.plan.losses[-1], teaching)
     ours = {name: p.grad.clone() for name, p in supernet.model.named_parameters() if p.grad is not None}
     supernet.zero_grad()
     for arch in step.archs:

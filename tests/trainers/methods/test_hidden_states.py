@@ -6,9 +6,9 @@ from watching import Ends, fresh, gradients, images
 from elastic.errors import TrainingError
 from trainers import NoDistiller, SoftTargets
 from trainers.methods.hidden_states import HiddenStates
-from trainers.methods.lessons import recorded
+from trainers.methods.teacher_outputs import recorded
 from trainers.methods.teachers import ModelTeacher
-from trainers.steps.steps import StepOptions
+from trainers.steps.options import StepOptions
 
 
 def slow_states(model, x):
@@ -63,8 +63,10 @@ def test_the_gradient_is_that_of_the_sum(vit, backend):
         if lesson:
             soft = nn.functional.cross_entropy(logits, lesson[0].softmax(1))
             goals = [lesson[1][i] for i in (range(3) if len(states) == 3 else (0, 2))]
-            loss = loss + soft + 0.5 * sum(
-                ((s - g[..., : s.shape[-1]]) ** 2).mean() for s, g in zip(states, goals, strict=True)
+            loss = (
+                loss
+                + soft
+                + 0.5 * sum(((s - g[..., : s.shape[-1]]) ** 2).mean() for s, g in zip(states, goals, strict=True))
             )
         with supernet.active(arch):
             loss.backward()

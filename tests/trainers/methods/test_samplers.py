@@ -20,8 +20,8 @@ from elastic.space.dims import Dim
 from trainers.methods.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler, nearest, walked
 from trainers.methods.samplers import (
     Contest,
-    Moment,
     NestedSampler,
+    SamplingContext,
     SandwichSampler,
     StrictlyFairSampler,
     UniformSampler,
@@ -51,7 +51,7 @@ def net(family):
 def moment(family, step, seed=0, narrowed=None):
     supernet = net(family)
     space = supernet.space if narrowed is None else supernet.space.narrow(narrowed)
-    return Moment(space, lambda rows: supernet.macs(supernet.space.widened(rows, space)), seed, step)
+    return SamplingContext(space, lambda rows: supernet.macs(supernet.space.widened(rows, space)), seed, step)
 
 
 def draw(sampler, family, steps, **at):
@@ -93,7 +93,7 @@ ELSEWHERE = """
 from elastic import SearchSpace
 from elastic.dims import Dim, Gate
 from trainers.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler
-from trainers.samplers import Moment, NestedSampler, SandwichSampler, StrictlyFairSampler, UniformSampler
+from trainers.samplers import SamplingContext, NestedSampler, SandwichSampler, StrictlyFairSampler, UniformSampler
 
 deep = [frozenset({(Gate("depth", n, 4),), (Gate("inner", 1, 2), Gate("depth", 0, 4))}) for n in range(4)]
 dims = [Dim("depth", (2, 3, 4)), Dim("inner", (1, 2)), *(Dim(f"mid.{n}", (4, 6, 8), use) for n, use in enumerate(deep))]
@@ -102,7 +102,7 @@ macs = lambda rows: space.canonical(rows).sum(1, dtype="int64")
 samplers = [UniformSampler(3), SandwichSampler(), StrictlyFairSampler(3), BalancedSampler(), ParetoSampler(),
             NestedSampler(3), ComplexityWalkSampler()]
 drawn = repr([
-    sampler.sample(Moment(space, macs, 7, step), k)
+    sampler.sample(SamplingContext(space, macs, 7, step), k)
     for sampler in samplers for step in (0, 1, 100_000) for k in range(sampler.subnets_per_step)
 ])
 """
@@ -143,7 +143,7 @@ def test_samples_are_canonical(space, step, seed):
     def macs(rows):
         return space.canonical(rows).sum(1, dtype=np.int64)
 
-    at = Moment(space, macs, seed, min(step, 2**16))
+    at = SamplingContext(space, macs, seed, min(step, 2**16))
     fair = StrictlyFairSampler(max(len(dim.choices) for dim in space.dims))
     for sampler in (UniformSampler(), fair, BalancedSampler(1), ParetoSampler(1), ComplexityWalkSampler(1)):
         assert all(arch in space for arch in archs({k: sampler.sample(at, k) for k in range(sampler.subnets_per_step)}))
@@ -167,7 +167,7 @@ def test_ends_come_first(sampler, name):
         (lambda: BalancedSampler(0), "BalancedSampler: n is a count of subnets, 1 or more; got 0"),
         (lambda: ParetoSampler(-1), "ParetoSampler: n is a count of subnets, 0 or more; got -1"),
         (lambda: ParetoSampler(candidates=0), "candidates is a count of subnets, 1 or more; got 0"),
-        (lambda: ParetoSampler(winner="best"), "winner has the \"lowest\" or the \"highest\" loss; got 'best'"),
+        (lambda: ParetoSampler(winner="best"), 'winner has the "lowest" or the "highest" loss; got \'best\''),
         (lambda: ComplexityWalkSampler(-1), "ComplexityWalkSampler: n is a count of subnets, 0 or more; got -1"),
         (lambda: ComplexityWalkSampler(banks=0), "banks is a count of parts of the MACs, 1 or more; got 0"),
     ],
@@ -197,7 +197,7 @@ def plain(counts):
 @given(counts, st.integers(0, 2**40), st.integers(1, 12), st.integers(0, 2**20))
 def test_counts_of_choices_differ_by_one_at_most(counts, first, steps, seed):
     space, n = plain(counts), max(counts)
-    at = [Moment(space, lambda rows: rows.sum(1), seed, step) for step in range(first, first + steps)]
+    at = [SamplingContext(space, lambda rows: rows.sum(1), seed, step) for step in range(first, first + steps)]
     drawn = [StrictlyFairSampler(n).sample(moment, k) for moment in at for k in range(n)]
     for dim in space.dims:
         times = [sum(arch[dim.name] == choice for arch in drawn) for choice in dim.choices]
@@ -209,7 +209,7 @@ def test_counts_of_choices_differ_by_one_at_most(counts, first, steps, seed):
 def test_dims_are_dealt_independently():
     space = plain([3, 3])
     drawn = [
-        StrictlyFairSampler(3).sample(Moment(space, lambda rows: rows.sum(1), 0, step), k)
+        StrictlyFairSampler(3).sample(SamplingContext(space, lambda rows: rows.sum(1), 0, step), k)
         for step in range(600)
         for k in range(3)
     ]
@@ -219,7 +219,7 @@ def test_dims_are_dealt_independently():
 
 
 def test_fairness_needs_as_many_subnets_as_choices():
-    at = Moment(plain([2, 4, 3]), lambda rows: rows.sum(1), 0, 0)
+    at = SamplingContext(plain([2, 4, 3]), lambda rows: rows.sum(1), 0, 0)
     with pytest.raises(TrainingError, match=r"n is 3, .* each of the 4 choices of dim\.1, .*; set n to 4"):
         StrictlyFairSampler(3).sample(at, 0)
 
@@ -227,7 +227,7 @@ def test_fairness_needs_as_many_subnets_as_choices():
 @given(counts, st.integers(0, 1000))
 def test_nested_subnets_take_equal_ranks(counts, step):
     space, n = plain(counts), max(counts)
-    at = Moment(space, lambda rows: rows.sum(1), 0, step)
+    at = SamplingContext(space, lambda rows: rows.sum(1), 0, step)
     drawn = [NestedSampler(n).sample(at, k) for k in range(n)]
     assert drawn[0] == space.largest
     assert n == 1 or drawn[-1] == space.smallest
@@ -293,7 +293,7 @@ def test_contests_are_among_equals(family, winner):
 
 
 def test_a_contest_may_have_fewer_candidates():
-    at = Moment(plain([2]), lambda rows: rows.sum(1), 0, 0)
+    at = SamplingContext(plain([2]), lambda rows: rows.sum(1), 0, 0)
     assert {arch["dim.0"] for arch in ParetoSampler(1).sample(at, 2).archs} == {0, 1}
 
 

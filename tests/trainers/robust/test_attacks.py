@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from elastic.errors import PackageError, TrainingError
+from trainers.methods.adversary import Adversary
 from trainers.robust.attacks import KINDS, Threat, attack, find_attack
-from trainers.robust.training_attack import Adversary
 
 CHEAP = ["fgsm", "pgd-3", "cw-3", "apgd-ce-3", "square-5", "autoattack"]
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from elastic.errors import TrainingError
 from elastic.supernet.evaluation import MeasuredAccuracy
+from trainers.methods.adversary import seeded
 from trainers.robust.accuracy import RobustAccuracy, Share, measure_robustness
 from trainers.robust.attacks import Threat, attack
 from trainers.robust.gradient_masking import (
@@ -19,7 +20,6 @@ from trainers.robust.gradient_masking import (
     steps,
     surely_more,
 )
-from trainers.robust.training_attack import seeded
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from torch import nn
 
 from elastic.errors import TrainingError
 from trainers import ARD, HAT, MART, PGDAT, RSLAD, TRADES, AdaAD, NoDistiller
-from trainers.methods.distillers import RobustLoss
-from trainers.methods.lessons import Lesson
-from trainers.robust.losses import divergence
+from trainers.methods.teacher_outputs import TeacherOutput
+from trainers.robust.losses import kl_divergence
+from trainers.robust.robust_loss import RobustLoss
 
 N, CLASSES = 5, 4
 
@@ -43,7 +43,7 @@ class Scene:
         self.images = torch.rand(N, 3, 2, 2).double()
         self.attacked = self.images + 0.1 * torch.randn(N, 3, 2, 2).double()
         self.labels = torch.tensor([0, 3, 1, 2, 2])
-        self.lesson = Lesson(self.teacher(self.images).detach(), answer=self.teacher)
+        self.lesson = TeacherOutput(self.teacher(self.images).detach(), answer=self.teacher)
         with torch.no_grad():
             self.clean, self.robust = self.student(self.images), self.student(self.attacked)
             self.further = self.student(2 * self.attacked - self.images)
@@ -137,7 +137,7 @@ def test_by_hand():
     assert PGDAT().loss(student, images, attacked, label, None).item() == pytest.approx(math.log(2), rel=1e-5)
     mart_loss = MART(5).loss(student, images, attacked, label, None).item()
     assert mart_loss == pytest.approx(math.log(2) - math.log(0.5001) + 5 * 0.25 * from_clean, rel=1e-5)
-    rslad = RSLAD().loss(student, images, attacked, label, Lesson(robust)).item()
+    rslad = RSLAD().loss(student, images, attacked, label, TeacherOutput(robust)).item()
     to_clean = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)  # KL(robust‖clean)
     assert rslad == pytest.approx(to_clean / 6, rel=1e-5)  # under attack it answers as the teacher does
 
@@ -145,10 +145,10 @@ def test_by_hand():
 def test_divergence_by_image_and_in_all():
     torch.manual_seed(0)
     logits, target = torch.randn(3, 4), torch.randn(3, 4)
-    each = divergence(logits, target, "none")
+    each = kl_divergence(logits, target, "none")
     assert each.tolist() == pytest.approx([kl(t, q) for t, q in zip(target, logits, strict=True)], rel=1e-4)
-    assert divergence(logits, target, "sum").item() == pytest.approx(each.sum().item(), rel=1e-5)
-    assert divergence(logits, target).item() == pytest.approx(each.mean().item(), rel=1e-5)
+    assert kl_divergence(logits, target, "sum").item() == pytest.approx(each.sum().item(), rel=1e-5)
+    assert kl_divergence(logits, target).item() == pytest.approx(each.mean().item(), rel=1e-5)
 
 
 def test_teachers_get_no_gradient(scene):

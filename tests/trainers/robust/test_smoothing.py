@@ -7,8 +7,8 @@ from scipy.stats import binomtest, norm
 from torch import nn
 
 from elastic.errors import TrainingError
+from trainers.methods.adversary import seeded
 from trainers.robust.smoothing import Certificate, Smoothing, certified, certify, lower_bound
-from trainers.robust.training_attack import seeded
 
 
 @pytest.fixture

@@ -33,11 +33,13 @@ from trainers import (
     callbacks,
 )
 from trainers.cli.main import main
-from trainers.methods.lessons import Lesson, Teaching
+from trainers.methods.adversary import seeded, under_attack
+from trainers.methods.loss import StepBatch
+from trainers.methods.teacher_outputs import BatchTeacher, TeacherOutput
+from trainers.robust.robust_loss import AttackedTrial
 from trainers.robust.statistics import recalibrate_attacked
-from trainers.robust.steps import AttackedTrial
-from trainers.robust.training_attack import seeded, under_attack
-from trainers.steps.steps import Step, StepOptions, StepRunner
+from trainers.steps.options import StepOptions
+from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
 
 SHORT = Adversary(epsilon=0.1, steps=2, step_size=0.05)
 LOSSES = [PGDAT(), PGDAT("teacher"), TRADES(), MART(), ARD(0.5), RSLAD(), AdaAD(0.5)]
@@ -73,7 +75,7 @@ def by_hand(supernet, archs, loss, adversary, teacher=None):
                 resized = supernet.resize(batch)
             return subnet(resized)
 
-        lesson = Lesson(teacher(images).detach(), answer=teacher) if callable(teacher) else in_place
+        lesson = TeacherOutput(teacher(images).detach(), answer=teacher) if callable(teacher) else in_place
         if shared is None:
             with under_attack(subnet), under_attack(subnets[0]):
                 on_teacher = lesson is not None and adversary.shared and not isinstance(loss, (AdaAD, HAT))
@@ -93,7 +95,7 @@ def by_hand(supernet, archs, loss, adversary, teacher=None):
                 with under_attack(subnet):
                     return answer(batch)
 
-            in_place = Lesson(first(images).detach(), answer=first)
+            in_place = TeacherOutput(first(images).detach(), answer=first)
     return torch.stack(found), grads, subnets
 
 
@@ -113,11 +115,11 @@ def test_a_step_is_that_of_the_subnets_cut_out(supernet, loss, taught, shared):
     network = copy.deepcopy(supernet.extract(archs[0])).eval().requires_grad_(False)
     images, labels = pixels(8)
     wanted, grads, subnets = by_hand(supernet, archs, loss, adversary, network if taught == "network" else "in place")
-    teacher = Teaching(network, images, None, as_wide=False) if taught == "network" else "in place"
-    runner = StepRunner(supernet, [loss], StepOptions(), torch.Tensor.backward, adversary)
+    teacher = BatchTeacher(network, images, None, as_wide=False) if taught == "network" else "in place"
+    gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward, adversary)
     with supernet.training_in_place():
         supernet.zero_grad(set_to_none=False)
-        found = runner.accumulate(Step(0, archs=archs), images, labels, archs[0], loss, teacher)
+        found = gradients.accumulate(OptimizerStep(0, archs=archs), images, labels, archs[0], loss, teacher)
     torch.testing.assert_close(found, wanted)
     # the largest subnet's parts that no other subnet has are its own gradient
     mine = dict(supernet.model.named_parameters())
@@ -133,8 +135,8 @@ def test_attacks_move_no_statistics(supernet, loss):
     arch = supernet.space.largest
     images, labels = pixels(8)
     subnet = supernet.extract(arch).train()
-    runner = StepRunner(supernet, [loss], StepOptions(), torch.Tensor.backward, SHORT)
-    runner.accumulate(Step(0, archs=[arch]), images, labels, arch, loss, "in place")
+    gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward, SHORT)
+    gradients.accumulate(OptimizerStep(0, archs=[arch]), images, labels, arch, loss, "in place")
     with under_attack(subnet):
         objective = TRADES().objective(subnet, images, labels, None)
         attacked = SHORT.perturb(images, objective, seeded(0, 0, 0, 0))
@@ -156,8 +158,8 @@ def test_a_batch_is_attacked_once_where_attacks_are_shared(supernet, monkeypatch
     archs = [supernet.space.largest, supernet.space.smallest, supernet.space.sample(1)]
     for adversary, wanted in ((SHORT, 3), (Adversary(epsilon=0.1, steps=1, shared=True), 1)):
         made.clear()
-        runner = StepRunner(supernet, [RSLAD()], StepOptions(), torch.Tensor.backward, adversary)
-        runner.accumulate(Step(0, archs=archs), images, labels, archs[0], RSLAD(), "in place")
+        gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward, adversary)
+        gradients.accumulate(OptimizerStep(0, archs=archs), images, labels, archs[0], RSLAD(), "in place")
         assert len(made) == wanted
 
 
@@ -167,12 +169,12 @@ def test_a_teacher_that_there_is_nothing_to_learn_from_is_not_attacked(loss):
     supernet = source_in("resnet").build().train()
     network = copy.deepcopy(supernet.extract(supernet.space.largest)).eval().requires_grad_(False)
     archs, (images, labels) = [supernet.space.smallest, supernet.space.largest], pixels(8)
-    teaching = Teaching(network, images, None, as_wide=False)
+    teaching = BatchTeacher(network, images, None, as_wide=False)
     with supernet.active(archs[0]), under_attack(supernet.model):
         objective = loss.objective(partial(predict, supernet), images, labels, teaching(archs[0]))
         wanted = SHORT.perturb(images, objective, seeded(0, 0))
         assert objective(wanted) > objective(images)
-    trial = AttackedTrial(supernet, loss, images, labels, replace(SHORT, shared=True), 0.0, (0,))
+    trial = AttackedTrial(supernet, StepBatch(images, labels, replace(SHORT, shared=True), 0.0, (0,)), loss)
     for k, arch in enumerate(archs):
         with supernet.active(arch):
             trial.loss(k, teaching(arch))
@@ -182,12 +184,12 @@ def test_a_teacher_that_there_is_nothing_to_learn_from_is_not_attacked(loss):
 def test_while_it_warms_up_the_ball_is_small(supernet):
     arch, (images, labels) = supernet.space.largest, pixels(4)
     adversary = Adversary(epsilon=0.1, steps=2, step_size=0.05, warmup_epochs=2)
-    runner = StepRunner(supernet, [PGDAT()], StepOptions(), torch.Tensor.backward, adversary)
-    plain = StepRunner(supernet, [NoDistiller()], StepOptions(), torch.Tensor.backward)
-    found = runner.accumulate(Step(0, 0.0, archs=[arch]), images, labels, arch, PGDAT(), None)
-    wanted = plain.accumulate(Step(0, archs=[arch]), images, labels, arch, NoDistiller(), None)
+    gradients = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward, adversary)
+    plain = SubnetGradients(supernet, StepOptions(), torch.Tensor.backward)
+    found = gradients.accumulate(OptimizerStep(0, 0.0, archs=[arch]), images, labels, arch, PGDAT(), None)
+    wanted = plain.accumulate(OptimizerStep(0, archs=[arch]), images, labels, arch, NoDistiller(), None)
     torch.testing.assert_close(found, wanted)
-    later = runner.accumulate(Step(0, 1.0, archs=[arch]), images, labels, arch, PGDAT(), None)
+    later = gradients.accumulate(OptimizerStep(0, 1.0, archs=[arch]), images, labels, arch, PGDAT(), None)
     assert later != found
 
 
@@ -213,7 +215,7 @@ def test_a_training_is_a_function_of_its_seed():
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
 
 
-def test_hat_has_a_phase_without_an_adversary_for_its_helper():
+def test_hat_has_a_phase_without_an_adversary_for_its_helper(monkeypatch):
     phases = [
         Phase("standard", 1, distiller=NoDistiller()),
         Phase("teacher", 1, distiller=HAT()),
@@ -221,7 +223,7 @@ def test_hat_has_a_phase_without_an_adversary_for_its_helper():
     ]
     teacher = SnapshotTeacher({"standard": "full", "teacher": "full"})
     trained = module(curriculum=Curriculum(phases), teacher=teacher)
-    trained._calibration_batches = lambda: iter([pixels(8)[0]])
+    monkeypatch.setattr("trainers.steps.phases.calibration_batches", lambda *_: iter([pixels(8)[0]]))
     seen = []
     fit(trained, Watch(lambda one: seen.append(one.global_step)), loader(8), max_epochs=3)
     assert seen == [1, 2, 3]
@@ -251,7 +253,7 @@ def test_validation_attacks_each_subnet():
     trainer.fit(trained, datamodule=data)
     images, labels = next(iter(data.val_dataloader()))
     calibration = list(islice(data.calibration_batches(), ValidationOptions().calibration_batches))
-    for result in trained.results:
+    for result in trained.validator.results:
         subnet = trained.supernet.extract(result.arch).eval()
         with trained.supernet.active(result.arch):
             recalibrate_attacked(subnet, [trained.supernet.resize(one) for one in calibration], SHORT)

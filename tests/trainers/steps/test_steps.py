@@ -16,6 +16,7 @@ from elastic.supernet.source import SupernetSource
 from trainers import (
     Curriculum,
     Digits,
+    Distiller,
     NoDistiller,
     OptimizerOptions,
     Phase,
@@ -23,11 +24,12 @@ from trainers import (
     SupernetModule,
     ValidationOptions,
 )
-from trainers.methods.samplers import Contest, Moment
+from trainers.methods.samplers import Contest, SamplingContext
 from trainers.methods.teachers import ModelTeacher, SnapshotTeacher
 from trainers.steps.conflicts import GradientProjection
 from trainers.steps.diagnosis import RUNGS
-from trainers.steps.steps import StepOptions
+from trainers.steps.optimizer_steps import plain_optimizer
+from trainers.steps.options import StepOptions
 
 
 class Duel:
@@ -54,7 +56,7 @@ def test_steps_of_an_epoch_are_counted_with_accumulation(vit):
     module = fresh(vit, step=StepOptions(accumulate=3))
     fit(module, Watch(), DataLoader(images(24), 6), max_epochs=2)  # 4 batches: a step of 3, a step of 1
     assert module.global_step == 4
-    assert module.steps_per_epoch == 2
+    assert module.progress.steps_per_epoch == 2
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch looks at its own tensors' while it traces
@@ -116,7 +118,7 @@ def test_dropout_is_the_largests(vit):
     vit = SupernetSource(vit.model, {**vit.model_args, "drop_rate": 0.5}, input_size=[1, 32, 32])
     seen = {}
 
-    class Look(nn.Module):
+    class Look(Distiller):
         def loss(self, logits, labels, teacher):
             seen.setdefault("rates", []).append({m.p for m in module.supernet.modules() if isinstance(m, nn.Dropout)})
             return NoDistiller().loss(logits, labels, teacher)
@@ -145,7 +147,7 @@ def test_a_contest_leaves_no_trace(source):
     module.supernet.train()
     before = copy.deepcopy(module.supernet.state_dict())
     x, y = images(24).tensors
-    module._runner.choose(Duel("lowest").sample(Moment(module.spaces[0], None, 0, 0), 0), x, y)
+    module.steps.gradients.choose(Duel("lowest").sample(SamplingContext(module.plan.spaces[0], None, 0, 0), 0), x, y)
     for name, tensor in module.supernet.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
@@ -163,16 +165,23 @@ def test_phases_run_one_after_the_other(source):
     seen = []
 
     def after(module):
-        momentum = [s["momentum_buffer"] for s in module._optimizer().state.values()]
-        seen.append((module.global_step, {name: p.clone() for name, p in module.teaching.state_dict().items()},
-                     copy.deepcopy(module.trained), momentum, int(module.average.n_averaged)))
+        momentum = [s["momentum_buffer"] for s in plain_optimizer(module).state.values()]
+        seen.append(
+            (
+                module.global_step,
+                {name: p.clone() for name, p in module.teaching.state_dict().items()},
+                copy.deepcopy(module.trained),
+                momentum,
+                int(module.average.n_averaged),
+            )
+        )
 
     data = Digits(batch_size=64)
     fit(module, Watch(after=after), data, max_epochs=2, limit_train_batches=3)
     assert [step for step, *_ in seen] == [1, 2, 3, 4, 5, 6]
     end_of_full, later = seen[2][2], seen[3:]
     full = end_of_full.extract(end_of_full.space.largest)
-    elastic.recalibrate(full, list(islice(data.calibration_batches(), module.validation.calibration_batches)))
+    elastic.recalibrate(full, list(islice(data.calibration_batches(), module.validator.options.calibration_batches)))
     full = full.state_dict()
     for _, teaching, *_ in later:
         for name, tensor in full.items():
@@ -192,9 +201,9 @@ def test_a_teacher_of_its_own(vit):
     teacher = ModelTeacher("vit_tiny_patch16_224", {"embed_dim": 32, "depth": 2, "num_heads": 2})  # made for 32 × 32
     seen = []
 
-    class Look:
-        def loss(self, logits, labels, logits_of_teacher):
-            seen.append(logits_of_teacher)
+    class Look(Distiller):
+        def loss(self, logits, labels, teacher):
+            seen.append(teacher)
             return NoDistiller().loss(logits, labels, None)
 
     module = SupernetModule(vit, optimizer=PLAIN, teacher=teacher, sampler=Ends(), distiller=Look())
@@ -240,8 +249,7 @@ def test_updates_are_counted_by_rung(vit):
         def sample(self, at, k):
             return super().sample(at, k) if k < 2 else at.space.sample((at.step, k))
 
-    module, trained = fresh(vit), []
-    module.sampler = Middle()
+    module, trained = SupernetModule(vit, optimizer=PLAIN, sampler=Middle()), []
     fit(module, Watch(during=trained.extend), DataLoader(images(24), 6), max_steps=4)
     macs = module.supernet.macs(trained)
     low, high = macs.min(), macs.max()
@@ -262,8 +270,9 @@ def test_cosines_are_between_the_gradients_of_shared_weights(vit):
     for arch in (model.space.largest, model.space.smallest):
         with model.active(arch):
             nn.functional.cross_entropy(model(x), y).backward()
-        found.append(torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in
-                                model.parameters()]))
+        found.append(
+            torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])
+        )
         model.zero_grad()
     shared = found[1] != 0
     slow = nn.functional.cosine_similarity(found[0][shared], found[1][shared], dim=0)

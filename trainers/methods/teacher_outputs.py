@@ -1,4 +1,4 @@
-"""Lessons: what a teacher says of one batch, asked at most once for each way in which it runs."""
+"""TeacherOutputs: what a teacher says of one batch, asked at most once for each way in which it runs."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ Answer = Callable[[Tensor], Tensor]
 """Logits `(N, classes)` of images `(N, C, H, W)`."""
 
 
-def _nothing(images: Tensor) -> Tensor:
-    raise NotImplementedError("this lesson is about one batch only")
+def _unavailable(images: Tensor) -> Tensor:
+    raise NotImplementedError("this teacher has an output for its own batch only")
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a teacher says of one batch.
+class TeacherOutput:
+    """The output of a teacher on one batch.
 
     Attributes:
         logits: detached, `(N, classes)`.
-        states: detached; none where nobody asks for them.
+        states: hidden states, detached; none where no loss compares them.
         answer: its logits for other images, such as attacked ones, differentiable in these.
     """
 
     logits: Tensor
     states: list[Tensor] = field(default_factory=list)
-    answer: Answer = field(default=_nothing)
+    answer: Answer = field(default=_unavailable)
 
 
-Lessons = Callable[[Arch], Lesson]
-"""Gives each of a step's subnets its lesson."""
+TeacherOutputs = Callable[[Arch], TeacherOutput]
+"""Maps each of a step's subnets to the output that it learns from."""
 
 
-class Teaching:
-    """The lessons of a teacher that is a network of its own, on one batch."""
+class BatchTeacher:
+    """A teacher that is a separate network, on one batch."""
 
     def __init__(self, teacher: nn.Module, inputs: Inputs, stack: str | None, as_wide: bool) -> None:
-        """Nothing is computed before the first lesson.
+        """Nothing is computed before the first call.
 
         Args:
             teacher: the network; a supernet where it runs in several ways.
             inputs: the batch.
-            stack: the path of its blocks, where their outputs are asked for.
+            stack: the path of its blocks, where their outputs are compared.
             as_wide: let a supernet teach each subnet at that subnet's own widths, at full depth.
         """
         self.teacher = teacher
         self.inputs = inputs
         self.stack = stack
         self.as_wide = as_wide
-        self._given: dict[Arch | None, Lesson] = {}
+        self._outputs: dict[Arch | None, TeacherOutput] = {}
 
-    def __call__(self, arch: Arch) -> Lesson:
-        """The lesson for a subnet."""
+    def __call__(self, arch: Arch) -> TeacherOutput:
+        """The output that a subnet learns from."""
         own: Arch | None = None
         if isinstance(self.teacher, Supernet):
             own = full_depth(self.teacher, arch) if self.as_wide else self.teacher.space.largest
-        if own not in self._given:
+        if own not in self._outputs:
             with torch.no_grad(), self._recorded() as states:
-                self._given[own] = Lesson(self._predict(own, self.inputs), states, partial(self._predict, own))
-        return self._given[own]
+                self._outputs[own] = TeacherOutput(self._predict(own, self.inputs), states, partial(self._predict, own))
+        return self._outputs[own]
 
     def _predict(self, own: Arch | None, inputs: Inputs) -> Tensor:
         if not isinstance(self.teacher, Supernet) or own is None:

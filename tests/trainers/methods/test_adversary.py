@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import elastic
 from elastic.errors import TrainingError
 from trainers import Adversary
-from trainers.robust.training_attack import (
+from trainers.methods.adversary import (
     check_attackable,
     check_pixels,
     check_radius,

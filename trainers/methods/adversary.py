@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,10 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.errors import TrainingError
 from elastic.support.inputs import predict
-from trainers.methods.distillers import Objective
 from trainers.methods.regularization import without_dropout
 
 Norm = Literal["linf", "l2"]
+
+Objective = Callable[[Tensor], Tensor]
+"""What the adversary maximises: a scalar, summed over the images `(N, C, H, W)` that it is given."""
 
 _NORMAL = 0.001  # standard deviation of the start of TRADES
 _ROUNDING = 1e-4
