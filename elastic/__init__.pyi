@@ -34,7 +34,12 @@ from .searching.learning import fit_figures as fit_figures
 from .searching.result import SearchResult as SearchResult
 from .searching.search import search as search
 from .searching.verification import verify as verify
-from .shipping.card import Card as Card
+from .shipping.card import (
+    Card as Card,
+)
+from .shipping.card import (
+    ModelCard as ModelCard,
+)
 from .shipping.export import (
     Exported as Exported,
 )

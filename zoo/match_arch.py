@@ -8,7 +8,7 @@ from typing import Any
 
 from elastic import Arch, Supernet
 from elastic.errors import ArchError, CheckpointError
-from elastic.shipping.card import Card
+from elastic.shipping.card import ModelCard
 from elastic.shipping.export import Exported, export
 from elastic.space.sizes import Derived, make_divisible
 from elastic.support.weights import check_tensors
@@ -42,7 +42,7 @@ def export_specialised(name: str, folder: str | Path, out: str | Path) -> Export
         raise CheckpointError(
             f"{folder.name} isn't a subnet of {name}: {error}; elastic zoo list has others"
         ) from error
-    card = Card(title=folder.name, license=entry.license, text=f"Specialised by Once-for-All: {entry.source}")
+    card = ModelCard(title=folder.name, license=entry.license, text=f"Specialised by Once-for-All: {entry.source}")
     return export(model, out, arch=arch, source=source, card=card)
 
 

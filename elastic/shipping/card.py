@@ -17,7 +17,7 @@ _WEIGHTS = FORMATS["safetensors"].files[0]
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """Facts about a subnet that its files don't say.
 
     Attributes:
@@ -35,7 +35,11 @@ class Card:
     text: str = ""
 
 
-def write_card(path: Path, card: Card, config: Mapping[str, Any]) -> None:
+Card = ModelCard
+"""The former name."""
+
+
+def write_card(path: Path, card: ModelCard, config: Mapping[str, Any]) -> None:
     """Write the card of the subnet that `config` (its `config.json`) describes."""
     name = (config["source"] or {}).get("model") or config["class"].rpartition(".")[2]
     text = render(
@@ -90,7 +94,7 @@ def _task(config: Mapping[str, Any]) -> str:
     return task_of(config["class"])
 
 
-def _facts(name: str, card: Card, config: Mapping[str, Any]) -> dict[str, str]:
+def _facts(name: str, card: ModelCard, config: Mapping[str, Any]) -> dict[str, str]:
     """The first table: name, input, arch, metrics, data, license."""
     facts = {
         "model": f"`{name}` (`{config['class']}`)",

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS, Original
-from elastic.shipping.card import Card, write_card
+from elastic.shipping.card import ModelCard, write_card
 from elastic.shipping.example import example_batch, first_singles, input_size, joined
 from elastic.shipping.file_latency import measure_latency
 from elastic.shipping.kept import kept_files, own_files
@@ -64,7 +64,7 @@ def export(
     example: Inputs | None = None,
     arch: Mapping[str, Number] | None = None,
     source: SupernetSource | None = None,
-    card: Card | None = None,
+    card: ModelCard | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     *,
     calibration: Iterable[Inputs] = (),
@@ -108,7 +108,7 @@ def export(
     model = copy.deepcopy(subnet).cpu().eval()
     _check_precision(model, wanted)
     inputs = example_batch(model, joined(real) if example is None and real else example)
-    card, labelled, former = card or Card(), list(validation), _former(folder)
+    card, labelled, former = card or ModelCard(), list(validation), _former(folder)
     figures = {**measure_costs(model, first(inputs, 1)), **card.figures}
     with tempfile.TemporaryDirectory() as scratch, staged(folder) as stage:
         original = Original(model, inputs, real, Path(scratch))

@@ -1,6 +1,6 @@
 """Model cards: Markdown of what `config.json` says, and no line for what isn't known."""
 
-from elastic.shipping.card import Card, write_card
+from elastic.shipping.card import ModelCard, write_card
 
 CONFIG = {
     "source": {"model": "resnet18"},
@@ -19,7 +19,7 @@ CONFIG = {
 
 
 def test_a_card_has_no_line_for_what_is_not_known(tmp_path):
-    write_card(tmp_path / "README.md", Card(), CONFIG)
+    write_card(tmp_path / "README.md", ModelCard(), CONFIG)
     assert (tmp_path / "README.md").read_text() == """\
 ---
 tags:
@@ -53,7 +53,7 @@ def test_a_card_says_what_is_known_and_escapes_nothing(tmp_path):
         "native": "import timm\n",
         "preprocessing": {"mean": [0.5]},
     }
-    write_card(tmp_path / "README.md", Card("A <b> & c", {}, "Digits", "MIT", "Some *text*."), config)
+    write_card(tmp_path / "README.md", ModelCard("A <b> & c", {}, "Digits", "MIT", "Some *text*."), config)
     assert (tmp_path / "README.md").read_text() == """\
 ---
 tags:

@@ -14,7 +14,7 @@ from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS
 from elastic.formats.compare import TOLERANCE, compare
 from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx
-from elastic.shipping.card import Card
+from elastic.shipping.card import ModelCard
 from elastic.shipping.export import export, measure_costs
 from elastic.shipping.loading import load_subnet
 
@@ -30,7 +30,7 @@ def exported(tmp_path_factory):
     randomise(supernet.model)
     arch = supernet.space.sample(4)
     subnet = supernet.extract(arch)
-    card = Card("Small", {"accuracy": 91.25}, data="digits", license="Apache-2.0", text="Cut out for a test.")
+    card = ModelCard("Small", {"accuracy": 91.25}, data="digits", license="Apache-2.0", text="Cut out for a test.")
     folder = tmp_path_factory.mktemp("exported")
     written = export(subnet, folder, ["safetensors", "onnx"], images(supernet, arch), arch, SOURCE, card)
     return supernet, arch, subnet, written
