@@ -1,5 +1,6 @@
 """Optional packages: what works without them, and the sentence where it doesn't."""
 
+import ast
 import os
 import re
 import subprocess
@@ -116,6 +117,16 @@ def test_an_import_that_failed_is_explained_where_an_extra_has_the_module():
     explained = explain_missing(ModuleNotFoundError("no", name="lightning.pytorch.cli"), "elastic fit")
     assert str(explained) == "elastic fit needs lightning; install with: pip install 'elastic-supernets[train]'"
     assert explain_missing(ModuleNotFoundError("no", name="numpie"), "elastic fit") is None
+
+
+def test_each_package_that_is_asked_for_is_of_an_extra():
+    asked = set()
+    for file in (file for package in ("elastic", "trainers", "zoo") for file in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "require_packages":
+                asked |= {ast.literal_eval(module) for module in node.args[1:]}
+    assert asked
+    assert asked <= {*_EXTRAS}
 
 
 def test_each_extra_installs_the_modules_that_it_is_named_for():
