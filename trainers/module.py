@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 from elastic import Supernet
 from elastic.errors import CheckpointError, TrainingError
 from elastic.supernet.compiling import compiled
+from elastic.supernet.evaluation import Batch
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.upstream import library_of
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
-from trainers.data.batches import Batch, check_batch, check_classes
+from trainers.data.batches import check_batch, check_classes
 from trainers.data.randomness import random_states, restore_random_states
 from trainers.methods.adversary import Adversary
 from trainers.methods.curriculum import Curriculum, Phase

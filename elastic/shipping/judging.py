@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elastic.formats.compare import Forward
-from elastic.supernet.evaluation import Batch
+from elastic.supernet.evaluation import Batch, accuracy, top1
 from elastic.support.inputs import Inputs, predict
 
 
@@ -30,21 +30,18 @@ def judge(
     """
     if forward(calibration[0])[0].shape[-1] < 2:
         return {}
-    before = after = count = 0
-    for inputs, labels in validation:
-        chosen, quantized = _classes(model, forward, inputs)
-        before += int((chosen == labels).sum())
-        after += int((quantized == labels).sum())
-        count += len(labels)
+
+    def quantized(inputs: Inputs) -> Tensor:
+        return torch.from_numpy(forward(inputs)[0])
+
+    labelled = list(validation)
+    count = sum(len(labels) for _, labels in labelled)
     if count:
-        return {"accuracy": {"before": 100.0 * before / count, "after": 100.0 * after / count, "inputs": count}}
-    same = []
+        after = top1((quantized(inputs), labels) for inputs, labels in labelled)
+        return {"accuracy": {"before": accuracy(model, labelled), "after": after, "inputs": count}}
+    same: list[bool] = []
     for one in calibration:
-        chosen, quantized = _classes(model, forward, one)
-        same += (chosen == quantized).flatten().tolist()
+        with torch.inference_mode():
+            classes = predict(model, one).argmax(-1)
+        same += (quantized(one).argmax(-1) == classes).flatten().tolist()
     return {"agreement": {"percent": 100.0 * sum(same) / len(same), "inputs": len(same)}}
-
-
-def _classes(model: nn.Module, forward: Forward, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.inference_mode():
-        return predict(model, inputs).argmax(-1), torch.from_numpy(forward(inputs)[0]).argmax(-1)

@@ -15,13 +15,14 @@ from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import Inputs, predict
 
 Batch = tuple[Any, Tensor]
-"""Inputs, such as images `(N, C, H, W)` or what a tokenizer gives, and labels `(N,)`."""
+"""Images `(N, C, H, W)`, or what a tokenizer gives; and labels int64 `(N,)`, where images are mixed probabilities
+`(N, classes)`, where the model predicts a number numbers `(N,)`."""
 
 Recalibrate = Callable[[nn.Module, Iterable[Any]], None]
 """Re-estimates the BatchNorm statistics of a model on batches of inputs, in place."""
 
 Measure = Callable[[nn.Module, Iterable[Batch]], float]
-"""A figure of a model on labelled batches."""
+"""A metric of a model on labelled batches."""
 
 
 class MeasuredAccuracy:
@@ -31,8 +32,8 @@ class MeasuredAccuracy:
         supernet: whose subnets; it is left as it was.
         validation: labelled batches to count on; never those that the supernet was trained on.
         calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
-        metric: what the figure is called.
-        measure: gives the figure of a model on labelled batches; the more the better.
+        metric: its name.
+        measure: computes the metric of a model on labelled batches; the more the better.
         recalibrate: re-estimates the statistics.
     """
 
@@ -53,7 +54,7 @@ class MeasuredAccuracy:
         self.recalibrate = recalibrate
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
-        """`{"accuracy": …}`: top-1, in percent; or another metric's figure."""
+        """`{"accuracy": …}`: top-1, in percent; or another metric."""
         return {self.metric: self.measure(self.subnet(arch, share=True), self.sized(arch))}
 
     def subnet(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
@@ -86,11 +87,33 @@ def accuracy(model: nn.Module, batches: Iterable[Batch]) -> float:
     Raises:
         ValueError: no images.
     """
-    right = count = 0
     with torch.inference_mode():
-        for inputs, labels in batches:
-            right += int((predict(model, inputs).argmax(1) == labels).sum())
-            count += len(labels)
+        return top1((predict(model, inputs), labels) for inputs, labels in batches)
+
+
+def top1(outputs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Top-1 accuracy in percent.
+
+    Args:
+        outputs: batches of logits, float `(N, classes)`, and of labels, int64 `(N,)`.
+
+    Raises:
+        ValueError: no images.
+    """
+    correct = count = 0
+    for logits, labels in outputs:
+        correct += int(correctly_classified(logits, labels).sum())
+        count += len(labels)
     if not count:
         raise ValueError("accuracy: no images; give it at least one labelled batch")
-    return 100.0 * right / count
+    return 100.0 * correct / count
+
+
+def correctly_classified(logits: Tensor, labels: Tensor) -> Tensor:
+    """The examples whose label is the class with the largest logit: bool `(N,)`.
+
+    Args:
+        logits: float `(N, classes)`.
+        labels: int64 `(N,)`.
+    """
+    return logits.argmax(1) == labels

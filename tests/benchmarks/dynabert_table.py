@@ -26,11 +26,10 @@ from torch import nn
 import elastic
 import zoo
 from elastic import Arch, Supernet, load_supernet
-from elastic.supernet.evaluation import MeasuredAccuracy
+from elastic.supernet.evaluation import Batch, MeasuredAccuracy
 from elastic.supernet.folder import load_source
 from elastic.support.inputs import predict
 from trainers import Curriculum, NoDistiller, OptimizerOptions, Phase, StepOptions, SupernetModule, UniformSampler
-from trainers.data.batches import Batch
 from trainers.data.metrics import answers, make_metric, measure
 from trainers.data.supernet_data import SupernetData
 from trainers.judging import load_data

@@ -169,7 +169,7 @@ def trainings(bench: Bench, archs: dict[str, Arch], passes: int, seed: int):
 
 
 def attacked(bench: Bench, folder: Path, arch: Arch, images: int, few: int) -> dict[str, Share]:
-    """What is told rightly: clean, under PGD-20, and under AutoAttack."""
+    """Accuracy: clean, under PGD-20, and under AutoAttack."""
     judge = MeasuredAccuracy(load_supernet(folder), [], bench.calibration, recalibrate=bench.recalibrate)
     model, found = judge.subnet(arch), {}
     for attack, count in (("pgd-20", images), ("autoattack", few)):

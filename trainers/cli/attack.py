@@ -27,7 +27,7 @@ from elastic.upstream import library_of
 from trainers.cli.arguments import choose_arch
 from trainers.judging import calibration_for, find_data, first_images
 from trainers.methods.adversary import Norm, check_pixels, seeded
-from trainers.robust.accuracy import measure_robustness, rightly
+from trainers.robust.accuracy import classifies, measure_robustness
 from trainers.robust.attack_report import (
     Attacked,
     Example,
@@ -79,10 +79,10 @@ def attack(
     out: str = "attack.json",
     report: str | None = None,
 ) -> None:
-    """Attack subnets of a trained supernet: what they still tell rightly, with intervals.
+    """Attack subnets of a trained supernet: their accuracy under each attack, with intervals.
 
-    Each is cut out, its BatchNorm re-estimated. Only images that it tells rightly are attacked, at its own resolution;
-    the others are lost, as RobustBench counts.
+    Each is cut out, its BatchNorm re-estimated. Only images that it classifies correctly are attacked, at its own
+    resolution; the others are lost, as RobustBench counts.
 
     Args:
         supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
@@ -296,7 +296,7 @@ class Examiner:
 
     def _examples(self, model: nn.Module, batch: Batch) -> list[Example]:
         """Images that the last attack breaks, and then some that withstand it."""
-        clean = rightly(model, batch[0][:_SEEN], batch[1][:_SEEN])
+        clean = classifies(model, batch[0][:_SEEN], batch[1][:_SEEN])
         images, labels = batch[0][:_SEEN][clean], batch[1][:_SEEN][clean]
         attacked = make_attack(
             self.attacks[-1], model, images, labels, self.threat, seeded(self.seed, 0).initial_seed()

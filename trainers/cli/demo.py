@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from rich import get_console
 from rich.table import Column, Table
 from torch import nn
@@ -23,7 +24,7 @@ from elastic.shipping.card import Card
 from elastic.shipping.export import Exported
 from elastic.space.arch import Arch
 from elastic.space.sampling import spread_rows
-from elastic.supernet.evaluation import Batch, MeasuredAccuracy, accuracy, resized
+from elastic.supernet.evaluation import Batch, MeasuredAccuracy, accuracy, resized, top1
 from elastic.supernet.folder import load_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_json
@@ -181,14 +182,13 @@ def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: 
     images = resized(supernet, arch, [one for one, _ in batches])
     sized: list[Batch] = [(one, labels) for one, (_, labels) in zip(images, batches, strict=True)]
     session, single = open_onnx(onnx, threads=1), open_onnx(onnx, threads=1, batch_size=1)
-    hits = sum(int((run_onnx(session, [one])[0].argmax(1) == labels.numpy()).sum()) for one, labels in sized)
-    count = sum(len(labels) for _, labels in sized)
+    shipped = top1((torch.from_numpy(run_onnx(session, [one])[0]), labels) for one, labels in sized)
     one = images[0][:1]
     feeds = {single.get_inputs()[0].name: one.numpy()}
     with torch_threads(1):
         runs = [prepare(subnet, [one], Setting()), lambda: single.run(None, feeds)]
         plain, exported = time_runs(runs, _SECONDS, tolerance=0.01)
-    return Verified(plain.median_ms, exported.median_ms, accuracy(subnet, sized), 100.0 * hits / count)
+    return Verified(plain.median_ms, exported.median_ms, accuracy(subnet, sized), shipped)
 
 
 def describe(

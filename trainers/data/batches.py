@@ -8,11 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from elastic.errors import TrainingError
-from elastic.support.inputs import Inputs, batch_size
-
-Batch = tuple[Inputs, Tensor]
-"""Images `(N, C, H, W)`, or what a tokenizer gives; and labels int64 `(N,)`, where images are mixed probabilities
-`(N, classes)`, where the model predicts a number numbers `(N,)`."""
+from elastic.support.inputs import batch_size
 
 
 def check_batch(inputs: Any, labels: Any, wanted: tuple[int, ...], classes: int, model: str) -> None:

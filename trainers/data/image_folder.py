@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,11 +28,13 @@ class ImageFolder(TimmData):
             batch_size: images per batch; fewer where the folder has fewer.
         """
         config: dict[str, Any] = resolve_data_config(model=supernet.model)
+        shape = supernet.input_shape(supernet.space.largest)
+        mean, std = (_for_channels(config[name], shape[0]) for name in ("mean", "std"))
         super().__init__(
             root=str(folder),
-            input_size=supernet.input_shape(supernet.space.largest),
-            mean=config["mean"],
-            std=config["std"],
+            input_size=shape,
+            mean=mean,
+            std=std,
             eval_transform={key: config[key] for key in ("crop_pct", "interpolation")},
             batch_size=batch_size,
             workers=min(os.cpu_count() or 1, 4),
@@ -54,3 +57,8 @@ class ImageFolder(TimmData):
                 )
         self.batch_size = min(self.batch_size, count(splits.train))
         return splits
+
+
+def _for_channels(values: Sequence[float], channels: int) -> list[float]:
+    """One value for each channel; where there are more or fewer values, their mean for all channels."""
+    return list(values) if len(values) == channels else [sum(values) / len(values)] * channels

@@ -13,9 +13,9 @@ from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, Multi
 from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 
 from elastic.errors import TrainingError
+from elastic.supernet.evaluation import Batch
 from elastic.support.inputs import predict
 from elastic.upstream import library_of
-from trainers.data.batches import Batch
 
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 """Top-1 accuracy; F1 of class 1 of two; Matthews' correlation; and, of numbers, Pearson's and Spearman's."""

@@ -72,8 +72,13 @@ class TimmData(ImageDataModule):
             workers: processes that prepare images; 0 does it in the training process.
             seed: of the order, and of the split where one is made.
             mixup: arguments of `timm.data.Mixup`, such as {mixup_alpha: 0.8, cutmix_alpha: 1.0}; None: no mixing.
+
+        Raises:
+            TrainingError: sizes, means or standard deviations that no image has.
         """
         super().__init__(batch_size, workers, seed, mixup)
+        if val_split is None and not 0 < val_fraction < 1:
+            raise TrainingError(f"--data.val_fraction is a share of the images, between 0 and 1; got {val_fraction}")
         self.dataset = name
         self.root = root
         self.download = download
@@ -81,8 +86,7 @@ class TimmData(ImageDataModule):
         self.val_split = val_split
         self.test_split = test_split
         self.val_fraction = val_fraction
-        channels, height, width = input_size
-        self.input_size = (channels, height, width)
+        self.input_size = _checked(input_size, mean, std)
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.train_transform = dict(train_transform or {})
@@ -136,3 +140,28 @@ class TimmData(ImageDataModule):
         except TypeError as error:
             key = "train_transform" if training else "eval_transform"
             raise TrainingError(f"--data.{key} {options}: {error}; see timm.data.create_transform") from error
+
+
+def _checked(input_size: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> tuple[int, int, int]:
+    """Channels, height and width of images that can be normalised so.
+
+    Raises:
+        TrainingError: they can't.
+    """
+    if len(input_size) != 3 or min(input_size) < 1 or input_size[0] not in (1, 3):
+        raise TrainingError(
+            "--data.input_size is channels (1: grey, 3: coloured), height and width of the images, such as "
+            f"[3, 224, 224]; got {list(input_size)}"
+        )
+    channels, height, width = input_size
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels:
+            kind, other = ("grey", 3) if channels == 1 else ("coloured", 1)
+            raise TrainingError(
+                f"--data.{name} is one number for each channel: {channels} for {kind} images, got {list(values)}. "
+                f"Give --data.mean {[0.5] * channels} --data.std {[0.5] * channels}, or the values of your images; or "
+                f"read the images with {other} channel(s): --data.input_size {[other, height, width]}"
+            )
+    if min(std) <= 0:
+        raise TrainingError(f"--data.std is divided by, so above 0; got {list(std)}")
+    return channels, height, width

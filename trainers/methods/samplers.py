@@ -6,6 +6,7 @@ others, and a resumed run repeats none and skips none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from elastic import Arch, SearchSpace
 from elastic.errors import TrainingError
 from elastic.space.sampling import distinct_rows
 from elastic.space.space import Rows
+from elastic.support.text import spell_count
 
 _MOST_IN_TURN = 4096
 """A larger space than this isn't gone round."""
@@ -148,7 +150,7 @@ class StrictlyFairSampler(_OfEqualRank):
         Raises:
             TrainingError: the space needs another `n`.
         """
-        counts = choice_counts(at.space)
+        counts = at.space.counts
         most = int(counts.max(initial=1))
         if most != self.n:
             richest = next((dim.name for dim in at.space.dims if len(dim.choices) == most), "no dim")
@@ -178,7 +180,7 @@ class NestedSampler(_OfEqualRank):
     def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The largest first: the others may learn from it."""
         share = 1 - k / max(self.n - 1, 1)
-        ranks = np.floor((choice_counts(at.space) - 1) * share + 0.5)
+        ranks = np.floor((at.space.counts - 1) * share + 0.5)
         return at.space.decode(ranks[None].astype(np.int16))[0]
 
 
@@ -209,19 +211,14 @@ class RoundRobinSampler(_OfEqualRank):
 @cache
 def _every_row(space: SearchSpace) -> Rows:
     """Every subnet of a small space, from the largest choices to the smallest."""
-    counts = choice_counts(space)
-    if counts.prod(dtype=float) > _MOST_IN_TURN:
+    counts = space.counts
+    if math.prod(counts.tolist()) > _MOST_IN_TURN:  # exact, whatever the size
         raise TrainingError(
-            f"RoundRobinSampler: the phase has {space.size:.3g} subnets, too many to train in turn; narrow the phase's "
-            "choices, or take another sampler such as SandwichSampler"
+            f"RoundRobinSampler: the phase has {spell_count(space.size)} subnets, too many to train in turn; narrow "
+            "the phase's choices, or take another sampler such as SandwichSampler"
         )
     grid = counts - 1 - np.indices(tuple(counts)).reshape(len(counts), -1).T
     return distinct_rows(space.canonical(grid.astype(np.int16)))
-
-
-def choice_counts(space: SearchSpace) -> NDArray[np.int64]:
-    """How many choices each dim has: int64 `(len(space.dims),)`."""
-    return np.array([len(dim.choices) for dim in space.dims], np.int64)
 
 
 def check_count(sampler: object, name: str, at_least: int, of: str = "subnets") -> None:

@@ -1,4 +1,4 @@
-"""Robustness of a subnet, measured: what it still tells rightly under attack, with intervals."""
+"""Robustness of a subnet: its accuracy as it is and under attacks, with intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elastic.layers.batchnorm import recalibrate
 from elastic.space.arch import Arch
-from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate
+from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, correctly_classified
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import Inputs, predict
 from trainers.methods.adversary import check_pixels, seeded
@@ -22,7 +22,7 @@ CLEAN, WORST = "clean", "worst"
 
 @dataclass(frozen=True)
 class Share:
-    """How many of `n` images a model tells rightly."""
+    """How many of `n` images a model classifies correctly."""
 
     right: int
     n: int
@@ -48,11 +48,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What attacks left of a model's accuracy.
+    """A model's accuracy under attacks.
 
     Attributes:
-        threat: what they were allowed.
-        shares: by attack, of images that are told rightly before and after it; `clean` and `worst` beside them.
+        threat: what the attacks were allowed.
+        shares: by attack, of images that are classified correctly before and after it; `clean` and `worst` beside them.
     """
 
     threat: Threat
@@ -70,9 +70,9 @@ def measure_robustness(
     seed: int = 0,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Robustness:
-    """Count what a model tells rightly, as it is, and under each attack, in one pass over the images.
+    """Count the images that a model classifies correctly as they are and under each attack, in one pass over them.
 
-    Only images that are told rightly are attacked; the others are lost, as RobustBench counts.
+    Only images that are classified correctly are attacked; the others count as lost, as RobustBench counts.
 
     Args:
         model: finished, in eval mode; it is left as it was.
@@ -92,12 +92,12 @@ def measure_robustness(
     counts, n = dict.fromkeys([CLEAN, *attacks, WORST], 0), 0
     for at, (images, labels) in enumerate(batches):
         check_pixels(images)
-        clean = worst = rightly(model, images, labels)
+        clean = worst = classifies(model, images, labels)
         for name in attacks:
             left = clean.clone()
             if clean.any():
                 moved = attack(name, model, images[clean], labels[clean], threat, seeded(seed, at).initial_seed())
-                left[clean] = rightly(model, moved, labels[clean])
+                left[clean] = classifies(model, moved, labels[clean])
             worst = worst & left
             counts[name] += int(left.sum())
             advance(1)
@@ -109,10 +109,10 @@ def measure_robustness(
     return Robustness(threat, {name: Share(right, n) for name, right in counts.items()})
 
 
-def rightly(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Which images `(N, C, H, W)` a model tells rightly: bool `(N,)`."""
+def classifies(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The images `(N, C, H, W)` that a model classifies correctly: bool `(N,)`."""
     with torch.no_grad():
-        return predict(model, images).argmax(1) == labels
+        return correctly_classified(predict(model, images), labels)
 
 
 class RobustAccuracy(MeasuredAccuracy):

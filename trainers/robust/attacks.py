@@ -308,7 +308,7 @@ KINDS = {
 
 - fgsm: one step of ε (Goodfellow et al., 2015, arXiv:1412.6572).
 - pgd: from a uniform start, steps of ε/4 (Madry et al., 2018, arXiv:1706.06083).
-- cw: the nearest image that is told wrongly (Carlini and Wagner, 2017, arXiv:1608.04644), with a fixed c of 1; those
+- cw: the nearest image that is misclassified (Carlini and Wagner, 2017, arXiv:1608.04644), with a fixed c of 1; those
   beyond ε don't count. Pixels that are exactly 0 or 1 stay.
 - apgd-ce: PGD that finds its own step size, on the cross-entropy (Croce and Hein, 2020, arXiv:2003.01690).
 - square: a random search that looks at logits only (Andriushchenko et al., 2020, arXiv:1912.00049).

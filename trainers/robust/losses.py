@@ -108,7 +108,7 @@ class TRADES(RobustLoss):
 class MART(RobustLoss):
     """BCE(x′, y) + λ KL(x‖x′) (1 − p_y(x)), x′ maximising the cross-entropy (Wang et al., ICLR 2020).
 
-    BCE(x′, y) = −log p_y(x′) − log(1 − max over k ≠ y of p_k(x′)): images that are told wrongly already count more.
+    BCE(x′, y) = −log p_y(x′) − log(1 − max over k ≠ y of p_k(x′)): images that are misclassified already count more.
 
     Attributes:
         weight: λ.

@@ -11,7 +11,9 @@ from timm.data import create_transform
 from torch.utils.data import DistributedSampler, Subset, TensorDataset
 
 from elastic.errors import TrainingError
+from elastic.supernet.source import SupernetSource
 from trainers import Digits, TimmData
+from trainers.data.image_folder import ImageFolder
 
 
 def labels(batches):
@@ -112,6 +114,37 @@ def test_validation_images_are_cut_off_the_training_split(fashion_files):
     assert torch.equal(splits.val[0][0], splits.val[0][0])
     coloured = TimmData("torch/fashion_mnist", str(fashion_files), val_split="test", batch_size=8, workers=0)
     assert next(iter(coloured.val_dataloader()))[0].shape == (8, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"input_size": [1, 32, 32]},
+            r"data.mean is one number for each channel: 1 for grey images, got \[0.485, 0.456, 0.406\]. "
+            r"Give --data.mean \[0.5\] --data.std \[0.5\], .* with 3 channel\(s\): --data.input_size \[3, 32, 32\]",
+        ),
+        (
+            {"std": [0.5]},
+            r"data.std is one number for each channel: 3 for col.*--data.input_size \[1, 224, 224\]",
+        ),
+        ({"input_size": [2, 32, 32]}, r"input_size is channels \(1: grey, 3: coloured\), height .*; got \[2, 32, 32\]"),
+        ({"input_size": [32, 32]}, r"such as \[3, 224, 224\]; got \[32, 32\]"),
+        ({"std": [0.5, 0.5, 0.0]}, r"std is divided by, so above 0; got \[0.5, 0.5, 0.0\]"),
+        ({"val_split": None, "val_fraction": 1.5}, "val_fraction is a share of the images, between 0 and 1; got 1.5"),
+    ],
+)
+def test_images_that_cannot_be_normalised_so_are_refused(options, message):
+    with pytest.raises(TrainingError, match=message):
+        TimmData(**options)
+
+
+def test_a_folder_for_a_grey_network_is_normalised_by_the_mean_of_its_channels(image_folder, source):
+    supernet = SupernetSource("resnet18", {**source.model_args, "num_classes": 3}, input_size=[1, 32, 32]).build()
+    data = ImageFolder(image_folder, supernet)
+    assert data.input_size == (1, 32, 32)
+    assert len(data.mean) == len(data.std) == 1
+    assert data.mean[0] == pytest.approx((0.485 + 0.456 + 0.406) / 3)
 
 
 def test_missing_data_says_where_and_how(tmp_path):

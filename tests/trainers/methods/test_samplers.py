@@ -21,6 +21,7 @@ from trainers.methods.macs_samplers import BalancedSampler, ComplexityWalkSample
 from trainers.methods.samplers import (
     Contest,
     NestedSampler,
+    RoundRobinSampler,
     SamplingContext,
     SandwichSampler,
     StrictlyFairSampler,
@@ -91,9 +92,10 @@ def test_sampling_is_a_pure_function(sampler, family):
 
 ELSEWHERE = """
 from elastic import SearchSpace
-from elastic.dims import Dim, Gate
-from trainers.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler
-from trainers.samplers import SamplingContext, NestedSampler, SandwichSampler, StrictlyFairSampler, UniformSampler
+from elastic.space.dims import Dim, Gate
+from trainers.methods.macs_samplers import BalancedSampler, ComplexityWalkSampler, ParetoSampler
+from trainers.methods.samplers import NestedSampler, SamplingContext, SandwichSampler
+from trainers.methods.samplers import StrictlyFairSampler, UniformSampler
 
 deep = [frozenset({(Gate("depth", n, 4),), (Gate("inner", 1, 2), Gate("depth", 0, 4))}) for n in range(4)]
 dims = [Dim("depth", (2, 3, 4)), Dim("inner", (1, 2)), *(Dim(f"mid.{n}", (4, 6, 8), use) for n, use in enumerate(deep))]
@@ -349,3 +351,10 @@ def test_walk_stays_in_its_bank(family):
         assert smallest.setdefault(bank, drawn[step, 1]) == drawn[step, 1]
     assert len(smallest) == 5
     assert smallest[0] == net(family).space.smallest
+
+
+def test_a_space_of_any_size_is_refused_in_words():
+    """It has more subnets than a float can count."""
+    at = SamplingContext(plain([8] * 400), lambda rows: rows.sum(1), 0, 0)
+    with pytest.raises(TrainingError, match=r"the phase has 1\.7e\+361 subnets, too many to train in turn"):
+        RoundRobinSampler().sample(at, 0)
