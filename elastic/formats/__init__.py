@@ -20,6 +20,6 @@ FORMATS: dict[str, Format] = {
     "executorch": EXECUTORCH,
     "torch.export": EXPORTED_PROGRAM,
 }
-"""By name, as `elastic export --formats` takes it."""
+"""Name, as for `elastic export --formats` → format."""
 
 __all__ = ["FORMATS", "Format", "Original"]

@@ -1,4 +1,4 @@
-"""What a file computes, against what the model computes."""
+"""Comparing the output of an exported file with the model's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 """The largest difference allowed, relative to the largest output (both are float32)."""
 
 Forward = Callable[[Inputs], Sequence[NDArray[np.float32]]]
-"""A file, opened: inputs on the CPU → its outputs, logits first."""
+"""An opened file: takes inputs on the CPU, returns its outputs, logits first."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def compare(model: nn.Module, forward: Forward, inputs: Inputs, path: Path, free
         forward: the file, opened.
         inputs: a batch.
         path: the file, for the message.
-        free: at the batch size given and at 1, of text also at other lengths; else one input after the other.
+        free: compare at the given batch size and at 1, and for text also at other lengths; else one input at a time.
 
     Raises:
         ExportError: they differ by more than `TOLERANCE`.
@@ -58,31 +58,31 @@ def compare(model: nn.Module, forward: Forward, inputs: Inputs, path: Path, free
 
 
 def measure_difference(model: nn.Module, forward: Forward, inputs: Inputs, free: bool = True) -> Difference:
-    """The same without judging it."""
+    """Measure how far a file's output is from the model's; the arguments are those of `compare`."""
     largest = scale = 0.0
     for batch in _free_parts(inputs) if free else singles(inputs):
         with torch.inference_mode():
             outputs = [output.float().numpy() for output in predict_all(model, batch).values()]
-        for given, wanted in zip(forward(batch), outputs, strict=True):
-            meant = _meant(batch, wanted)
-            largest = max(largest, float(np.abs(given - wanted)[meant].max()))
-            scale = max(scale, float(np.abs(wanted)[meant].max()))
+        for output, wanted in zip(forward(batch), outputs, strict=True):
+            compared = _compared(batch, wanted)
+            largest = max(largest, float(np.abs(output - wanted)[compared].max()))
+            scale = max(scale, float(np.abs(wanted)[compared].max()))
     return Difference(largest, largest / scale if scale else largest)
 
 
-def _meant(batch: Inputs, output: NDArray[np.float32]) -> Any:
-    """Which entries of an output count: not those at padding, where attention to nothing may be anything."""
+def _compared(batch: Inputs, output: NDArray[np.float32]) -> Any:
+    """Index of the entries that are compared: not those at padding, where the output of attention is arbitrary."""
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
     return ... if mask is None or output.shape[:2] != mask.shape else mask.bool().numpy()
 
 
 def singles(inputs: Inputs) -> Iterator[Inputs]:
-    """The inputs of a batch, each a batch of one."""
+    """Split a batch into batches of one."""
     return (part(inputs, at, at + 1) for at in range(batch_size(inputs)))
 
 
 def one_by_one(forward: Forward) -> Forward:
-    """A file for batches of one, for any batch."""
+    """Make a file that takes one input at a time take any batch."""
 
     def all_of(inputs: Inputs) -> list[NDArray[np.float32]]:
         return [np.concatenate(parts) for parts in zip(*map(forward, singles(inputs)), strict=True)]

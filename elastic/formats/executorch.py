@@ -1,7 +1,7 @@
 """ExecuTorch, for phones and boards: lowered to XNNPACK, for one input at a time.
 
-Its memory is planned when the file is written, for the largest batch: one of up to 8 needs 8 times as much, and is
-handed to XNNPACK in more pieces, whatever the batch is in the end.
+Memory is planned for the largest batch when the file is written. A batch of up to 8 would need 8 times as much memory
+and split the graph into more pieces for XNNPACK, even when a single input is run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch._export.verifier import SpecViolationError
 
 from elastic.formats.compare import Forward
-from elastic.formats.exported_program import UNWRITABLE, trace, unwritable
+from elastic.formats.exported_program import UNWRITABLE, to_graph, unwritable
 from elastic.formats.format import Format, Original
 from elastic.formats.ordered import names_and_values
 from elastic.support.inputs import Inputs, first
@@ -40,8 +40,8 @@ def _require() -> None:
 
 
 def _write(original: Original, path: Path) -> None:
-    program = trace(original.model, first(original.inputs, 1), free=False)
-    with quiet():  # importing, too, brings warnings
+    program = to_graph(original.model, first(original.inputs, 1), free=False)
+    with quiet():  # the import warns as well
         from executorch.exir.error import ExportError, InternalError
     try:
         with quiet():

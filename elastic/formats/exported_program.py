@@ -1,4 +1,4 @@
-"""torch.export's files: PyTorch runs them without the model's code; any batch size, and of text any length."""
+"""torch.export: PyTorch runs the file without the model's code, at any batch size and any length of text."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ logits = model(*(text[name] for name in {names}))[0]
 """
 
 UNWRITABLE = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, AttributeError)
-"""What PyTorch's and ExecuTorch's converters raise for a model that they can't express."""
+"""Errors of PyTorch's and ExecuTorch's converters for a model that they can't express."""
 
 
-def trace(model: nn.Module, inputs: Inputs, free: bool = True) -> torch.export.ExportedProgram:
-    """`model` as one graph that takes its inputs in order.
+def to_graph(model: nn.Module, inputs: Inputs, free: bool = True) -> torch.export.ExportedProgram:
+    """Export `model` as one graph that takes its inputs in order.
 
     Args:
         model: on the CPU, in eval mode.
-        inputs: an example batch, of 2 or more where sizes are free.
+        inputs: an example batch, of 2 or more if `free`.
         free: leave the batch size, and the length of text, free.
 
     Raises:
@@ -57,17 +57,17 @@ def trace(model: nn.Module, inputs: Inputs, free: bool = True) -> torch.export.E
 
 
 def unwritable(model: nn.Module, what: str, error: Exception) -> ExportError:
-    """What to say of a model that a converter can't express."""
+    """The error for a model that a converter can't express."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return ExportError(f"{what} can't express {type(model).__name__}: {' '.join(lines[:2])}; choose another format")
 
 
 def _write(original: Original, path: Path) -> None:
-    torch.export.save(trace(original.model, original.inputs), path)
+    torch.export.save(to_graph(original.model, original.inputs), path)
 
 
 def _open(path: Path, threads: int | None = None) -> Forward:
-    del threads  # they are PyTorch's own
+    del threads  # PyTorch's own setting decides
     module = torch.export.load(path).module()
 
     def forward(inputs: Inputs) -> list[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""What a format is, and what its files are written from."""
+"""`Format`, one way to write a model; and `Original`, the model that is written."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from elastic.support.inputs import Inputs
 
 @dataclass(frozen=True)
 class Original:
-    """What files are written from.
+    """A model to be written, with its inputs.
 
     Attributes:
         model: on the CPU, in eval mode.
         inputs: an example batch, of 2 or more.
-        calibration: single inputs that int8's ranges are found on.
-        scratch: a folder for what isn't kept.
+        calibration: batches of one, from which int8's ranges are found.
+        scratch: a folder for temporary files.
     """
 
     model: nn.Module
@@ -33,7 +33,7 @@ class Original:
 
     @cached_property
     def onnx(self) -> Path:
-        """The model as an ONNX file with a free batch size; several formats are made of it, it is written once."""
+        """The model as an ONNX file with a free batch size, written once since several formats are made from it."""
         path = self.scratch / "model.onnx"
         write_onnx(self.model, [self.inputs] if isinstance(self.inputs, Tensor) else self.inputs, path)
         return path
@@ -44,17 +44,17 @@ class Format:
     """One way to write a model.
 
     Attributes:
-        files: what it consists of; the first is the one that is opened.
-        write: makes the first file's path, and the others beside it.
-        open: the file on so many threads (the runtime's choice by default), ready to compute; None where loading it
-            is checking it.
-        require: raises a PackageError where a package is missing.
-        runtime: what runs the file, as people call it.
+        files: names of its files; the first is the one that is opened.
+        write: writes an `Original` to the first file's path, and the other files beside it.
+        open: opens the file with a number of threads (None: the runtime's choice); None if loading the file is enough
+            of a check.
+        require: raises a PackageError if a package is missing.
+        runtime: display name of the program that runs the file.
         package: the runtime's package.
         for_images: Python that runs the file on `images`; `{file}` is its name.
-        for_text: the same on `texts`; `{names}` are the inputs' names.
-        free: whether the batch size, and the length of text, are free; else the batch is 1.
-        quantized: whether its numbers are int8's, and it computes only nearly the same.
+        for_text: Python that runs the file on `texts`; `{names}` are the names of the inputs.
+        free: whether batch size and length of text are free; otherwise the batch is 1.
+        quantized: whether it computes in int8, so that outputs are only approximately the model's.
     """
 
     files: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""ONNX, for onnxruntime and much else: any batch size, and of text any length."""
+"""ONNX, for onnxruntime and many other runtimes: any batch size and any length of text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _write(original: Original, path: Path) -> None:
 
 
 def open_file(path: Path, threads: int | None = None) -> Forward:
-    """An ONNX file in onnxruntime."""
+    """Open an ONNX file in onnxruntime."""
     session = open_onnx(path, threads)
 
     def forward(inputs: Inputs) -> list[NDArray[np.float32]]:

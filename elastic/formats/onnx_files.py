@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError, first_line
-from elastic.formats.ordered import BATCH, Given, free_axes, names_and_values, ordered
+from elastic.formats.ordered import BATCH, OrderedInputs, free_axes, names_and_values, ordered
 from elastic.support.inputs import predict_all
 from elastic.support.packages import require_packages
 from elastic.support.quiet import quiet
 
 
 def require_onnx() -> None:
-    """Check that everything needed to write and run ONNX is there.
+    """Check that all packages for writing and running ONNX are installed.
 
     Raises:
         PackageError: a package is missing; the message says how to install it.
@@ -28,15 +28,15 @@ def require_onnx() -> None:
     require_packages("ONNX", "onnx", "onnxscript", "onnxruntime")
 
 
-def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: bool = True) -> None:
+def write_onnx(model: nn.Module, inputs: OrderedInputs, path: str | Path, any_batch: bool = True) -> None:
     """Write `model` as one ONNX file.
 
     Args:
         model: in eval mode.
-        inputs: example inputs, on the model's device; the first axis of each is the batch. Text has a name for each
-            of them, and their second axis, the sequence, is free where the batch is.
+        inputs: example inputs on the model's device; the first axis of each is the batch. Text comes by name, and its
+            second axis, the sequence, is free if the batch is.
         path: the file to write.
-        any_batch: leave the batch size free, which needs examples of 2 or more; else it is that of `inputs`.
+        any_batch: leave the batch size free, which needs a batch of 2 or more; else it is that of `inputs`.
 
     Raises:
         PackageError: onnx isn't installed.
@@ -62,43 +62,43 @@ def write_onnx(model: nn.Module, inputs: Given, path: str | Path, any_batch: boo
         raise ExportError(f"PyTorch can't write {type(model).__name__} as ONNX: {cause}") from error
 
 
-def write_onnx_files(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], paths: Sequence[str | Path]) -> None:
-    """Write several models, each with its inputs' batch size, an ONNX file each.
+def write_onnx_files(models: Sequence[tuple[nn.Module, Sequence[Tensor]]], paths: Sequence[str | Path]) -> None:
+    """Write several models, each as an ONNX file with its inputs' batch size.
 
-    They go through PyTorch's exporter together and are taken apart again, for most of what that takes for a small
-    model, it takes once.
+    They go through PyTorch's exporter together and are split afterwards: for small models most of the exporter's time
+    is spent once per call.
 
     Args:
-        given: models in eval mode, each with its example inputs; each has one output.
+        models: in eval mode, each with its example inputs; each has one output.
         paths: the files to write.
 
     Raises:
         PackageError, ExportError: as for `write_onnx`.
     """
-    if len(given) == 1:
-        write_onnx(*given[0], paths[0], any_batch=False)
+    if len(models) == 1:
+        write_onnx(*models[0], paths[0], any_batch=False)
         return
     require_onnx()
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
         together = Path(folder) / "together.onnx"
-        inputs = [value for _, values in given for value in values]
-        write_onnx(_SideBySide(given).eval(), inputs, together, any_batch=False)
+        inputs = [value for _, values in models for value in values]
+        write_onnx(_SideBySide(models).eval(), inputs, together, any_batch=False)
         whole = onnx.load(together)
     extractor = onnx.utils.Extractor(whole)
     names = iter([one.name for one in whole.graph.input])
-    for (_, values), output, path in zip(given, whole.graph.output, paths, strict=True):
+    for (_, values), output, path in zip(models, whole.graph.output, paths, strict=True):
         onnx.save(extractor.extract_model([next(names) for _ in values], [output.name]), path)
 
 
 class _SideBySide(nn.Module):
-    """Several models, each with inputs and output of its own."""
+    """Several models in one, each with its own inputs and output."""
 
-    def __init__(self, given: Sequence[tuple[nn.Module, Sequence[Tensor]]]) -> None:
+    def __init__(self, models: Sequence[tuple[nn.Module, Sequence[Tensor]]]) -> None:
         super().__init__()
-        self.models = nn.ModuleList(model for model, _ in given)
-        self.counts = [len(inputs) for _, inputs in given]
+        self.models = nn.ModuleList(model for model, _ in models)
+        self.counts = [len(inputs) for _, inputs in models]
 
     def forward(self, *inputs: Tensor) -> tuple[Any, ...]:
         left = iter(inputs)
@@ -108,7 +108,7 @@ class _SideBySide(nn.Module):
 
 
 def open_onnx(path: str | Path, threads: int | None = None, device: str = "cpu", batch_size: int | None = None) -> Any:
-    """An onnxruntime session for a file.
+    """Open a file as an onnxruntime session.
 
     Args:
         path: the file.

@@ -1,9 +1,9 @@
 """ONNX in int8, quantised after training: a third or a quarter of the size.
 
-Weights have a scale per channel, activations one per tensor, found on real inputs (their smallest and largest value).
-Only products with weights are quantised: what is between them, and attention's own products, stays in float32; with
-all of it in int8, a ViT computes something else. Activations are unsigned, which x86 processors multiply faster;
-those without VNNI may saturate. Whether int8 is faster than float32 depends on processor and model: measure it.
+Weights have one scale per channel; activations have one per tensor, from the smallest and largest value on real
+inputs. Only products with weights are quantised. Everything else, including attention's products, stays in float32:
+with all of it in int8, a ViT's outputs are wrong. Activations are unsigned, which x86 processors multiply faster
+(without VNNI they may saturate). Whether int8 is faster than float32 depends on processor and model: measure it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenVINO's own files, made of the ONNX file: any batch size, and of text any length; float32."""
+"""OpenVINO's own files, made from the ONNX file: float32, any batch size and any length of text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logits = model(dict(tokenizer(texts, padding=True, truncation=True, return_tenso
 
 
 def require_openvino() -> None:
-    """Check that OpenVINO is there, and ONNX, from which it reads models.
+    """Check that OpenVINO is installed, and the packages for ONNX, from which it reads models.
 
     Raises:
         PackageError: a package is missing; the message says how to install it.
@@ -46,8 +46,9 @@ def require_openvino() -> None:
 def core() -> Any:
     """OpenVINO's core, the only one in the process.
 
-    Each core that computes gives the thread another stack for signals, and puts the former one back when it goes. If
-    another core had made that, and went first, the next signal (a child process that ends) crashes the process.
+    Each core that computes sets another signal stack for the thread, and restores the former one when it is deleted. If
+    the former one belonged to a core that was deleted first, the next signal (such as the end of a child process)
+    crashes the process.
     """
     import openvino
 
@@ -55,12 +56,12 @@ def core() -> Any:
 
 
 def compile_file(path: str | Path, threads: int | None = None, precision: str = "f32") -> Any:
-    """An OpenVINO or ONNX file, compiled for the CPU.
+    """Compile an OpenVINO or ONNX file for the CPU.
 
     Args:
         path: the file.
         threads: OpenVINO's choice by default.
-        precision: what it computes in, `"f32"` or `"bf16"`; OpenVINO itself would take half precision where it can.
+        precision: of the computation, `"f32"` or `"bf16"`; by itself OpenVINO takes half precision if it can.
     """
     wanted: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
@@ -69,7 +70,7 @@ def compile_file(path: str | Path, threads: int | None = None, precision: str = 
 
 
 def open_file(path: Path, threads: int | None = None) -> Forward:
-    """An OpenVINO or ONNX file in OpenVINO."""
+    """Open an OpenVINO or ONNX file in OpenVINO."""
     request = compile_file(path, threads).create_infer_request()
 
     def forward(inputs: Inputs) -> list[NDArray[np.float32]]:
@@ -82,7 +83,7 @@ def open_file(path: Path, threads: int | None = None) -> Forward:
 def _write(original: Original, path: Path) -> None:
     import openvino
 
-    # not openvino.convert_model, which reports its use to its makers
+    # not openvino.convert_model, which sends telemetry
     openvino.save_model(core().read_model(original.onnx), path, compress_to_fp16=False)
 
 

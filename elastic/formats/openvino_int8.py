@@ -1,7 +1,7 @@
 """OpenVINO in int8, quantised after training by NNCF: for one image at a time.
 
-With a free batch, int8 convolutions crash on processors with AMX (openvinotoolkit/openvino, issue 37577); and so would
-text of any length, which is refused.
+With a free batch, int8 convolutions crash on processors with AMX (openvinotoolkit/openvino, issue 37577). So would text
+of any length, which is refused.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _write(original: Original, path: Path) -> None:
 
 
 def _nncf() -> ModuleType:
-    """NNCF, which reports its use to its makers unless it is imported where software is tested."""
+    """Import NNCF without its telemetry, which is off in continuous integration."""
     with _environment(CI="true", NNCF_CI="true"):
         import nncf
         import nncf.telemetry

@@ -1,4 +1,4 @@
-"""Inputs in order, as PyTorch's exporters and what runs files want them: a model behind one tensor after the other."""
+"""Inputs in order, as PyTorch's exporters and runtimes take them, and models that take them so."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.export import Dim
 from elastic.support.inputs import predict_all
 
 BATCH, SEQUENCE = "batch", "sequence"
-"""What the free axes are called in a file."""
+"""Names of the free axes in a file."""
 
-Given = Sequence[Tensor] | Mapping[str, Tensor]
-"""Inputs one after the other, or by name."""
+OrderedInputs = Sequence[Tensor] | Mapping[str, Tensor]
+"""Inputs in order, or by name."""
 
 
 class Ordered(nn.Module):
-    """A model that takes its inputs by name, as one that takes them in order and returns tensors."""
+    """Wraps a model that takes inputs by name: takes them in order, and returns tensors."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -30,25 +30,25 @@ class Ordered(nn.Module):
         return tuple(predict_all(self.model, dict(zip(self.names, inputs, strict=True))).values())
 
 
-def names_and_values(inputs: Tensor | Given) -> tuple[list[str], tuple[Tensor, ...]]:
-    """The names of text's inputs, none of images; and the tensors."""
+def names_and_values(inputs: Tensor | OrderedInputs) -> tuple[list[str], tuple[Tensor, ...]]:
+    """The names of the inputs, which only text has; and the tensors."""
     if isinstance(inputs, Mapping):
         return list(inputs), tuple(inputs.values())
     return [], (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
 
 
 def ordered(model: nn.Module, names: Sequence[str]) -> nn.Module:
-    """`model`, taking the inputs of these names in their order; itself where there are no names."""
+    """`model`, taking the inputs with these names in order; the model itself if there are no names."""
     return Ordered(model, names).eval() if names else model
 
 
 def free_axes(names: Sequence[str], values: Sequence[Tensor], longest: int | None = None) -> Any:
-    """What `torch.export` takes as `dynamic_shapes`: the first axis of each input free, and of text the second.
+    """The `dynamic_shapes` of `torch.export`: the first axis of each input is free, and for text the second.
 
     Args:
-        names: of text's inputs.
+        names: of the inputs, which only text has.
         values: example inputs.
-        longest: the most tokens that a text may have, where there is a limit.
+        longest: the largest number of tokens; None if there is no limit.
     """
     free: dict[int, Any] = {0: Dim(BATCH, min=1)}
     if names:

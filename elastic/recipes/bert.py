@@ -44,7 +44,7 @@ _DISTILBERT = {
     "ffn.lin2": "_ hidden.{i}",
 }
 WIDTHS, DEPTHS = (0.25, 0.5, 0.75, 1.0), (0.5, 0.75, 1.0)
-"""What DynaBERT offers, as parts of the full model."""
+"""DynaBERT's choices, as fractions of the full model."""
 
 
 @register_recipe("bert", *FAMILIES["bert"])
@@ -53,7 +53,7 @@ def bert(model: PreTrainedModel, length: int | None = None) -> Recipe:
 
     Args:
         model: the encoder, bare or with any head.
-        length: how many tokens costs are counted on; 128 by default, or as many as the model takes.
+        length: number of tokens that costs are counted on; 128 by default, or fewer if the model takes fewer.
 
     Raises:
         LayoutError: a decoder, heads that don't share the hidden size evenly, or a length that the model doesn't take.
@@ -106,7 +106,7 @@ class BertSettings:
     """Restates the sizes of an extracted model in its configuration."""
 
     def __call__(self, model: nn.Module) -> None:
-        """Make an extracted model's configuration and layer numbers say what it is, where they can.
+        """Restate an extracted model's sizes in its configuration, as far as that can say them, and number its layers.
 
         BERT's configuration has no number of heads apart from the hidden size; each attention module knows its own.
         """
@@ -119,7 +119,7 @@ class BertSettings:
 
 
 def _layers_path(model: Any) -> str:
-    """Where the layers are, in the bare model or behind a head's prefix."""
+    """Path of the layers, in the bare model or in a model with a head."""
     stack = "transformer" if model.config.model_type == "distilbert" else "encoder"
     return f"{prefix_of(model)}{stack}.layer"
 

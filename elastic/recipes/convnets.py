@@ -1,4 +1,4 @@
-"""What the recipes of convolutional networks share: their rules, a block's table, and the checks."""
+"""Shared by the recipes of convolutional networks: layouts written block by block, and their checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Table = Mapping[str, str]
 
 @dataclass
 class Draft:
-    """A layout while it is written, and what else a recipe says of the same model."""
+    """A recipe while it is being written."""
 
     model: nn.Module
     family: str
@@ -40,10 +40,10 @@ class Draft:
             self.layout[key] = fill(text, names, key)
 
     def squeeze(self, name: str, layer: nn.Conv2d, of: str) -> str:
-        """The reduced width of a squeeze-and-excitation, in proportion to the size `of` that it squeezes.
+        """Derive the reduced width of a squeeze-and-excitation, in proportion to the size `of` that it squeezes.
 
-        `layer` is the reducing convolution. Exact at full size; a multiple of 8 where the original is one, and a
-        quarter where that, so rounded, gives the original's.
+        `layer` is the reducing convolution. The width is exact at full size. It is a multiple of 8 if the original is,
+        and a quarter of `of`, so rounded, if that gives the original.
         """
         reduced, full = layer.out_channels, layer.in_channels
         divisor = 8 if reduced % 8 == 0 else 1
@@ -58,7 +58,7 @@ class Draft:
         input_size: Size3 | None,
         resolutions: Sequence[int] | None,
     ) -> Recipe:
-        """The finished recipe, after checking that no tensor of the model was overlooked.
+        """The finished recipe, after checking that the layout describes every tensor of the model.
 
         Raises:
             LayoutError: a layer that no entry describes, a norm that mixes channels in fixed groups, or an
@@ -123,10 +123,10 @@ def table_of(block: nn.Module, tables: Mapping[str, Table], family: str, path: s
 
 
 def grouped(conv: nn.Conv2d, place: str) -> dict[str, str]:
-    """The sizes of a convolution in the middle of a block: `mid` channels out, `inner` in, `fan` per group.
+    """The sizes of the convolution in the middle of a block: `mid` channels out, `inner` in, `fan` per group.
 
-    Plain and depthwise convolutions have an elastic width `mid.{place}`; those with groups (ResNeXt, RegNet)
-    keep the width of a group and have an elastic number of them, `groups.{place}`.
+    Plain and depthwise convolutions have an elastic width `mid.{place}`. Convolutions with groups (ResNeXt, RegNet)
+    have groups of fixed width and an elastic number of them, `groups.{place}`.
     """
     if conv.groups == 1:
         inner = f"mid.{place}" if conv.in_channels == conv.out_channels else f"inner.{place}"
@@ -154,7 +154,7 @@ def straight(module: nn.Module, before: str = "{in}") -> Table:
 
 
 def pooled(features: int, width: int, name: str) -> str:
-    """The axis of the `features` behind a global pooling of `width` channels: some poolings give each twice."""
+    """The axis of the `features` after a global pooling of `width` channels; some poolings return each twice."""
     return name if features == width else f"({features // width} {name})"
 
 

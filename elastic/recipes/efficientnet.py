@@ -77,10 +77,9 @@ def efficientnet(
 
     Args:
         model: the network.
-        resolutions: sides of the square input on offer, in pixels.
-        input_size: (channels, height, width) of the full-size input, where the model's own configuration
-            says another.
-        kernel_transforms: make small kernels with Once-for-All's learned matrices instead of a centre crop.
+        resolutions: choices of the side of the square input, in pixels.
+        input_size: (channels, height, width) of the full-size input; by default as the model's configuration says.
+        kernel_transforms: compute small kernels by Once-for-All's learned matrices instead of a centre crop.
 
     Raises:
         LayoutError: blocks or norms that the recipe doesn't know, or an input that isn't square.

@@ -1,4 +1,4 @@
-"""Kernel transforms: the small kernels of a depthwise convolution, learned from its large one.
+"""Kernel transforms: small kernels of a depthwise convolution, computed from its large one by learned matrices.
 
 Source: Cai et al., "Once-for-All: Train One Network and Specialize it for Efficient Deployment", ICLR 2020,
 section 3.3: the centre of the 7×7 kernel times a 25×25 matrix is the 5×5 kernel, the centre of that times a
@@ -24,7 +24,7 @@ _STEPS = ((7, 5), (5, 3))
 @register_code("kernel_transform")
 @dataclass(frozen=True)
 class KernelTransform:
-    """Makes a depthwise convolution's active kernel out of the full one; the matrices begin as identities."""
+    """Computes a depthwise convolution's active kernel from the full one; the matrices start as identities."""
 
     def __call__(self, tensor: Tensor, module: nn.Module) -> Tensor:
         """The kernel `(channels, 1, k, k)` for the module's active `k`, from the full `(channels, 1, K, K)`."""
@@ -37,7 +37,7 @@ class KernelTransform:
         return tensor
 
     def _select(self, tensor: Tensor, module: nn.Module, active: int) -> Tensor:
-        """The same without a branch on the active size, so that one graph serves every kernel."""
+        """The active kernel without a branch on its size, so that one compiled graph serves every kernel."""
         full = tensor.shape[-1]
         kernels = {full: tensor}
         for large, small in _STEPS:
@@ -50,7 +50,7 @@ class KernelTransform:
         return gather(tensor, [[], [], [window], [window]])
 
     def setup(self, module: nn.Module) -> None:
-        """Register the matrices on `module`, for every step down from its full kernel."""
+        """Register the matrices on `module`, one per step down from its full kernel."""
         weight = cast(Tensor, module._parameters["weight"])
         for large, small in _STEPS:
             if weight.shape[-1] >= large:

@@ -29,7 +29,7 @@ def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
 
     Args:
         model: the decoder, bare or with any head.
-        length: how many tokens costs are counted on; 128 by default, or as many as the model takes.
+        length: number of tokens that costs are counted on; 128 by default, or fewer if the model takes fewer.
 
     Raises:
         LayoutError: query heads that don't fill their key-value groups evenly, or a length that the model doesn't take.
@@ -81,7 +81,7 @@ class LlamaSettings:
     """Restates the sizes of an extracted model in its configuration."""
 
     def __call__(self, model: nn.Module) -> None:
-        """Make an extracted model's configuration and layer numbers say what it is, where they can."""
+        """Restate the model's sizes in its configuration, as far as that can say them, and number its layers."""
         config: Any = model.config
         layers: Any = model.get_submodule(_layers_path(model))
         library_of(model).set_depth(layers)
@@ -98,5 +98,5 @@ class LlamaSettings:
 
 
 def _layers_path(model: Any) -> str:
-    """Where the layers are, in the bare model or behind a head's prefix."""
+    """Path of the layers, in the bare model or in a model with a head."""
     return f"{prefix_of(model)}layers"

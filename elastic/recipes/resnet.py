@@ -71,9 +71,8 @@ def resnet(
 
     Args:
         model: the network.
-        resolutions: sides of the square input on offer, in pixels.
-        input_size: (channels, height, width) of the full-size input, where the model's own configuration
-            says another.
+        resolutions: choices of the side of the square input, in pixels.
+        input_size: (channels, height, width) of the full-size input; by default as the model's configuration says.
 
     Raises:
         LayoutError: blocks, attention or norms that the recipe doesn't know, or an input that isn't square.

@@ -1,4 +1,4 @@
-"""Resolution: a dim of every image supernet, applied by resizing the batch."""
+"""The resolution: a dim of every supernet of images, applied by resizing the batch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from elastic.space.sizes import DimRule
 def resolution_rule(
     side: int, stride: int, resolutions: Sequence[int] | None = None, exact: bool = False
 ) -> DimRule:
-    """The resolutions on offer: those given, else four from 4/7 of `side` up (224: 128, 160, 192, 224).
+    """The choices of the resolution.
 
     Args:
         side: the full resolution in pixels.
         stride: resolutions are multiples of it.
-        resolutions: sides in pixels to offer instead.
-        exact: whether the model can't take a side that isn't a multiple of `stride`.
+        resolutions: sides in pixels; by default four from 4/7 of `side` upwards (for 224: 128, 160, 192, 224).
+        exact: refuse a side that isn't a multiple of `stride`, because the model can't take it.
 
     Raises:
         LayoutError: resolutions that the model can't take.

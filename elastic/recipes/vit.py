@@ -52,7 +52,7 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
 
     Args:
         model: the transformer.
-        resolutions: sides of the square input on offer, in pixels.
+        resolutions: choices of the side of the square input, in pixels.
 
     Raises:
         LayoutError: blocks other than timm's standard `Block`, or an input that isn't square.

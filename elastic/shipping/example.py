@@ -1,4 +1,4 @@
-"""The batch that a subnet is exported with and checked on: real inputs where there are any."""
+"""The batch that a subnet is exported with and checked on: real inputs if there are any."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from elastic.support.inputs import Inputs, batch_size, moved, repeated
 from elastic.upstream import library_of
 
 CALIBRATION = 300
-"""Inputs that int8's ranges are found on, at most."""
+"""The largest number of inputs from which int8's ranges are found."""
 
 _CHECKED = 4
-"""Real inputs that files are checked on, at most."""
+"""The largest number of real inputs that files are checked on."""
 
 
 def first_singles(batches: Iterable[Inputs]) -> list[Inputs]:
-    """The first 300 inputs of some batches, each a batch of one, on the CPU; no further batch is read."""
+    """Split batches into batches of one on the CPU, up to 300; no further batch is read."""
     return list(islice((one for batch in batches for one in singles(moved(batch, "cpu"))), CALIBRATION))
 
 
 def joined(ones: Sequence[Inputs]) -> Inputs:
-    """The first few of these batches as one; of texts those that are as long as the first."""
+    """Join the first few of these batches; of texts only those that are as long as the first."""
     head = ones[0]
     if isinstance(head, Tensor):
         return torch.cat([one for one in ones[:_CHECKED] if isinstance(one, Tensor)])
-    alike = [one for one in ones[:_CHECKED] if not isinstance(one, Tensor) and input_size(one) == input_size(head)]
+    alike = [one for one in ones[:_CHECKED] if not isinstance(one, Tensor) and shape_of_one(one) == shape_of_one(head)]
     return {name: torch.cat([one[name] for one in alike]) for name in head}
 
 
@@ -38,7 +38,7 @@ def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
     """An example batch of 2 or more, on the CPU.
 
     Args:
-        model: whose inputs; it says what they are like where there is no example.
+        model: its library gives the size of the inputs if there is no example.
         example: inputs `(N, C, H, W)`, or text by name.
 
     Raises:
@@ -55,6 +55,6 @@ def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
     return torch.randn(2, *library.input_size, generator=torch.Generator().manual_seed(0))
 
 
-def input_size(inputs: Inputs) -> torch.Size:
+def shape_of_one(inputs: Inputs) -> torch.Size:
     """The shape of one input: `(C, H, W)`, of text `(tokens,)`."""
     return (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).shape[1:]

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS, Original
 from elastic.shipping.card import ModelCard, write_card
-from elastic.shipping.example import example_batch, first_singles, input_size, joined
+from elastic.shipping.example import example_batch, first_singles, joined, shape_of_one
 from elastic.shipping.file_latency import measure_latency
 from elastic.shipping.kept import kept_files, own_files
 from elastic.shipping.loader_script import describe_sizes, write_loader
@@ -115,7 +115,7 @@ def export(
         files: dict[str, dict[str, Any]] = {}
         for name in wanted:
             files |= write_format(name, original, stage, labelled)
-        kept = kept_files(folder, former, files, input_size(inputs), text=not isinstance(inputs, Tensor))
+        kept = kept_files(folder, former, files, shape_of_one(inputs), text=not isinstance(inputs, Tensor))
         known = {**kept, **files}
         places = dict.fromkeys(kept, folder) | dict.fromkeys(files, stage)
         timed = measure_latency(model, inputs, places, threads) if latency else {}
@@ -125,7 +125,7 @@ def export(
             "source": None if source is None else source.untrained().to_dict(),
             "arch": None if arch is None else dict(arch),
             "arch_id": None if arch is None else Arch(arch).id,
-            "input_size": list(input_size(inputs)),
+            "input_size": list(shape_of_one(inputs)),
             "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
             "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
             "figures": figures,
@@ -187,4 +187,4 @@ def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
 
 
 def _preprocessing(subnet: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    return library_of(subnet).preprocessing(channels=input_size(inputs)[0])
+    return library_of(subnet).preprocessing(channels=shape_of_one(inputs)[0])

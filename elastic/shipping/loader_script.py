@@ -1,8 +1,9 @@
-"""A loader beside the weights: how a subnet differs from what its library builds, and a program that makes it so.
+"""`load.py` and `sizes.json`: with them an exported folder loads where this project isn't installed.
 
-`sizes.json` says how the library makes the model, and for each module what differs: children that are left out, plain
-numbers, shapes of tensors. Of a uniform subnet of timm no shapes do: `timm.create_model` builds it as it is. `load.py`
-(a copy of `elastic/upstream/loader.py`) makes the model, applies that and loads the weights, without this project.
+`sizes.json` says how the library builds the full-size model, and how each module of the subnet differs: children that
+are left out, plain numbers, shapes of tensors. For a uniform subnet no shape differs, since the library's arguments say
+all sizes. `load.py` (a copy of `elastic/upstream/loader.py`) builds the model, applies the differences and loads the
+weights.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def describe_sizes(model: nn.Module, built_with: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """How the model's library builds it, and what then differs in sizes.
+    """Describe how the model's library builds it, and which sizes differ then.
 
     Args:
         model: a subnet of a timm or transformers model.
-        built_with: timm's keyword arguments of the full model, where more than classes and channels were chosen.
+        built_with: arguments that the full model was built with, beyond its classes and channels.
 
     Returns:
-        The content of `sizes.json`: `build`, the arguments of `elastic.upstream.loader.build`, and by path the
-        `modules` that differ; None where the model is nothing that a library builds.
+        The content of `sizes.json`: `build`, the arguments of `elastic.upstream.loader.build`; and `modules`, path →
+        differences. None if no library builds the model.
     """
     build = _build(model, built_with)
     if build is None:
         return None
     build = _uniform(build, model) or build
-    modules = _found(build, model)
+    modules = _modules(build, model)
     return None if modules is None else {"build": build, "modules": modules}
 
 
@@ -51,38 +52,38 @@ def write_loader(sizes: Mapping[str, Any], model: nn.Module, folder: Path, input
     Args:
         sizes: of the model.
         model: in evaluation mode.
-        folder: holds its `model.safetensors`.
-        inputs: for which what is loaded must compute the same.
+        folder: has its `model.safetensors`.
+        inputs: the loaded model must compute the same for these.
 
     Returns:
-        The names of the files; none where what they load computes something else.
+        The names of the files; none if the model that they load computes something else.
     """
     write_json(folder / SIZES, dict(sizes))
     write_text(folder / LOADER, inspect.getsource(template))
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         same = torch.equal(predict(template.load(folder), inputs), predict(model, inputs))
     written = [LOADER, SIZES]
-    if not same:  # by what no size says: code that was changed, buffers outside the state_dict
+    if not same:  # it differs in more than sizes: changed code, or buffers outside the state_dict
         for name in written:
             (folder / name).unlink()
     return written if same else []
 
 
 def _uniform(build: Mapping[str, Any], model: nn.Module) -> dict[str, Any] | None:
-    """What the library builds the model with where its arguments say all sizes; None where they don't."""
+    """The arguments with which the library builds the model, if they can say all of its sizes; else None."""
     arguments = library_of(model).uniform_arguments()
     wanted = {**build, "arguments": {**build["arguments"], **arguments}}
-    found = _found(wanted, model) if arguments else None
+    found = _modules(wanted, model) if arguments else None
     return wanted if found is not None and only_numbers(found) else None
 
 
 def only_numbers(modules: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether all tensors of a model are built by its library's arguments alone; its modules' differences say so."""
+    """Whether modules differ in plain numbers only, so that the library's arguments alone give all tensors."""
     return not any(own.keys() - {"numbers"} for own in modules.values())
 
 
-def _found(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, Any]] | None:
-    """By module path, the model's differences from what is built; None where it is built by other means."""
+def _modules(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, Any]] | None:
+    """Module path → differences from the model that is built; None if it differs in more than sizes."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return _differences(template.build(**build), model)
@@ -98,7 +99,7 @@ def _build(model: nn.Module, built_with: Mapping[str, Any] | None) -> dict[str, 
 
 
 def _differences(full: nn.Module, model: nn.Module) -> dict[str, dict[str, Any]]:
-    """By module path, what the loader must change in `full`.
+    """Module path → changes that turn `full` into `model`.
 
     Raises:
         ExportError: they differ in more than sizes.
@@ -133,7 +134,7 @@ def _shapes(full: nn.Module, module: nn.Module) -> dict[str, list[int]]:
     tensors = {**module._parameters, **module._buffers}
     other = {**full._parameters, **full._buffers}
     if {name for name in tensors if tensors[name] is None} != {name for name in other if other[name] is None}:
-        raise ExportError(f"a {type(module).__name__} has other tensors than the one that is built")
+        raise ExportError(f"a {type(module).__name__} has other tensors than the one that its library builds")
     return {
         name: list(tensor.shape)
         for name, tensor in tensors.items()
@@ -142,7 +143,7 @@ def _shapes(full: nn.Module, module: nn.Module) -> dict[str, list[int]]:
 
 
 def _dtypes(full: nn.Module, module: nn.Module) -> dict[str, str]:
-    """Of tensors that no file holds; those of others are the file's."""
+    """Dtypes of non-persistent buffers; those of other tensors come from the file."""
     buffers = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
     return {
         name: str(tensor.dtype).removeprefix("torch.")

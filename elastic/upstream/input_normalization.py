@@ -1,6 +1,6 @@
-"""Normalisation inside of a model: its first convolution subtracts a mean and divides by a standard deviation.
+"""Input normalisation inside a model: its first convolution subtracts a mean and divides by a standard deviation.
 
-Whoever attacks images needs pixels between 0 and 1 to be what goes in, so that ε means what it says.
+Adversarial attacks need a model whose inputs are pixels between 0 and 1, so that ε is in units of pixel values.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from elastic.upstream import library_of
 from elastic.upstream.loader import NormalizedConv2d, normalized
 
 Normalization = Mapping[str, Sequence[float]]
-"""`{"mean": …, "std": …}`, a number per channel, of values between 0 and 1."""
+"""`{"mean": …, "std": …}` of values between 0 and 1, one number per channel."""
 
 
 def normalize_inputs(model: nn.Module, normalization: Normalization) -> None:
-    """Let a model's first convolution normalise what it gets, in place.
+    """Make a model's first convolution normalise its inputs, in place.
 
     Args:
-        model: its first convolution, which timm's `pretrained_cfg` names, is a plain `nn.Conv2d`.
+        model: its first convolution must be a plain `nn.Conv2d`.
         normalization: mean and std.
 
     Raises:
@@ -40,10 +40,10 @@ def normalize_inputs(model: nn.Module, normalization: Normalization) -> None:
 
 
 def first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
-    """The path and the convolution that images go into first.
+    """The path of the convolution that images enter, and the convolution.
 
     Raises:
-        RecipeError: it isn't known, or pads or scales by itself.
+        RecipeError: the model has none, or it isn't a plain `nn.Conv2d`, but one that pads or scales by itself.
     """
     path = library_of(model).first_convolution
     found = None if path is None else model.get_submodule(path)
@@ -57,7 +57,7 @@ def first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 def normalization_of(model: nn.Module) -> dict[str, Any] | None:
-    """Where a model normalises its inputs, and by what: path, mean and std; None where it doesn't."""
+    """Path, mean and std of a model that normalises its inputs; None for others."""
     for path, module in model.named_modules():
         if isinstance(module, NormalizedConv2d):
             return {"path": path, "mean": list(module.mean), "std": list(module.std)}
