@@ -99,7 +99,7 @@ def resnet(
 
 
 def _stream_rule(draft: Draft, model: ResNet) -> DimRule:
-    """How stage widths are offered: ECA mixes neighbouring channels, so that theirs have an order of their own."""
+    """The choices of stage widths. ECA mixes neighbouring channels, so with it their order is fixed."""
     if not any(isinstance(module, nn.Conv1d) for module in model.modules()):
         return WIDTH
     draft.notes["order of stage widths"] = "stays: channel attention (ECA) mixes neighbouring channels"

@@ -1,6 +1,6 @@
 """Knowledge of timm and transformers, kept in one place.
 
-library.py              what is asked of a model's library, and the answers for ordinary PyTorch modules
+library.py              the questions about a model, with the answers for ordinary PyTorch modules
 timm.py                 the answers for models of timm
 transformers.py         the answers for models of transformers
 families.py             which recipe is for which classes, and those classes as types

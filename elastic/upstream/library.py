@@ -1,4 +1,4 @@
-"""What is asked of a model's library, answered here for ordinary PyTorch modules: `Library`."""
+"""`Library`: the questions about a model that its library can answer, with the answers for ordinary modules."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Library:
         return length
 
     def preprocessing(self, channels: int) -> dict[str, Any]:
-        """How images of so many channels are prepared (`mean`, `std`, …), as far as the model says; else empty."""
+        """`mean`, `std` and other settings by which images with this number of channels are prepared; empty if unknown."""
         return {}
 
     # --- parts ----------------------------------------------------------------------------------------------
@@ -118,10 +118,10 @@ class Library:
     # --- building it again ----------------------------------------------------------------------------------
 
     def build_arguments(self, built_with: Mapping[str, Any]) -> dict[str, Any] | None:
-        """How the library builds the full-size model: the arguments of `elastic.upstream.loader.build`.
+        """The arguments of `elastic.upstream.loader.build` that build the full-size model.
 
         Args:
-            built_with: arguments that the full model was built with, beyond those that the model itself says.
+            built_with: further arguments that the full model was built with.
 
         Returns:
             `library`, `name` and `arguments`; None if no library builds it.

@@ -1,4 +1,4 @@
-"""timm's models: what they say of their input, and how timm builds them."""
+"""timm's models: their inputs, and how timm builds them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Timm(Library):
 
     @property
     def _config(self) -> Mapping[str, Any]:
-        """What timm knows of the model beside its code; empty for a model that was built without `create_model`."""
+        """The model's configuration in timm; empty for a model that was built without `create_model`."""
         return getattr(self.model, "pretrained_cfg", None) or getattr(self.model, "default_cfg", None) or {}
 
     @property

@@ -1,4 +1,4 @@
-"""transformers' models: what their configurations say of text, and how transformers builds them."""
+"""transformers' models: the text that they read, and how transformers builds them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Transformers(Library):
 
     @property
     def longest_text(self) -> int | None:
-        """How many positions the model can tell apart; None if it has no table of them."""
+        """The number of positions in the model's table; None if it has none."""
         limit = getattr(self.model.config, "max_position_embeddings", None) or 0
         if limit <= 0:  # XLNet says -1
             return None
@@ -45,12 +45,12 @@ class Transformers(Library):
         return example_text(self.model.config, length, n)
 
     def prepare_to_watch(self) -> None:
-        """Eager attention, whose code repeats keys for each query head, whatever the mask is."""
+        """Use eager attention, whose code repeats keys for each query head with any mask."""
         if self.vocabulary is not None and hasattr(self.model, "set_attn_implementation"):
             self.model.set_attn_implementation("eager")
 
     def set_depth(self, layers: Sequence[nn.Module]) -> None:
-        """Restate the number of layers, and number those that are left: a cache finds keys and values by it."""
+        """Restate the number of layers, and number them anew: a cache finds keys and values by these numbers."""
         config = self.model.config
         config.num_hidden_layers = len(layers)
         if "layer_types" in vars(config) and config.layer_types:
