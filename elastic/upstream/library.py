@@ -89,7 +89,7 @@ class Library:
         return length
 
     def preprocessing(self, channels: int) -> dict[str, Any]:
-        """`mean`, `std` and other settings by which images with this number of channels are prepared; empty if unknown."""
+        """`mean`, `std` and other settings for preparing images with this number of channels; empty if unknown."""
         return {}
 
     # --- parts ----------------------------------------------------------------------------------------------
