@@ -161,8 +161,8 @@ def _fix_what_stays(observed: Observations) -> None:
         if found:
             known |= found
             continue
-        unknown = ([a for a in leaves(axis) if not a.why and id(a) not in known] for _, axis in _axes(observed))
-        stuck = next(filter(None, unknown), None)
+        open_axes = ([a for a in leaves(axis) if not a.why and id(a) not in known] for _, axis in _axes(observed))
+        stuck = next(filter(None, open_axes), None)
         if stuck is None:
             return
         stuck[-1].why = "two sizes that occur as a product only"

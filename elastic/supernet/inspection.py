@@ -143,7 +143,7 @@ def _fixed(supernet: Supernet) -> Iterable[FixedTensors]:
 
 def render(found: Inspection) -> RenderableType:
     """The inspection as rich tables."""
-    elastic = ["", _elastic_table(found)] if found.elastic else []
+    elastic: list[RenderableType] = ["", _elastic_table(found)] if found.elastic else []
     return Group(_title(found), *elastic, "", _fixed_table(found), "", _cost_table(found))
 
 
