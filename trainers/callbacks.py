@@ -86,7 +86,7 @@ class SubnetReport(Callback):
 
 
 def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Table:
-    """What each phase trains: a row each."""
+    """A table of the phases, a row each."""
     table = Table()
     table.add_column("phase")
     for heading in ("epochs", "steps", "subnets a step", "elastic", "subnets", "learning rate", "about"):
@@ -171,7 +171,7 @@ class RunFolder(Checkpoint):
         self._best = -math.inf
 
     def state_dict(self) -> dict[str, Any]:
-        """What the best so far is, for a run that is resumed."""
+        """The best value so far, for a run that is resumed."""
         return {"phase": self._phase, "best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -212,7 +212,7 @@ class RunFolder(Checkpoint):
         trainer.save_checkpoint(self.folder / LAST)
 
     def _is_best(self, trainer: Trainer, module: SupernetModule) -> bool:
-        """Whether the phase's best value so far has just been reached; before a phase's first one, yes."""
+        """True if the phase's best value so far has just been reached, or the phase has none yet."""
         if self.keep_best is None:
             return True
         phase = module.curriculum.phases[module.progress.trained_phase].name

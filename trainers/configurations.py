@@ -68,7 +68,7 @@ def find_configuration(name: str) -> str:
 
 
 def is_inline(name: str) -> bool:
-    """Whether it is YAML itself, and no name."""
+    """True for YAML itself, False for the name of a file."""
     return "\n" in name or name.lstrip().startswith("{")
 
 

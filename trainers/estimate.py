@@ -23,7 +23,7 @@ _FIRST_IMAGES, _LONG, _SAMPLED_STEPS = 8, 0.5, 8
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a forward and a backward pass take: a line through the smallest and the largest subnet.
+    """Seconds of a forward and a backward pass: a line through the smallest and the largest subnet.
 
     Attributes:
         smallest: seconds for one image of the smallest subnet.

@@ -68,7 +68,7 @@ class SupernetCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """What Lightning does, without `predict`."""
+        """Lightning's commands, without `predict`."""
         verbs = LightningCLI.subcommands()
         return {verb: verbs[verb] for verb in ("fit", "validate", "test")}
 
@@ -90,7 +90,7 @@ class SupernetCLI(LightningCLI):
             "--keep_best",
             type=str | None,
             default=None,
-            help="A figure of the validation such as val/largest/robust: ship the supernet that the last phase's "
+            help="A metric of the validation such as val/largest/robust: ship the supernet that the last phase's "
             "validations found highest; null: the last one.",
         )
         parser.add_argument(
@@ -176,7 +176,7 @@ class SupernetCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _configuration(self) -> str | None:
-        """What a fit keeps beside what it makes: everything but the checkpoint that this part of it began with.
+        """The content of a fit's config.yaml: all options but the checkpoint that was continued.
 
         Whoever trains from it again begins anew.
         """
@@ -232,13 +232,13 @@ def train(words: list[str]) -> None:
 
 
 def _objection(error: ValueError) -> UsageError | None:
-    """What a class says of its arguments where it could be left out, too; None if `error` is of something else."""
+    """The message of an optional class about its arguments; None if `error` is something else."""
     found = _OPTIONAL.match(str(error))
     return None if found is None else UsageError(found[1])
 
 
 def _compile_error(error: RuntimeError) -> TrainingError | None:
-    """What to say where a block can't be compiled; None if `error` is of something else."""
+    """The error for a block that can't be compiled; None if `error` is something else."""
     from torch._dynamo.exc import TorchDynamoException
 
     if not isinstance(error, TorchDynamoException):

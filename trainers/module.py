@@ -130,7 +130,7 @@ class SupernetModule(LightningModule):
 
     @property
     def classes(self) -> int:
-        """How many classes the supernet tells apart; 1 where it predicts a number."""
+        """The number of classes; 1 where the supernet predicts a number."""
         return library_of(self.supernet.model).classes
 
     @property
@@ -150,7 +150,7 @@ class SupernetModule(LightningModule):
         return self.options.build(self.supernet.model, self.curriculum.phases[0].learning_rate)
 
     def configure_callbacks(self) -> list[Callback]:
-        """What tidies up after a fit that raised."""
+        """A callback that tidies up after a fit that raised."""
         return [_TeardownOnException()]
 
     def setup(self, stage: str) -> None:

@@ -169,7 +169,7 @@ class Validator:
 
     @property
     def metric(self) -> str:
-        """What is measured: as the options say, or else the data."""
+        """The metric that the options name, or else that of the data."""
         data = getattr(self.module.trainer, "datamodule", None)
         return str(self.options.metric or getattr(data, "metric", "accuracy"))
 

@@ -52,7 +52,7 @@ class Task:
 
     @property
     def classes(self) -> int:
-        """How many outputs a model for it has; 1 where it predicts a number."""
+        """The number of outputs of a model for it; 1 where it predicts a number."""
         return max(len(self.labels), 1)
 
 

@@ -69,5 +69,5 @@ def measure(name: str, model: nn.Module, batches: Iterable[Batch]) -> float:
 
 
 def answers(logits: Tensor) -> Tensor:
-    """What a model says: the likeliest class, int64 `(N,)`, or, where it has one output, that number, float `(N,)`."""
+    """A model's predictions: the top class, int64 `(N,)`, or, where it has one output, that number, float `(N,)`."""
     return logits.squeeze(1).float() if logits.shape[1] == 1 else logits.argmax(1)

@@ -45,7 +45,7 @@ class Splits:
 
     @property
     def has_test(self) -> bool:
-        """Whether the test examples are others than the validation's."""
+        """True if the test examples differ from those for validation."""
         return self.test is not self.val
 
 
@@ -56,7 +56,7 @@ class SupernetData(LightningDataModule, ABC):
     """Makes a batch of a list of pairs; where None, tensors are stacked."""
 
     metric: str = "accuracy"
-    """What subnets are judged by (see `trainers.data.metrics`), where the validation's options don't say."""
+    """The metric of subnets (see `trainers.data.metrics`), where the validation's options name none."""
 
     def __init__(self, batch_size: int, workers: int, seed: int) -> None:
         """Nothing is read before `setup`.
@@ -121,7 +121,7 @@ class SupernetData(LightningDataModule, ABC):
                 f"{share} training examples{each} don't fill a batch of {self.batch_size}; lower --data.batch_size"
             )
         for kind, examples in (("validation", splits.val), ("test", splits.test)):
-            if count(examples) < ranks:  # a process without any would leave the others waiting for its figures
+            if count(examples) < ranks:  # a process without any would leave the others waiting for its metrics
                 raise TrainingError(
                     f"{count(examples)} {kind} examples for {ranks} process(es); wanted one for each at least: give a "
                     "larger split, or hold out a larger share of the training split (--data.val_fraction)"
@@ -208,5 +208,5 @@ class OwnShare(DistributedSampler[int]):
 
 
 def count(examples: Examples) -> int:
-    """How many examples there are."""
+    """The number of examples."""
     return len(examples)  # type: ignore[arg-type]

@@ -132,7 +132,7 @@ class Curriculum:
         return self.factor(batch_size) * self.scaled[index].rate(place, steps_per_epoch)
 
     def factor(self, batch_size: int) -> float:
-        """What the learning rates are multiplied by where a step trains `batch_size` images."""
+        """The factor on all learning rates where a step trains `batch_size` images."""
         return 1.0 if self.batch_size is None else batch_size / self.batch_size
 
 

@@ -56,11 +56,11 @@ class SubnetLoss(ABC):
     """Gives each subnet of a step its loss."""
 
     uses_teacher: ClassVar[bool] = True
-    """Whether it is given the teacher's output at all."""
+    """True if it is given the teacher's output at all."""
 
     @property
     def learns_from_teacher(self) -> bool:
-        """Whether it makes no sense without a teacher."""
+        """True if it makes no sense without a teacher."""
         return False
 
     @abstractmethod
@@ -87,7 +87,7 @@ class SubnetLoss(ABC):
         return None
 
     def seconds(self, passes: Sequence[float], adversary: Adversary) -> float:
-        """What a step takes.
+        """Seconds of a step.
 
         Args:
             passes: seconds of a forward and a backward pass of each of the step's subnets, in order.

@@ -14,7 +14,7 @@ from elastic.errors import TrainingError
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """How gradients become updates.
+    """Options of the optimiser.
 
     Attributes:
         name: `sgd` is SGD with Nesterov momentum.

@@ -20,7 +20,7 @@ _ASKED = 3
 
 
 class TrainingPlan:
-    """What each phase trains, and how.
+    """The phases of a training, checked against its supernet.
 
     Attributes:
         spaces: the part of the search space that each phase trains, in order.
@@ -68,7 +68,7 @@ class TrainingPlan:
         check_snapshots(self.snapshots, curriculum, self.spaces, supernet.space)
 
     def draw(self, phase: int, step: int) -> Iterator[Arch | Contest]:
-        """What the sampler draws for an optimiser step of the phase with this index, in order."""
+        """The subnets, or contests for one, that the phase with this index trains in an optimiser step."""
         space, sampler = self.spaces[phase], self.samplers[phase]
 
         def macs(rows: Rows) -> NDArray[np.int64]:
@@ -78,11 +78,11 @@ class TrainingPlan:
             yield sampler.sample(SamplingContext(space, macs, self.seed, step), k)
 
     def has_teacher(self, phase: int) -> bool:
-        """Whether the subnets of the phase with this index are given a teacher's output."""
+        """True if the subnets of the phase with this index are given a teacher's output."""
         return phase >= self._teaches_from and self.losses[phase].uses_teacher
 
     def teaches_as_wide(self, phase: int) -> bool:
-        """Whether the teacher then teaches each subnet at the subnet's own widths."""
+        """True if the teacher then runs at each subnet's own widths, rather than at full size."""
         before = [at - 1 for at in self.snapshots if at <= phase]
         return bool(before) and self.teacher.is_as_wide(self.curriculum.phases[before[-1]].name)
 

@@ -62,7 +62,7 @@ class Sampler(Protocol):
 
     @property
     def subnets_per_step(self) -> int:
-        """How many subnets a step trains, one after the other."""
+        """The number of subnets that a step trains, one after the other."""
 
     def sample(self, at: SamplingContext, k: int) -> Arch | Contest:
         """The step's subnet `k` (from 0), out of the part of the space that the phase trains."""

@@ -1,4 +1,4 @@
-"""Teachers: whose logits the subnets of a step may be pulled to."""
+"""Teachers: the networks whose outputs the subnets of a step learn from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Teacher(Protocol):
         return ()
 
     def is_as_wide(self, phase: str) -> bool:
-        """Whether it then teaches each subnet at the subnet's own widths, rather than at full size."""
+        """True if it then runs at each subnet's own widths, rather than at full size."""
         return False
 
 
@@ -111,7 +111,7 @@ class SnapshotTeacher(Teacher):
         return tuple(sorted(names.index(after) + 1 for after in self._ways))
 
     def is_as_wide(self, phase: str) -> bool:
-        """Whether the snapshot after this phase is to be."""
+        """True if the snapshot after this phase is to teach at each subnet's own widths."""
         return self._ways.get(phase) == "student"
 
 

@@ -22,7 +22,7 @@ CLEAN, WORST = "clean", "worst"
 
 @dataclass(frozen=True)
 class Share:
-    """How many of `n` images a model classifies correctly."""
+    """The number of images, out of `n`, that a model classifies correctly."""
 
     right: int
     n: int

@@ -137,6 +137,6 @@ def certify(
 
 
 def certified(found: Sequence[tuple[Certificate, int]], radius: float) -> Share:
-    """How many images are classified correctly, and proven to be within `radius`."""
+    """The number of images that are classified correctly, and proven to be within `radius`."""
     held = sum(one.label == label and one.radius >= radius for one, label in found)
     return Share(held, len(found))

@@ -1,4 +1,4 @@
-"""Who is trained how often, and how well the subnets of a step agree: figures by rung, from the smallest up."""
+"""How often subnets of each size are trained, and how well their gradients agree: by rung, from the smallest up."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor, distributed, nn
 
 
 def world_size() -> int:
-    """How many processes train together; 1 where there is no process group."""
+    """The number of processes that train together; 1 without a process group."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1

@@ -11,7 +11,7 @@ from trainers.steps.conflicts import GradientProjection
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How a step is computed.
+    """Options of a step.
 
     Attributes:
         accumulate: batches per step; their gradients are averaged.

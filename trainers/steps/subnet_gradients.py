@@ -29,7 +29,7 @@ _ADVERSARY = Adversary()
 
 @dataclass
 class OptimizerStep:
-    """What the batches of one step share, and what they have added up so far.
+    """The state of an optimiser step, shared by its batches.
 
     Attributes:
         number: the optimiser step.
