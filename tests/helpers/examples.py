@@ -18,4 +18,7 @@ def mostly_swept(cases, always):
     """Parameters of a test: those of `always` run each time, the other cases in sweeps only."""
     unknown = set(always) - set(cases)
     assert not unknown, f"no such cases: {unknown}"
-    return [pytest.param(case, marks=() if case in always else pytest.mark.sweep) for case in cases]
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=() if case in always else pytest.mark.sweep)
+        for case in cases
+    ]

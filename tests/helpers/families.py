@@ -101,6 +101,12 @@ CASES = {
     "vit with registers": _vit("vit_small_patch14_reg4_dinov2"),
 }
 
+COUNTED = (
+    "resnet", "resnet bottleneck", "resnet-d", "resnext", "se-resnet", "resnet-v2", "regnet-y", "mobilenet-v2",
+    "mobilenet-v3 with matrices", "convnext-v2", "convnext hidden head", "vit", "deit distilled", "vit with registers",
+)  # fmt: skip
+"""Of each family some: their costs are counted always, which takes seconds for each; those of the others in sweeps."""
+
 
 @cache
 def supernet(name: str) -> elastic.Supernet:

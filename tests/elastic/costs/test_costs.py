@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from counting import macs_of, memory_of, params_of
-from examples import few
-from families import CASES, supernet
+from examples import few, mostly_swept
+from families import CASES, COUNTED, supernet
 from hypothesis import given
 from hypothesis import strategies as st
 from small import FAMILIES
@@ -19,7 +19,7 @@ families = pytest.mark.parametrize("family", FAMILIES)
 supernets = {name: make() for name, make in FAMILIES.items()}
 
 
-@pytest.mark.parametrize("name", CASES, scope="module")
+@pytest.mark.parametrize("name", mostly_swept(CASES, COUNTED), scope="module")
 def test_peak_memory_of_every_family(name):
     made = supernet(name)
     for arch in [made.space.largest, made.space.smallest, *made.space.sample(0, 3)]:

@@ -1,5 +1,8 @@
 """What is discovered by watching a model run: the same as people write down, and nothing that isn't exact."""
 
+import copy
+from functools import cache
+
 import pytest
 import timm
 import torch
@@ -41,8 +44,14 @@ def plain(name):
 
 def discovered(name, **options):
     side = SIDES.get(name, 64)
-    supernet = elastic.elasticize(plain(name), "discovered", input_size=(3, side, side), **options)
-    return supernet, torch.rand(2, 3, side, side)
+    return elastic.elasticize(plain(name), "discovered", input_size=(3, side, side), **options)
+
+
+@cache
+def discovered_once(name):
+    """A supernet made once, and images for it; leave its weights and its active subnet as they are."""
+    side = SIDES.get(name, 64)
+    return discovered(name), torch.rand(2, 3, side, side)
 
 
 def kinds(supernet):
@@ -53,7 +62,7 @@ def kinds(supernet):
 @torch.no_grad()
 def test_what_is_discovered_is_exact(name):
     model = plain(name)
-    supernet, images = discovered(name)
+    supernet, images = discovered_once(name)
     assert torch.equal(supernet(images), model(images))
     assert list(supernet.model.state_dict()) == list(model.state_dict())
     for arch in (supernet.space.smallest, *supernet.space.sample(1, 3)):
@@ -69,7 +78,7 @@ def test_what_is_discovered_is_exact(name):
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_sorting_what_is_discovered_changes_nothing(name):
-    supernet, images = discovered(name)
+    supernet, images = copy.deepcopy(discovered_once(name))
     before = supernet(images)
     generator = torch.Generator().manual_seed(2)
     sizes = [size for size in supernet.layout.sizes.values() if is_sortable(size, supernet.layout)]
@@ -79,7 +88,7 @@ def test_sorting_what_is_discovered_changes_nothing(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
 def test_it_finds_what_people_write_down(name):
-    found, _ = discovered(name)
+    found, _ = discovered_once(name)
     side = SIDES.get(name)
     written = elastic.elasticize(plain(name), **({} if side else {"input_size": (3, 64, 64)}))
     for kind in kinds(written) & {"depth", "heads", "embed", "hidden"}:
@@ -89,10 +98,10 @@ def test_it_finds_what_people_write_down(name):
 
 
 def test_transformers_get_heads_embedding_and_depth():
-    swin, _ = discovered("swin_tiny_patch4_window7_224")
+    swin, _ = discovered_once("swin_tiny_patch4_window7_224")
     assert {"embed", "heads", "hidden", "depth"} <= kinds(swin)
     # the code of BEiT takes heads × head width for the embedding: one size for both
-    beit, _ = discovered("beit_base_patch16_224")
+    beit, _ = discovered_once("beit_base_patch16_224")
     assert [dim.name for dim in beit.space.dims if dim.kind in ("heads", "embed")] == ["heads"]
     assert beit.extract(beit.space.smallest).blocks[0].norm1.normalized_shape == (32,)
 
@@ -293,7 +302,7 @@ def test_a_recipe_that_does_not_fit_gives_way_to_tracing():
 def test_resolutions_that_a_model_cannot_take():
     with pytest.raises(RecipeError, match=r"can't run at resolutions \[20\]; leave them out"):
         discovered("swin_tiny_patch4_window7_224", resolutions=[20])
-    assert discovered("resnet18", resolutions=[48, 64])[0].space["resolution"].choices == (48, 64)
+    assert discovered("resnet18", resolutions=[48, 64]).space["resolution"].choices == (48, 64)
 
 
 # --- atoms and numbers --------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 import timm
 import torch
 from counting import macs_of, params_of
-from examples import few
-from families import CASES, supernet
+from examples import few, mostly_swept
+from families import CASES, COUNTED, supernet
 from hypothesis import given
 from hypothesis import strategies as st
 from small import randomise
@@ -21,6 +21,7 @@ from elastic.errors import LayoutError
 from elastic.layout.sorting import is_sortable
 
 families = pytest.mark.parametrize("name", CASES, scope="module")
+counted = pytest.mark.parametrize("name", mostly_swept(CASES, COUNTED), scope="module")
 seeds = st.integers(0, 2**32 - 1)
 MATRICES = ("7to5_matrix", "5to3_matrix")
 
@@ -60,7 +61,7 @@ def test_active_is_extracted(name, seed):
         assert_extracted_is_active(made, arch, CASES[name].images())
 
 
-@families
+@counted
 @given(seed=seeds)
 @few
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What must always hold, over every family of transformers: as in test_families.py, on tokens."""
 
 import copy
+import itertools
 import pickle
 import subprocess
 import sys
@@ -12,7 +13,7 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from counting import macs_of, memory_of, params_of
-from examples import few
+from examples import few, mostly_swept
 from hypothesis import given
 from hypothesis import strategies as st
 from small import randomise
@@ -25,6 +26,10 @@ from elastic.support.inputs import predict
 
 families = pytest.mark.parametrize("name", CASES, scope="module")
 attentions = pytest.mark.parametrize("attention", ["eager", "sdpa"])
+COUNTED = mostly_swept(
+    list(itertools.product(CASES, ["sdpa", "eager"])),
+    [*itertools.product(CASES, ["sdpa"]), ("bert", "eager"), ("llama", "eager")],
+)
 seeds = st.integers(0, 2**32 - 1)
 HANDED_ON = transformers.__version__ < "5"
 """Then an eager encoder's layer hands its attention weights on, whose heads are those of a layer that may be gone."""
@@ -67,8 +72,7 @@ def test_active_is_extracted(name, attention, seed):
         assert_extracted_is_active(made, arch, inputs())
 
 
-@families
-@attentions
+@pytest.mark.parametrize(("name", "attention"), COUNTED, scope="module")
 @given(seed=seeds)
 @few
 @torch.no_grad()
