@@ -8,7 +8,7 @@ from examples import few, mostly_swept
 from families import CASES, COUNTED, supernet
 from hypothesis import given
 from hypothesis import strategies as st
-from small import FAMILIES
+from small import FAMILIES, made_once
 from torch import nn
 
 import elastic
@@ -16,7 +16,6 @@ from elastic import DimRule, Recipe
 from elastic.errors import CostError
 
 families = pytest.mark.parametrize("family", FAMILIES)
-supernets = {name: make() for name, make in FAMILIES.items()}
 
 
 @pytest.mark.parametrize("name", mostly_swept(CASES, COUNTED), scope="module")
@@ -30,7 +29,7 @@ def test_peak_memory_of_every_family(name):
 @few
 @given(seed=st.integers(0, 2**31))
 def test_formula_is_counter(family, seed):
-    supernet = supernets[family]
+    supernet = made_once(family)
     arch = supernet.space.sample(seed)
     subnet, x = supernet.extract(arch), supernet.example_inputs(arch, seed=0)
     assert supernet.params([arch])[0] == params_of(subnet)
@@ -40,7 +39,7 @@ def test_formula_is_counter(family, seed):
 
 @families
 def test_many_at_once_is_one_by_one(family):
-    supernet = supernets[family]
+    supernet = made_once(family)
     rows = supernet.space.sample_rows(0, 40)
     archs = supernet.space.decode(rows)
     for cost in (supernet.macs, supernet.params, supernet.memory):
@@ -51,7 +50,7 @@ def test_many_at_once_is_one_by_one(family):
 
 
 def test_more_rows_than_a_chunk():
-    supernet = supernets["mobilenet"]
+    supernet = made_once("mobilenet")
     rows = supernet.space.sample_rows(1, 40_000)
     for cost in (supernet.macs, supernet.params, supernet.memory):
         assert (cost(rows)[-100:] == cost(rows[-100:])).all()

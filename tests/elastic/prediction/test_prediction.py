@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from small import mobilenet, vit
+from small import made_once, mobilenet, vit
 
 import elastic
 from elastic.errors import ProfileError
@@ -19,7 +19,7 @@ LEARNED = [kind for kind in KINDS if kind != "corrected"]
 
 @pytest.fixture(scope="module")
 def supernet():
-    return mobilenet()
+    return made_once("mobilenet")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import small
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from searches import LIMIT, MOBILENET, PREDICTED, SHORT, SPACE, measured, predicted, score
+from searches import MOBILENET, PREDICTED, SHORT, SPACE, limit, measured, predicted, score
 from small import mobilenet
 
 from elastic.errors import BudgetError, CheckpointError
@@ -48,7 +48,7 @@ def test_candidates_fit_are_distinct_and_have_their_figures(algorithm):
     figures = {"accuracy": PREDICTED(rows), "macs": MOBILENET.macs(archs), "memory_bytes": MOBILENET.memory(archs)}
     for name, wanted in figures.items():
         assert [one.figures[name] for one in result.candidates] == pytest.approx(wanted.tolist(), rel=1e-12)
-    assert max(one.figures["macs"] for one in result.candidates) <= LIMIT
+    assert max(one.figures["macs"] for one in result.candidates) <= limit()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -80,7 +80,7 @@ def test_each_subnet_is_measured_once(algorithm):
     ],
 )
 def test_better_than_random(run, algorithm, options):
-    reference = np.array([-PREDICTED(SPACE.sample_rows(0, 100)).mean(), LIMIT])
+    reference = np.array([-PREDICTED(SPACE.sample_rows(0, 100)).mean(), limit()])
     found, random = (
         [hypervolume(run(name, seed=seed, **options).goals(), reference) for seed in range(3)]
         for name in (algorithm, "random")
@@ -111,7 +111,7 @@ def test_measuring_asks_for_linas_and_predicting_for_nsga2():
 
 def test_thousands_of_evaluations_leave_the_front_and_a_sample():
     result = predicted("evolution", population=500, generations=6)
-    budget = Budget(CostModel(MOBILENET, predict={"accuracy": PREDICTED}), {"macs": LIMIT})
+    budget = Budget(CostModel(MOBILENET, predict={"accuracy": PREDICTED}), {"macs": limit()})
     problem = Problem(budget, ["accuracy"], ["macs"])
     ALGORITHMS["evolution"](problem, 500, 6)
     assert result.evaluations == problem.evaluations == 3000

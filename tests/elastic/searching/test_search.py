@@ -7,7 +7,7 @@ import pytest
 from examples import few
 from hypothesis import given
 from hypothesis import strategies as st
-from small import mobilenet, vit
+from small import made_once, mobilenet, vit
 
 from elastic import SupernetSource
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
@@ -21,7 +21,7 @@ from elastic.supernet.folder import digest_supernet
 from elastic.timing.records import SubnetTiming
 from elastic.timing.setting import Setting
 
-VIT, MOBILENET = vit(), mobilenet()
+VIT, MOBILENET = made_once("vit"), made_once("mobilenet")
 
 
 class MadeUpProfile:

@@ -72,6 +72,7 @@ def test_the_extracted_model_exports_and_compiles(family):
     torch.testing.assert_close(compiled(x), subnet(x))
 
 
+@pytest.mark.sweep  # test_families.py pickles one of each family
 def test_the_extracted_model_loads_where_this_project_is_not(tmp_path):
     supernet = mobilenet()
     arch = supernet.space.sample(5)

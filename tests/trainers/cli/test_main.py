@@ -291,7 +291,10 @@ def test_a_checkpoint_that_is_further_than_asked(config, capfd):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize(("every", "validated"), [(3, [5]), (1, [2, 5]), (2, [5])])
+@pytest.mark.parametrize(
+    ("every", "validated"),
+    [(3, [5]), *(pytest.param(*case, marks=pytest.mark.sweep) for case in [(1, [2, 5]), (2, [5])])],
+)
 def test_the_last_epoch_is_validated_always(config, tmp_path, every, validated):
     assert main(["fit", "--config", str(config), "--trainer.check_val_every_n_epoch", str(every)]) == 0
     with (tmp_path / "runs" / "tiny" / "csv" / "version_0" / "metrics.csv").open() as file:

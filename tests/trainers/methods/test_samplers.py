@@ -4,14 +4,13 @@ import os
 import random
 import subprocess
 import sys
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small import FAMILIES
+from small import FAMILIES, made_once
 from spaces import spaces
 
 from elastic import Arch, SearchSpace
@@ -44,13 +43,8 @@ every_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-@cache
-def net(family):
-    return FAMILIES[family]()
-
-
 def moment(family, step, seed=0, narrowed=None):
-    supernet = net(family)
+    supernet = made_once(family)
     space = supernet.space if narrowed is None else supernet.space.narrow(narrowed)
     return SamplingContext(space, lambda rows: supernet.macs(supernet.space.widened(rows, space)), seed, step)
 
@@ -69,9 +63,9 @@ def archs(drawn):
 
 def sizes(family, drawn):
     """Where MACs are between those of the smallest, 0, and those of the largest, 1."""
-    space = net(family).space
-    low, high = net(family).macs([space.smallest, space.largest])
-    return (net(family).macs(drawn) - low) / (high - low)
+    space = made_once(family).space
+    low, high = made_once(family).macs([space.smallest, space.largest])
+    return (made_once(family).macs(drawn) - low) / (high - low)
 
 
 # --- all of them --------------------------------------------------------------------------------------------
@@ -122,7 +116,7 @@ def test_other_processes_draw_the_same():
 @every_family
 @every_sampler
 def test_samples_are_in_the_narrowed_space(sampler, family):
-    space = net(family).space
+    space = made_once(family).space
     narrowed = {"resolution": space["resolution"].choices[0], "depth*": [1, 2]}
     drawn = archs(draw(sampler, family, range(6), narrowed=narrowed))
     assert all(arch in space and arch in space.narrow(narrowed) for arch in drawn)
@@ -135,7 +129,7 @@ def test_samples_are_in_the_narrowed_space(sampler, family):
 def test_a_single_subnet_is_all_there_is(sampler, family):
     if isinstance(sampler, StrictlyFairSampler):
         sampler = StrictlyFairSampler(1)
-    space = net(family).space
+    space = made_once(family).space
     drawn = archs(draw(sampler, family, range(3), narrowed={dim.name: dim.full for dim in space.dims}))
     assert set(drawn) == {space.largest}
 
@@ -267,7 +261,7 @@ def unevenness(family, drawn):
 def test_balanced_is_much_flatter_than_uniform(family):
     balanced = BalancedSampler(3, with_largest=False, with_smallest=False)
     even = unevenness(family, list(draw(balanced, family, range(250)).values()))
-    uniform = unevenness(family, net(family).space.sample(0, 750))
+    uniform = unevenness(family, made_once(family).space.sample(0, 750))
     assert even < 0.1
     assert uniform > 0.25
 
@@ -345,7 +339,7 @@ def test_walk_stays_in_its_bank(family):
     for step in range(0, 300, 6):
         bank = sampler.bank(0, step)
         lower, own, *rest = bank / 5, *sizes(family, [drawn[step, k] for k in (1, 2, 3)])
-        assert drawn[step, 0] == net(family).space.largest
+        assert drawn[step, 0] == made_once(family).space.largest
         assert lower <= own < lower + 0.12
         assert all(lower - 0.08 < size < lower + 0.28 for size in rest)
         assert smallest.setdefault(bank, drawn[step, 1]) == drawn[step, 1]
