@@ -21,14 +21,14 @@ METHODS = {
     "robust_sandwich": "digits_robust",
 }
 SHORT = [
-    "--model.curriculum.scale", "0.001", "--data.batch_size", "32", "--trainer.limit_train_batches", "2",
-    "--trainer.limit_val_batches", "2", "--model.validation.calibration_batches", "1",
+    "--model.curriculum.scale", "0.001", "--data.batch_size", "16", "--trainer.limit_train_batches", "2",
+    "--trainer.limit_val_batches", "1", "--model.validation.calibration_batches", "1",
+    "--model.validation.middles", "0",
     "--trainer.log_every_n_steps", "1", "--trainer.check_val_every_n_epoch", "100",
     "--trainer.enable_progress_bar", "false",
 ]  # fmt: skip
 MILD = [
     "--model.adversary.steps", "1", "--model.validation.attack.steps", "1", "--model.validation.attacked_batches", "1",
-    "--model.validation.middles", "0",
 ]  # fmt: skip
 OTHERWISE = {  # stages and a stem of ProARD's ResNet, whose dims no other network has
     "proard_resnet": [
