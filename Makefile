@@ -2,6 +2,7 @@
 #   make demo     train, measure, search, cut out, export, and draw the trade-off
 #   make test     run the tests; at its end, the ten slowest
 #   make sweep    run all of them on all models, with many more examples: hours
+#   make pages    run the pages of the documentation, and the notebooks, that take longer
 #   make docs     build the documentation into docs/_build/html
 # Each makes .venv where it is missing, and installs into it what it needs: the demo less than development.
 
@@ -12,21 +13,25 @@ NOTEBOOKS ?= cache
 BIN       := .venv/bin
 INSTALLED := .venv/.installed-dev
 
-.PHONY: demo test sweep check lint types bench docs clean
+.PHONY: demo test sweep pages check lint types bench docs clean
 
 demo: $(or $(wildcard $(INSTALLED)),.venv/.installed-demo)    # what development needs is enough
 	$(BIN)/elastic demo
 
 # One thread to each worker: two on two cores never wait for each other.
-test sweep: export OMP_NUM_THREADS = 1
-test sweep: export MKL_NUM_THREADS = 1
+test sweep pages: export OMP_NUM_THREADS = 1
+test sweep pages: export MKL_NUM_THREADS = 1
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --durations 10
 
 test: $(INSTALLED)
 	$(PYTEST) $(COVERAGE)
 
+sweep: PART ?= all
 sweep: $(INSTALLED)    # PART=3/16: one of sixteen parts of what `make test` leaves out
-	$(PYTEST) --sweep $(PART)
+	$(PYTEST) --sweep=$(PART)
+
+pages: $(INSTALLED)
+	$(PYTEST) --sweep=all -m sweep tests/test_documents.py tests/test_notebooks.py
 
 check: lint types test
 

@@ -1,4 +1,4 @@
-"""How the tests run: the quick ones always, the long sweeps with `--sweep`, what takes longest first."""
+"""How the tests run: the quick ones always, the long sweeps with `--sweep=all`, what takes longest first."""
 
 import pytest
 import torch
@@ -14,10 +14,8 @@ LONGEST = ("test_documents.py", "test_notebooks.py", "test_resume.py", "test_ran
 def pytest_addoption(parser):
     parser.addoption(
         "--sweep",
-        nargs="?",
-        const="all",
-        metavar="PART/PARTS",
-        help="run everything, with all examples; or, given 3/16, one of sixteen parts of what runs in sweeps only",
+        metavar="all|PART/PARTS",
+        help="all: run everything, on all examples; 3/16: one of sixteen parts of what runs in sweeps only",
     )
 
 
@@ -50,5 +48,5 @@ def one_part(items, part):
     try:
         first, parts = map(int, part.split("/"))
     except ValueError:
-        raise pytest.UsageError(f"--sweep {part}: wanted PART/PARTS, such as 3/16") from None
+        raise pytest.UsageError(f"--sweep {part}: wanted all, or PART/PARTS, such as 3/16") from None
     return items[first % parts :: parts]

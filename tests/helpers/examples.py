@@ -19,6 +19,6 @@ def mostly_swept(cases, always):
     unknown = set(always) - set(cases)
     assert not unknown, f"no such cases: {unknown}"
     return [
-        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=() if case in always else pytest.mark.sweep)
+        pytest.param(*(case if type(case) is tuple else (case,)), marks=() if case in always else pytest.mark.sweep)
         for case in cases
     ]
