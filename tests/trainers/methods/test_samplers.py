@@ -344,7 +344,7 @@ def test_walk_stays_in_its_bank(family):
         assert all(lower - 0.08 < size < lower + 0.28 for size in rest)
         assert smallest.setdefault(bank, drawn[step, 1]) == drawn[step, 1]
     assert len(smallest) == 5
-    assert smallest[0] == net(family).space.smallest
+    assert smallest[0] == made_once(family).space.smallest
 
 
 def test_a_space_of_any_size_is_refused_in_words():
