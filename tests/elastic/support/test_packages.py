@@ -56,7 +56,8 @@ images = torch.rand(2, 3, arch["resolution"], arch["resolution"])
 with torch.inference_mode(), model.active(arch):
     assert torch.equal(model(images), subnet(images))
 assert model.macs([arch])[0] > 0 and model.params([arch])[0] == sum(p.numel() for p in subnet.parameters())
-elastic.export(subnet, "out", ["safetensors", "torch.export"], images)
+source = elastic.SupernetSource("resnet18", {"num_classes": 10})
+elastic.export(subnet, "out", ["safetensors", "torch.export"], images, arch=arch, source=source)
 loaded, config = elastic.load_subnet("out")
 assert torch.equal(loaded(images), subnet(images))
 assert main(["zoo", "list"]) == 0
