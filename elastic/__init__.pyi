@@ -6,6 +6,7 @@ from .layout.recipe import (
 from .layout.recipe import (
     register_recipe as register_recipe,
 )
+from .prediction.features import ArchFeatures as ArchFeatures
 from .prediction.features import Features as Features
 from .prediction.predictor import (
     Predictor as Predictor,

@@ -6,6 +6,7 @@ Fences marked ``bash`` run command by command, fences marked ``python`` in one n
 straight below the line ``<!-- not run -->`` is left out.
 """
 
+import ast
 import contextlib
 import io
 import itertools
@@ -202,6 +203,19 @@ def test_readme_s_links_into_the_repository_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "README.md").read_text("utf-8"))
     assert links
     assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def first_line(file: Path) -> str:
+    """The first line of a module's docstring."""
+    return str(ast.get_docstring(ast.parse(file.read_text("utf-8")))).split("\n")[0]
+
+
+def test_contributing_has_the_sentence_of_each_folder() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", text, re.MULTILINE))
+    files = [file for package in ("elastic", "zoo", "trainers") for file in (ROOT / package).rglob("__init__.py")]
+    said = {file.parent.relative_to(ROOT).as_posix(): first_line(file) for file in files}
+    assert listed == said
 
 
 def test_drawings_are_what_the_script_draws() -> None:

@@ -1,7 +1,6 @@
 """Which folder may import which, and habits that none of them may have: read from the source."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,15 +157,6 @@ def test_a_folder_fits_on_a_screen_and_says_what_it_is_for() -> None:
     for folder in folders:
         assert len(list(folder.glob("*.py"))) <= 16, folder
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))), folder
-
-
-def test_contributing_has_the_sentence_of_each_folder() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    listed = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", text, re.MULTILINE))
-    files = [file for file in FILES if file.name == "__init__.py"]
-    docstrings = [ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "" for file in files]
-    folders = [file.parent.relative_to(ROOT).as_posix() for file in files]
-    assert listed == {folder: said.split("\n")[0] for folder, said in zip(folders, docstrings, strict=True)}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Probes: the subnets whose forward pass is traced, chosen so that the formulas of all costs can be found from them."""
+"""Traced forward passes of one supernet at chosen sizes, from which the formulas of all costs are read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import itertools
 from collections.abc import Mapping
 from functools import cached_property
 
-from elastic.costs.tracing import Subject, Trace, trace
-from elastic.layers.rules import TensorRule
-from elastic.layout.layout import sizes_of
+import torch
+from torch import nn
+
+from elastic.costs.coding import CodedSizes, code_sizes
+from elastic.costs.tracing import CostTrace, Subject, trace
+from elastic.errors import CostError
+from elastic.layers.extraction import cut_out
+from elastic.layers.rules import TensorRule, stored_tensor
+from elastic.layers.slicing import TensorAxes, TensorAxis
+from elastic.layout.layout import Sizes, sizes_of
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
 
@@ -19,51 +26,65 @@ class Probes:
     """Traced forward passes of one supernet, with every block present.
 
     Attributes:
-        layout: of a twin without weights, whose sizes all choose for themselves: those that always move together
+        layout: of a meta copy, whose sizes all choose for themselves: those that always move together
             couldn't be told apart.
-        space: the twin's.
+        space: the copy's.
         resolutions: what is offered, or a single 0.
     """
 
     def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._on_meta = subject.on_meta()
-        self.layout = self._on_meta.layout
+        self._subject = subject.on_meta(integers=True)
+        self.layout = self._subject.layout
         self.layout.uncouple()
         self.space = SearchSpace(self.layout.dims)
+        self._evaluate = Sizes(self.space, self.layout)
         named = "resolution" in self.space.names
         self.resolutions: tuple[Number, ...] = self.space["resolution"].choices if named else (0,)
-        self._traces: dict[frozenset[tuple[str, Number]], Trace] = {}
+        self._traces: dict[frozenset[tuple[str, Number]], CostTrace] = {}
 
-    # --- which subnets --------------------------------------------------------------------------------------
-
-    def values(self, kind: str, ones: Names = frozenset()) -> dict[str, Number]:
-        """Values of the dims: the largest, the smallest, or a mixture that tells sizes apart.
-
-        Args:
-            kind: "largest", "smallest" or "mixed".
-            ones: the lone sizes that are 1; the other lone ones are more.
-        """
-        pattern = {"largest": (-1,), "smallest": (0,), "mixed": (0, -1)}[kind]
-        values = {}
-        for dim, pick in zip(self.space.dims, itertools.cycle(pattern), strict=False):
-            lone = dim.name in self.lone
-            choices = [choice for choice in dim.choices if not lone or (choice == 1) == (dim.name in ones)]
-            values[dim.name] = dim.full if dim.name in self._fixed else choices[pick]
-        return values
-
-    def cases(self) -> list[Names]:
-        """Which lone sizes are 1 together: those of each combination of kinds."""
-        kinds = sorted({self.space[name].kind for name in self.lone})
-        chosen = itertools.chain.from_iterable(itertools.combinations(kinds, n) for n in range(len(kinds) + 1))
-        return [frozenset(name for name in self.lone if self.space[name].kind in some) for some in chosen]
+    # --- which sizes ----------------------------------------------------------------------------------------
 
     @cached_property
-    def lone(self) -> dict[str, str]:
-        """The widths that can be 1, and the module inside which each matters.
+    def coded(self) -> CodedSizes:
+        """Numbers that stand for the sizes that can change; kernels, depths and what follows the input are none."""
+        return code_sizes(self._subject.model, self.layout, self._fixed)
 
-        Where they are, an axis of one unit takes no copy to be moved. Two of a kind that share a module are left out:
-        cases don't tell them apart.
+    def coded_values(self, resolution: int, ones: Names = frozenset(), kernel: Number = 0) -> dict[str, int]:
+        """All sizes: the coded ones, and the largest subnet's.
+
+        Args:
+            resolution: its index.
+            ones: the single units that are 1.
+            kernel: of all layers that offer it; the others, as by default all, have their largest.
+        """
+        kernels = {name: kernel for name, choices in self.kernels.items() if kernel in choices}
+        sizes = self._evaluate({**self._at(resolution), **kernels})
+        return sizes | {name: 1 if name in ones else self.coded[name] for name in self.coded.primes}
+
+    def smallest_values(self, resolution: int, ones: Names = frozenset()) -> dict[str, int]:
+        """All sizes of the smallest subnet with every block, but for single units that aren't in `ones`."""
+        values = {}
+        for dim in self.space.dims:
+            single = dim.name in self.single
+            choices = [choice for choice in dim.choices if not single or (choice == 1) == (dim.name in ones)]
+            values[dim.name] = dim.full if dim.name in self._fixed else choices[0]
+        return self._evaluate(values | self._at(resolution))
+
+    def _at(self, resolution: int) -> dict[str, Number]:
+        return {"resolution": self.resolutions[resolution]} if "resolution" in self.space.names else {}
+
+    def cases(self) -> list[Names]:
+        """Which single units are 1 together: those of each combination of kinds."""
+        kinds = sorted({self.space[name].kind for name in self.single})
+        chosen = itertools.chain.from_iterable(itertools.combinations(kinds, n) for n in range(len(kinds) + 1))
+        return [frozenset(name for name in self.single if self.space[name].kind in some) for some in chosen]
+
+    @cached_property
+    def single(self) -> dict[str, str]:
+        """Widths that can be 1, and the module inside which each matters.
+
+        PyTorch skips the copy that moves an axis where its length is 1, so that other operators run. If two such
+        sizes of a kind affect one module, both are left out: `cases` couldn't tell them apart.
         """
         offered = {dim.name for dim in self.space.dims if dim.choices[0] == 1 and dim.name not in self._fixed}
         names = [name for name in offered if name in self.layout.sizes and self.layout.sizes[name].is_width]
@@ -87,37 +108,77 @@ class Probes:
 
     @cached_property
     def kernels(self) -> dict[str, tuple[Number, ...]]:
-        """The choices of each kernel."""
-        names = {name for path in self.layout.rules for name in self.kernels_of(path)}
+        """The choices of each kernel whose layer pads for itself, so that the padded input grows with the kernel."""
+        names = {name for path in self.layout.rules for name in self.padded_for(path)}
         return {dim.name: dim.choices for dim in self.space.dims if dim.name in names}
 
     @cached_property
     def _fixed(self) -> Names:
-        """What is always at its largest, so that every block runs."""
+        """Dims that are always at their largest, so that every block runs."""
         return frozenset({gate.depth for gates in self.layout.gates.values() for gate in gates} | {"resolution"})
 
     # --- what a place depends on ----------------------------------------------------------------------------
 
     def kernels_of(self, path: str) -> tuple[str, ...]:
-        """The kernel sizes of the layer at `path`."""
-        rules = self.layout.rules.get(path, {}).values()
-        sizes = [size for rule in rules if isinstance(rule, TensorRule) for size in rule.axes.sizes]
-        return tuple(dict.fromkeys(size.name for size in sizes if not size.is_width))
+        """The kernel sizes of the layer at `path`, one entry per axis of its weight."""
+        rule = self.layout.rules.get(path, {}).get("weight")
+        sizes = rule.axes.sizes if isinstance(rule, TensorRule) else []
+        return tuple(size.name for size in sizes if not size.is_width)
 
-    def lone_of(self, path: str) -> list[str]:
-        """The lone sizes that what runs at `path` depends on."""
-        return [name for name, place in self.lone.items() if _inside(path, place)]
+    def padded_for(self, path: str) -> tuple[str, ...]:
+        """The kernels that the layer at `path` pads its input for by itself."""
+        return () if "padding" in self.layout.rules.get(path, {}) else tuple(dict.fromkeys(self.kernels_of(path)))
+
+    def single_of(self, path: str) -> list[str]:
+        """The single units that what runs at `path` depends on."""
+        return [name for name, place in self.single.items() if _inside(path, place)]
 
     # --- their passes ---------------------------------------------------------------------------------------
 
-    def trace(self, values: Mapping[str, Number], resolution: int) -> Trace:
-        """The forward pass with these values at a resolution, given by its index; MACs and memory share it."""
-        at = {"resolution": self.resolutions[resolution]} if "resolution" in self.space.names else {}
-        values = {**values, **at}
-        key = frozenset(values.items())
+    def trace(self, sizes: Mapping[str, int]) -> CostTrace:
+        """The forward pass with these sizes; formulas of all costs share it.
+
+        Raises:
+            CostError: the recipe doesn't say the shape of an input, or code depends on the values of activations.
+        """
+        key = frozenset(sizes.items())
         if key not in self._traces:
-            self._traces[key] = trace(self._subject, self._on_meta, values)
+            model, layout, recipe = self._subject
+            shape = recipe.input_shape(sizes)
+            if not shape:
+                raise CostError(
+                    "costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)"
+                )
+            _resize(self._subject, sizes)
+            self._traces[key] = trace(cut_out(model, share=True), layout.gates, shape, recipe.vocabulary)
         return self._traces[key]
+
+
+def _resize(subject: Subject, sizes: Mapping[str, int]) -> None:
+    """Give a meta copy these sizes: widths as if the model had been made with them, others as the active values."""
+    model, layout, _ = subject
+    changed = set()
+    for name, size in layout.sizes.items():
+        if size.is_width and size.full != sizes[name]:
+            changed.add(name)
+            size.full = sizes[name]
+        size.value = sizes[name]
+    made: dict[int, torch.Tensor] = {}  # tied weights stay tied
+    for path, rules in layout.rules.items():
+        module = model.get_submodule(path)
+        for name, rule in rules.items():
+            if isinstance(rule, TensorRule) and any(size.name in changed for size in rule.axes.sizes):
+                rule.axes = TensorAxes([TensorAxis(axis.factors) for axis in rule.axes.axes])
+                old = stored_tensor(module, name)
+                new = made.setdefault(id(old), _empty(old, tuple(axis.full for axis in rule.axes.axes)))
+                made[id(new)] = new
+                stored = module._parameters if name in module._parameters else module._buffers
+                stored[name] = new  # type: ignore[assignment]
+
+
+def _empty(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    empty = torch.empty(shape, dtype=tensor.dtype, device="meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _inside(path: str, place: str) -> bool:

@@ -1,13 +1,13 @@
 """One traced forward pass: what each operator costs and which tensors are alive while it runs.
 
-The pass runs on tensors without data, so it takes milliseconds for any model, on any machine; but on those of the model
-where its code asks for data.
+Tensors have shapes but no data, so a pass takes milliseconds for any model, on any machine. Token ids, masks and
+whatever else is computed without the model's weights do have data, for code that looks at it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,35 +21,30 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from elastic.errors import CostError
-from elastic.layers.modules import Elastic
-from elastic.layers.rules import NumberRule, TensorRule
 from elastic.layout.layout import Layout
 from elastic.layout.recipe import Recipe
-from elastic.space.sizes import Number
 from elastic.support.hooks import copy_placed, hooked
 from elastic.support.inputs import example_inputs
-from elastic.upstream.transformers import has_transposed_weight
-
-Tag = tuple[str, ...]
-"""The sizes whose product, times a constant, is a tensor's number of bytes."""
 
 
 @dataclass
 class Buffer:
-    """A tensor's memory: its bytes, the tags that may explain them, likeliest first, and the module that made it.
+    """A tensor's memory: its bytes, and the path of the module that made it.
 
-    Where a block has `passed_on` its output, another block's takes its place if the block is left out; what else
-    outlives the block (a cache's keys and values) is then missing.
+    Attributes:
+        nbytes: of its storage.
+        path: the module that made it.
+        passed_on: the buffer is a block's output. If depth drops the block, the output of the block before is live
+            instead; every other buffer of the block (a cache's keys and values) is then absent.
     """
 
     nbytes: int
-    tags: tuple[Tag, ...]
     path: str
     passed_on: bool = False
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """One operator: the module that ran it, its multiply-accumulates, and the buffers alive while it ran."""
 
     path: str
@@ -57,19 +52,19 @@ class Step:
     live: tuple[int, ...]
 
 
-@dataclass
-class Trace:
+@dataclass(frozen=True)
+class CostTrace:
     """All operators of one forward pass on one input, and all buffers that they made."""
 
-    steps: list[Step]
+    operations: list[Operation]
     buffers: list[Buffer]
 
     def macs_by_module(self) -> dict[str, list[int]]:
-        """Multiply-accumulates of each module's own operators, one by one (its children's left out)."""
+        """Multiply-accumulates of each module's own operators, one by one (without its children's)."""
         found: dict[str, list[int]] = {}
-        for step in self.steps:
-            if step.macs:
-                found.setdefault(step.path, []).append(step.macs)
+        for operation in self.operations:
+            if operation.macs:
+                found.setdefault(operation.path, []).append(operation.macs)
         return found
 
 
@@ -80,59 +75,115 @@ class Subject(NamedTuple):
     layout: Layout
     recipe: Recipe
 
-    def copy(self, place: Callable[[Tensor], Tensor]) -> Subject:
-        """A copy in evaluation mode, its tensors made by `place` (see `copy_placed`)."""
+    def on_meta(self, integers: bool = False) -> Subject:
+        """A copy in evaluation mode whose tensors have shapes but no data.
+
+        Args:
+            integers: whether buffers of integers keep their data, on the CPU.
+        """
+
+        def place(tensor: Tensor) -> Tensor:
+            return tensor.cpu().clone() if integers and not tensor.is_floating_point() else tensor.to("meta")
+
         memo: dict[int, Any] = {}
         model = copy_placed(self.model, place, memo)
         return Subject(model, copy.deepcopy(self.layout, memo), self.recipe)
 
-    def on_meta(self) -> Subject:
-        """A copy in evaluation mode whose tensors have shapes but no data."""
-        return self.copy(lambda tensor: tensor.to("meta"))
 
-
-def trace(subject: Subject, on_meta: Subject, values: Mapping[str, Number]) -> Trace:
-    """Trace a forward pass, batch 1, with the dims set to `values`.
+def trace(model: nn.Module, blocks: Collection[str], shape: Sequence[int], vocabulary: int | None) -> CostTrace:
+    """Trace a forward pass on one input.
 
     Args:
-        subject: its weights are looked at only where the model asks for data (transformers 4 reads its inputs).
-        on_meta: its copy without data.
-        values: of the copy's dims.
+        model: a plain model on the meta device; buffers of integers may have data, on the CPU.
+        blocks: the paths of modules that depth may leave out.
+        shape: of the input, without the batch axis.
+        vocabulary: of a model that reads token ids, how many there are.
 
     Raises:
-        CostError: the recipe doesn't say the shape of an input.
+        CostError: the model computes with the values of activations.
     """
-    if not subject.recipe.input_shape(values):
-        raise CostError("costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)")
-    try:
-        return _traced(on_meta, values, torch.device("meta"))
-    except RuntimeError:  # no data, or a device that isn't one
-        with_data = subject.copy(lambda tensor: tensor)
-        with_data.layout.uncouple()
-        return _traced(with_data, values, next(with_data.model.parameters()).device)
-
-
-def _traced(subject: Subject, values: Mapping[str, Number], device: torch.device) -> Trace:
-    subject.layout.set(values)
-    recorder = _Recorder(subject.model, subject.layout.gates)
+    recorder = _Recorder(model, blocks)
     # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
     with (
         torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH),
         recorder.watching_modules(), recorder,
     ):
-        inputs = example_inputs(subject.recipe.input_shape(values), subject.recipe.vocabulary, device=device)
+        inputs = example_inputs(shape, vocabulary, device="meta" if vocabulary is None else "cpu")
         recorder.adopt(inputs)
-        subject.model(inputs)
-    return Trace(recorder.steps, recorder.buffers)
+        try:
+            model(inputs)
+        except (RuntimeError, NotImplementedError) as error:
+            raise CostError(
+                f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the "
+                f"values of activations? No formula can follow those ({error})"
+            ) from error
+    return CostTrace(recorder.operations, recorder.buffers)
 
 
-_BATCH_NORMS = {torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit_no_training}
-"""On tensors without data these also give the batch's statistics, which inference doesn't make."""
+_BATCH_NORMS = {
+    torch.ops.aten.native_batch_norm.default, torch.ops.aten._native_batch_norm_legit_no_training.default,
+}
+_ACTIVATIONS = ("elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "sigmoid", "silu")
+_LIKE_FIRST = {
+    *(getattr(torch.ops.aten, name).default for name in _ACTIVATIONS),
+    *(getattr(torch.ops.aten, name).Tensor for name in ("add", "mul")),
+}
+_IN_PLACE = {
+    *(getattr(torch.ops.aten, f"{name}_").default for name in _ACTIVATIONS),
+    *(getattr(torch.ops.aten, name).Tensor for name in ("add_", "mul_")),
+}
 
 
-def storage_of(tensor: Tensor) -> int:
-    """The identity of a tensor's memory, which its views share."""
-    return int(StorageWeakRef(tensor.untyped_storage()).cdata)
+def _shortcut(func: Any, args: Any) -> Any:
+    """The result of a frequent operator, if it looks like the first input; PyTorch finds that out in slow Python."""
+    first = args[0]
+    if func in _BATCH_NORMS:
+        return torch.empty_like(first), *[first.new_empty(0)] * 2
+    if func in _IN_PLACE:
+        return first
+    if func in _LIKE_FIRST and all(_fits(first, other) for other in args[1:]):
+        return torch.empty_like(first)
+    return None
+
+
+def _fits(first: Tensor, other: Any) -> bool:
+    """Whether what is computed of both, element by element, has the shape and dtype of the first one."""
+    if not isinstance(other, Tensor):
+        return isinstance(other, (int, float))
+    lengths = zip(reversed(first.shape), reversed(other.shape), strict=False)
+    return other.dtype == first.dtype and other.ndim <= first.ndim and all(b in (1, a) for a, b in lengths)
+
+
+def _run(func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
+    """The operator's result: with data if nothing it reads or makes is of the model's weights or made of them."""
+    if tensors and tensors[0] is args[0] and args[0].is_meta and args[0].is_floating_point():
+        made = _shortcut(func, args)
+        if made is not None:
+            return made
+    if not tensors and str(kwargs.get("device")) == "meta":  # arange(n, device=x.device)
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    if len({tensor.is_meta for tensor in tensors}) > 1:
+        args, kwargs = _on_meta(args), _on_meta(kwargs)
+    return func(*args, **kwargs)
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors in an operator's arguments or results (several times as fast as PyTorch's `tree_leaves`)."""
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += _tensors(value)
+    return found
+
+
+def _on_meta(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.to("meta")
+    if isinstance(values, (tuple, list)):
+        return type(values)(map(_on_meta, values))
+    return {name: _on_meta(value) for name, value in values.items()} if isinstance(values, dict) else values
 
 
 class _Recorder(TorchDispatchMode):
@@ -142,58 +193,42 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
         self.blocks = blocks
-        self.steps: list[Step] = []
+        self.operations: list[Operation] = []
         self.buffers: list[Buffer] = []
         self._stack: list[str] = [""]
-        self._storages: list[StorageWeakRef] = []
-        self._index: dict[int, int] = {}
-        self._weights = dict(_weight_tags(model))
-        self._made = {path for path, module in model.named_modules() if _has_transform(module)}
-        self._numbers = {path: _number_tag(module) for path, module in model.named_modules()}
+        self._alive: dict[int, tuple[int, StorageWeakRef]] = {}
+        self._weights = {_storage_of(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        inputs = [storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        live_input = any(key in self._index for key in inputs)
+        tensors = _tensors((*args, *kwargs.values()))
+        out = _run(func, args, kwargs, tensors)
+        live_input = any(_storage_of(tensor) in self._alive for tensor in tensors)
         if live_input:  # what is made of weights alone is no activation
-            tags = self._inherited(inputs)
-            for tensor in tree_leaves(out[0] if func._overloadpacket in _BATCH_NORMS else out):
-                if isinstance(tensor, Tensor):
-                    self.adopt(tensor, tags)
+            for tensor in _tensors((out[0] if func in _BATCH_NORMS else out,)):
+                self.adopt(tensor)
         count = flop_registry.get(func._overloadpacket)
-        runs = live_input or self._stack[-1] not in self._made  # extraction has done what makes these weights
-        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None and runs else 0
-        live = tuple(at for at, storage in enumerate(self._storages) if not storage.expired())
-        self.steps.append(Step(self._stack[-1], macs, live))
+        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None else 0
+        self.operations.append(Operation(self._stack[-1], macs, self._live()))
         return out
 
-    def adopt(self, tensor: Tensor, tags: tuple[Tag, ...] = ((),)) -> None:
+    def adopt(self, tensor: Tensor) -> None:
         """Start following a tensor's memory, unless it is followed already or is a weight's."""
-        storage = StorageWeakRef(tensor.untyped_storage())
-        if storage.cdata in self._weights or storage.cdata in self._index:
-            return
-        self._index[storage.cdata] = len(self.buffers)
-        self._storages.append(storage)  # the weak reference keeps the address from being used again
-        self.buffers.append(Buffer(tensor.untyped_storage().nbytes(), tags, self._stack[-1]))
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._weights and storage._cdata not in self._alive:
+            # the weak reference keeps the address from being used again
+            self._alive[storage._cdata] = len(self.buffers), StorageWeakRef(storage)
+            self.buffers.append(Buffer(storage.nbytes(), self._stack[-1]))
 
-    def _inherited(self, inputs: list[int]) -> tuple[Tag, ...]:
-        """Tags of the inputs, also repeated as often as the running module's numbers say (keys for each query head).
-
-        Nothing at all as the last resort (a sum over the whole axis), if not before.
-        """
-        tags: dict[Tag, None] = {}
-        for key in inputs:
-            if key in self._index:
-                tags.update(dict.fromkeys(self.buffers[self._index[key]].tags))
-            elif key in self._weights:
-                tags[self._weights[key]] = None
-        numbers = self._numbers.get(self._stack[-1], ())
-        repeated = [(*tag, *(name for name in numbers if name not in tag)) for tag in tags if tag]
-        return tuple(dict.fromkeys((*tags, *repeated, ())))
+    def _live(self) -> tuple[int, ...]:
+        """The buffers that are alive now."""
+        gone = [key for key, (_, storage) in self._alive.items() if storage.expired()]
+        for key in gone:
+            del self._alive[key]
+        return tuple([at for at, _ in self._alive.values()])
 
     def watching_modules(self) -> AbstractContextManager[None]:
-        """Keep track of the running module, and tag what a layer with elastic weights puts out."""
+        """Keep track of the running module, and of what blocks put out."""
         return hooked(self.model, self._entering, self._leaving)
 
     def _entering(self, path: str) -> Any:
@@ -203,52 +238,17 @@ class _Recorder(TorchDispatchMode):
         return enter
 
     def _leaving(self, path: str, module: nn.Module) -> Any:
-        tag, is_block = _output_tag(module), path in self.blocks
+        is_block = path in self.blocks
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self._stack.pop()
             for leaf in tree_leaves(out) if is_block else ():
-                if isinstance(leaf, Tensor) and (key := storage_of(leaf)) in self._index:
-                    self.buffers[self._index[key]].passed_on = True
-            if tag is not None and isinstance(out, Tensor):
-                key = storage_of(out)
-                if key in self._index:
-                    made = self.buffers[self._index[key]]
-                    made.tags = (tag, ()) if tag else ((), *made.tags)  # a fixed weight (qk-norm) leaves others' sizes
+                if isinstance(leaf, Tensor) and (found := self._alive.get(_storage_of(leaf))):
+                    self.buffers[found[0]].passed_on = True
 
         return leave
 
 
-def _has_transform(module: nn.Module) -> bool:
-    rules = module._elastic.values() if isinstance(module, Elastic) else ()
-    return any(isinstance(rule, TensorRule) and rule.transform is not None for rule in rules)
-
-
-def _output_tag(module: nn.Module) -> Tag | None:
-    """The sizes of a weight layer's output: those of its weight's first axis, in GPT-2's own layers its last."""
-    if "weight" not in module._parameters or module._parameters["weight"] is None:
-        return None
-    rule = module._elastic.get("weight") if isinstance(module, Elastic) else None
-    last = has_transposed_weight(module)
-    return tuple(size.name for size in rule.axes.axes[-1 if last else 0].sizes) if isinstance(rule, TensorRule) else ()
-
-
-def _number_tag(module: nn.Module) -> Tag:
-    """The widths that a module's plain numbers restate; none for a layer, whose weight has them."""
-    rules = module._elastic if isinstance(module, Elastic) else {}
-    if "weight" in rules:
-        return ()
-    axes = (axis for rule in rules.values() if isinstance(rule, NumberRule) for axis in rule.axes)
-    return tuple(dict.fromkeys(size.name for axis in axes for size in axis.sizes if size.is_width))
-
-
-def _weight_tags(model: nn.Module) -> Iterator[tuple[int, Tag]]:
-    """For each stored tensor: its memory's identity, and the sizes that a slice of it has."""
-    for module in model.modules():
-        rules = module._elastic if isinstance(module, Elastic) else {}
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is not None:
-                rule = rules.get(name)
-                sizes = rule.axes.sizes if isinstance(rule, TensorRule) else []
-                tag = tuple(size.name for size in sizes if size.is_width)
-                yield storage_of(tensor), tag
+def _storage_of(tensor: Tensor) -> int:
+    """The identity of a tensor's memory, which its views share."""
+    return int(tensor.untyped_storage()._cdata)

@@ -83,7 +83,7 @@ class Layout:
 
     def lengths(self, name: str, choices: Mapping[str, Sequence[Number]]) -> list[int]:
         """The possible lengths of a size with these choices of the dims, ascending; other dims are at full size."""
-        dims = [dim for dim in dict.fromkeys(_free(name, self.derived)) if dim in choices]
+        dims = [dim for dim in dict.fromkeys(free_dims(name, self.derived)) if dim in choices]
         found: set[int] = set()
         for values in itertools.product(*(choices[dim] for dim in dims)):
             full: dict[str, Number] = {other: size.full for other, size in self.sizes.items()}
@@ -237,7 +237,7 @@ def _dims(recipe: Recipe, layout: Layout) -> tuple[Dim, ...]:
     for path, own in layout.rules.items():
         inside = layout.gates_of(path)
         for name in {size.name for rule in own.values() for size in sizes_of(rule)}:
-            for dim in _free(name, layout.derived):
+            for dim in free_dims(name, layout.derived):
                 uses.setdefault(dim, set()).add(inside)
     if "resolution" in sizes:
         uses["resolution"] = {()}
@@ -260,11 +260,11 @@ def sizes_of(rule: ReadRule) -> list[Size]:
     return [rule.size] if isinstance(rule, DepthRule) else []
 
 
-def _free(name: str, derived: Mapping[str, Derived | Lookup]) -> Iterator[str]:
+def free_dims(name: str, derived: Mapping[str, Derived | Lookup]) -> Iterator[str]:
     """The dims that a size depends on: itself, or those of its formula."""
     if name in derived:
         for part in derived[name].parts:
-            yield from _free(part, derived)
+            yield from free_dims(part, derived)
     else:
         yield name
 

@@ -1,10 +1,11 @@
-"""Predictors: a figure of any subnet from measurements of some, with an interval and an error that is measured."""
+"""Predictors: a metric of any subnet from measurements of some, with an interval and an error that is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from elastic.errors import ProfileError
 from elastic.prediction.features import Encoder
 from elastic.prediction.regression import (
-    Fit,
     Linear,
     Model,
+    Regression,
+    Samples,
     fit_additive,
     fit_boosting,
     fit_corrected,
@@ -23,33 +25,25 @@ from elastic.prediction.regression import (
     fit_ridge,
 )
 from elastic.prediction.roofline import fit_roofline
-from elastic.space.space import Floats, Rows, SearchSpace
+from elastic.space.space import Floats, Rows
+from elastic.space.tables import Table
 from elastic.support.packages import require_packages
 
-if TYPE_CHECKING:
-    from elastic.space.tables import Table
-
 FEWEST = 8
-"""Fewer measured subnets than this can't carry a prediction."""
+"""A prediction needs this many measured subnets."""
 
 _FOLDS = 5
 
-KINDS: Mapping[str, Fit] = {
-    "additive": fit_additive,
-    "corrected": fit_corrected,
-    "ridge": fit_ridge,
-    "roofline": fit_roofline,
-    "gp": fit_gp,
-    "boosting": fit_boosting,
-    "mlp": fit_mlp,
+REGRESSIONS: Mapping[str, Regression] = {
+    "additive": Regression(fit_additive, additive=True),
+    "corrected": Regression(fit_corrected, additive=True, automatic=True),
+    "ridge": Regression(fit_ridge, automatic=True),
+    "roofline": Regression(fit_roofline, automatic=True, relative_only=True),
+    "gp": Regression(fit_gp, automatic=True),
+    "boosting": Regression(fit_boosting, automatic=True),
+    "mlp": Regression(fit_mlp),
 }
-"""Regressions by name."""
-
-AUTO = ("ridge", "roofline", "gp", "boosting", "corrected")
-"""Those that `"auto"` chooses from: an MLP takes long, and an additive fit is a ridge without costs."""
-
-_ADDITIVE = ("additive", "corrected")
-"""Those that are sums of small tables."""
+"""By name. `"auto"` leaves out an MLP, which takes long, and an additive fit, which is a ridge without costs."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +51,10 @@ class PredictionError:
     """How far predictions are off for subnets that the fit didn't see (cross-validated).
 
     Attributes:
-        mape: mean absolute error, relative to the measured figure, in percent; infinite where one of these is 0.
+        mape: mean absolute error, relative to the measured value, in percent; infinite where one of these is 0.
         tau: Kendall's rank correlation of predicted and measured.
         n: number of subnets.
-        rmse: root of the mean squared error, in the figure's unit.
+        rmse: root of the mean squared error, in the metric's unit.
     """
 
     mape: float
@@ -70,7 +64,7 @@ class PredictionError:
 
     @classmethod
     def of(cls, predicted: Floats, measured: Floats) -> PredictionError:
-        """The error of predictions `(n,)` of measured figures `(n,)`; NaN where there are none."""
+        """The error of predictions `(n,)` of measured values `(n,)`; NaN where there are none."""
         from scipy.stats import kendalltau
 
         if not len(measured):
@@ -82,16 +76,17 @@ class PredictionError:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Predicts a figure of encoded archs; made by `fit_predictor`.
+    """Predicts a metric of encoded archs; made by `fit_predictor`.
 
     Attributes:
         kind: the regression.
         features: what it sees of archs.
         model: maps features to predictions.
-        relative: whether errors, and with them intervals, are relative to the figure.
+        relative: whether errors, and with them intervals, are relative to the metric.
         floor: the least that is predicted; a linear fit may go below zero far from what was measured.
         error: cross-validated.
         residuals: absolute errors, relative to the prediction where `relative`, on subnets left out of the fit.
+        additive: whether it is a sum of small tables.
     """
 
     kind: str
@@ -101,6 +96,15 @@ class Predictor:
     floor: float
     error: PredictionError
     residuals: Floats
+    additive: bool = False
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...] | None:
+        """The tables that it is a sum of, each over few dims, which exact search takes apart; None if it isn't one."""
+        if not self.additive:
+            return None
+        assert isinstance(self.model, Linear)
+        return self.features.weighted(self.model.weights, self.model.constant).tables
 
     def __call__(self, rows: Rows) -> Floats:
         """Predictions for encoded archs `(n, dims)`: float64 `(n,)`."""
@@ -109,10 +113,10 @@ class Predictor:
         return np.maximum(self.model(self.features(rows)), self.floor)
 
     def interval(self, rows: Rows, coverage: float = 0.9) -> tuple[Floats, Floats]:
-        """Lower and upper ends, float64 `(n,)` each, that hold a measured figure with probability `coverage`.
+        """Lower and upper ends, float64 `(n,)` each, that hold a measured value with probability `coverage`.
 
-        Conformal: the ends are as far from the prediction as that share of subnets was that the fit didn't
-        see, whatever the errors' distribution. Infinite where too few were measured to say so.
+        Split-conformal: the half-width is the `coverage` quantile of the cross-validation residuals, so no distribution
+        of errors is assumed. Infinite where too few subnets were measured.
 
         Sources: Lei et al., "Distribution-Free Predictive Inference for Regression", JASA 2018, for one split;
         Vovk, "Cross-conformal predictors", Annals of Mathematics and AI 2015, for all folds together, as here.
@@ -130,15 +134,6 @@ class Predictor:
         return (np.maximum(low, 0.0) if self.relative else low), predicted + width
 
 
-class AdditivePredictor(Predictor):
-    """A predictor that is a sum of small tables, which exact search takes apart (`elastic.space.tables`)."""
-
-    def tables(self, space: SearchSpace) -> list[Table]:
-        """The addends, each over few dims; their sum over canonical archs is what calling gives."""
-        assert isinstance(self.model, Linear)
-        return self.features.tables(self.model.weights, self.model.constant)
-
-
 def fit_predictor(
     features: Encoder,
     rows: Rows,
@@ -147,74 +142,67 @@ def fit_predictor(
     relative: bool = True,
     seed: int = 0,
 ) -> Predictor:
-    """Fit measured figures of some subnets, to predict those of others.
+    """Fit a metric that was measured of some subnets, to predict it for others.
 
     Args:
-        features: what the regression sees, `elastic.prediction.features.Features`.
+        features: what the regression sees, `elastic.prediction.features.ArchFeatures`.
         rows: the measured archs, encoded `(n, dims)`.
-        targets: their figures `(n,)`.
+        targets: the metric of each `(n,)`.
         kind: `"additive"` (exact search takes it apart), `"ridge"`, `"roofline"`, `"gp"`, `"boosting"` or `"mlp"`;
             `"auto"` takes the one with the least cross-validated error.
-        relative: whether errors count relative to the figure, as of latencies; else they are absolute, as of
+        relative: whether errors count relative to the metric, as of latencies; else they are absolute, as of
             accuracies.
         seed: draws the folds, and what a regression draws.
 
     Raises:
-        ProfileError: an unknown kind, too few measurements, or figures that aren't numbers (above 0, if relative).
+        ProfileError: an unknown kind, too few measurements, or values that aren't numbers (above 0, if relative).
         PackageError: scikit-learn isn't installed.
     """
     require_packages("a prediction", "sklearn", "scipy")
     measured: Floats = np.asarray(targets, np.float64)
     _check(rows, measured, relative)
     names = _suitable(features, kind, relative)
-    encoded = features(rows)
+    samples = Samples(features(rows), measured, features.groups, relative, seed)
     floors = {name: _floor(name, measured, relative) for name in names}
-    left_out = {
-        name: np.maximum(_cross_validate(KINDS[name], encoded, measured, features, relative, seed), floor)
-        for name, floor in floors.items()
-    }
+    left_out = {name: np.maximum(_cross_validate(REGRESSIONS[name], samples), floor) for name, floor in floors.items()}
     errors = {name: PredictionError.of(predicted, measured) for name, predicted in left_out.items()}
     best = min(names, key=lambda name: errors[name].mape if relative else errors[name].rmse)
-    model = KINDS[best](encoded, measured, features.groups, relative, seed)
+    model, additive = REGRESSIONS[best].fit(samples), REGRESSIONS[best].additive
     residuals = absolute_errors(left_out[best], measured, relative)
-    made = AdditivePredictor if best in _ADDITIVE else Predictor
-    return made(best, features, model, relative, floors[best], errors[best], residuals)
+    return Predictor(best, features, model, relative, floors[best], errors[best], residuals, additive)
 
 
 def absolute_errors(predicted: Floats, measured: Floats, relative: bool) -> Floats:
-    """Distances of measured figures from predictions, relative to these if asked to: float64 `(n,)`."""
+    """Distances of measured values from predictions, relative to these if asked to: float64 `(n,)`."""
     distances: Floats = np.abs(measured - predicted)
     return distances / np.abs(predicted) if relative else distances
 
 
 def _floor(kind: str, measured: Floats, relative: bool) -> float:
     """The least that is predicted; a sum of tables stays one, so it has none."""
-    return float(measured.min()) / 2 if relative and kind not in _ADDITIVE else -np.inf
+    return float(measured.min()) / 2 if relative and not REGRESSIONS[kind].additive else -np.inf
 
 
 def _suitable(features: Encoder, kind: str, relative: bool) -> list[str]:
     """The regressions to try."""
-    suitable = [name for name in features.kinds if relative or name != "roofline"]  # only times have a roofline
+    suitable = [name for name in features.kinds if relative or not REGRESSIONS[name].relative_only]
     if kind != "auto" and kind not in suitable:
-        raise ProfileError(f"no predictor {kind!r} of such figures; choose auto or one of {', '.join(suitable)}")
-    return [name for name in suitable if name in AUTO] if kind == "auto" else [kind]
+        raise ProfileError(f"no predictor {kind!r} of such a metric; choose auto or one of {', '.join(suitable)}")
+    return [name for name in suitable if REGRESSIONS[name].automatic] if kind == "auto" else [kind]
 
 
-def _cross_validate(
-    fit: Fit, encoded: Floats, targets: Floats, features: Encoder, relative: bool, seed: int
-) -> Floats:
+def _cross_validate(regression: Regression, samples: Samples) -> Floats:
     """A prediction for each subnet by a model that didn't see it."""
     from sklearn.model_selection import KFold
 
-    predicted = np.empty_like(targets)
-    for seen, left_out in KFold(_FOLDS, shuffle=True, random_state=seed).split(encoded):
-        model = fit(encoded[seen], targets[seen], features.groups, relative, seed)
-        predicted[left_out] = model(encoded[left_out])
+    predicted = np.empty_like(samples.targets)
+    for seen, left_out in KFold(_FOLDS, shuffle=True, random_state=samples.seed).split(samples.features):
+        predicted[left_out] = regression.fit(samples.some(seen))(samples.features[left_out])
     return predicted
 
 
 def check_count(subnets: int) -> None:
-    """Check that so many measured subnets can carry a prediction.
+    """Check that there are enough measured subnets for a prediction.
 
     Raises:
         ProfileError: they are too few.
@@ -228,9 +216,9 @@ def check_count(subnets: int) -> None:
 
 def _check(rows: Rows, targets: Floats, relative: bool) -> None:
     if targets.shape != (len(rows),):
-        raise ProfileError(f"wanted one figure for each of {len(rows)} subnets, got shape {targets.shape}")
+        raise ProfileError(f"wanted one value for each of {len(rows)} subnets, got shape {targets.shape}")
     check_count(len(targets))
     wrong = ~np.isfinite(targets) | (targets <= 0 if relative else False)
     if wrong.any():
         wanted = "numbers above 0" if relative else "finite numbers"
-        raise ProfileError(f"measured figures must be {wanted}; that of subnet {wrong.argmax()} is {targets[wrong][0]}")
+        raise ProfileError(f"measured values must be {wanted}; that of subnet {wrong.argmax()} is {targets[wrong][0]}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elastic.prediction.features import Groups
-from elastic.prediction.regression import huber
+from elastic.prediction.regression import Samples, huber
 from elastic.space.space import Floats
 
 _SHARPNESS = (8.0, 16.0, 32.0)
@@ -41,15 +41,15 @@ class Roofline:
         return _longer(launch @ self.launch, compute @ self.compute, _SHARPNESS[-1])
 
 
-def fit_roofline(features: Floats, targets: Floats, groups: Groups, relative: bool, seed: int) -> Roofline:
+def fit_roofline(samples: Samples) -> Roofline:
     """Two times by number of blocks and by MACs, no coefficient below 0; outliers count less."""
-    launch, compute = _columns(features, groups)
+    launch, compute = _columns(samples.features, samples.groups)
     scales = _scale(launch), _scale(compute)
-    middle = float(np.median(targets))
-    problem = _Problem(launch / scales[0], compute / scales[1], targets / middle)
+    middle = float(np.median(samples.targets))
+    problem = _Problem(launch / scales[0], compute / scales[1], samples.targets / middle)
     found = problem.solve() * middle
     split = launch.shape[1]
-    return Roofline(found[:split] / scales[0], found[split:] / scales[1], groups)
+    return Roofline(found[:split] / scales[0], found[split:] / scales[1], samples.groups)
 
 
 class _Problem:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,7 @@ from elastic.errors import ProfileError
 from elastic.prediction.features import Groups
 from elastic.space.dims import Gate
 from elastic.space.space import Floats, Rows, SearchSpace
-from elastic.space.tables import FlatTable, look_up
-
-if TYPE_CHECKING:
-    from elastic.space.tables import Table
+from elastic.space.tables import Table, TableSum
 
 
 class TabledPart(Protocol):
@@ -35,8 +31,8 @@ class TabledPart(Protocol):
         """One for each combination of the dims' choices, the last dim's fastest; empty where nothing is to pay."""
 
 
-class LatencyTable:
-    """Latencies of encoded archs: sums of look-ups.
+class LatencyTable(TableSum):
+    """Latencies of encoded archs as a sum of tables; infinite for choices that weren't measured.
 
     Args:
         space: whose archs.
@@ -55,15 +51,10 @@ class LatencyTable:
         milliseconds: Mapping[str, float],
         measured: SearchSpace | None = None,
     ) -> None:
-        self.space = space
         self.measured = measured or space
         check_complete(_signatures(parts), milliseconds, "the latency table")
-        self._columns = {name: at for at, name in enumerate(space.names)}
-        self._sums: dict[tuple[int, ...], Floats] = {}
-        limits = [self._limit(dim.name) for dim in space.dims if dim != self.measured[dim.name]]
-        for columns, table in (*limits, *(self._tabulate(part, milliseconds) for part in parts)):
-            self._sums[columns] = self._sums[columns] + table if columns in self._sums else table
-        self._flat = [_flat(columns, table) for columns, table in self._sums.items()]
+        limits = [_limit(space, self.measured, dim.name) for dim in space.dims if dim != self.measured[dim.name]]
+        super().__init__(space, [*limits, *(_tabulate(space, self.measured, part, milliseconds) for part in parts)])
 
     def __call__(self, rows: Rows) -> Floats:
         """Milliseconds for encoded archs `(n, dims)`: float64 `(n,)`.
@@ -72,41 +63,10 @@ class LatencyTable:
             ProfileError: an arch with a choice that wasn't measured.
         """
         rows = self.space.checked(rows)
-        found: Floats = look_up([self._flat], rows)[0]
+        found = super().__call__(rows)
         if np.isinf(found).any():
             raise ProfileError(self._unmeasured(rows[np.isinf(found).argmax()]))
         return found
-
-    def tables(self, space: SearchSpace) -> list[Table]:
-        """The addends, for exact search (`elastic.space.tables`); infinite for choices that weren't measured."""
-        from elastic.space.tables import Table
-
-        return [Table(columns, table) for columns, table in self._sums.items()]
-
-    def _limit(self, name: str) -> tuple[tuple[int, ...], Floats]:
-        """No choice of a dim may be taken that wasn't measured, whether or not a part depends on it."""
-        there = [choice in self.measured[name].choices for choice in self.space[name].choices]
-        return (self._columns[name],), np.where(there, 0.0, np.inf)
-
-    def _tabulate(self, part: TabledPart, milliseconds: Mapping[str, float]) -> tuple[tuple[int, ...], Floats]:
-        """A part's latency over the dims that it depends on and the depths that it stands behind."""
-        gates = [gate for gate in part.gates if gate.depth in self._columns]
-        names = tuple(sorted({*part.dims, *(gate.depth for gate in gates)}, key=self._columns.__getitem__))
-        table = np.full([len(self.space[name].choices) if name in part.dims else 1 for name in names], np.inf)
-        places = [
-            [self.space[name].choices.index(choice) for choice in self.measured[name].choices]
-            if name in part.dims
-            else [0]
-            for name in names
-        ]
-        own = np.array([milliseconds[one] if one else 0.0 for one in part.signatures])
-        table[np.ix_(*places)] = own.reshape([len(one) for one in places])
-        for gate in gates:
-            passing = np.array([gate.passes(choice) for choice in self.space[gate.depth].choices])
-            shape = [-1 if name == gate.depth else 1 for name in names]
-            table = np.where(passing.reshape(shape), table, 0.0)
-        whole = np.broadcast_to(table, [len(self.space[name].choices) for name in names])
-        return tuple(self._columns[name] for name in names), whole
 
     def _unmeasured(self, row: NDArray[Any]) -> str:
         for dim, part, at in zip(self.space.dims, self.measured.dims, row, strict=True):
@@ -116,6 +76,30 @@ class LatencyTable:
                     "the search to those, or measure it"
                 )
         raise AssertionError("a table lacks a measured choice")
+
+
+def _limit(space: SearchSpace, measured: SearchSpace, name: str) -> Table:
+    """No choice of a dim may be taken that wasn't measured, whether or not a part depends on it."""
+    there = [choice in measured[name].choices for choice in space[name].choices]
+    return Table((space.names.index(name),), np.where(there, 0.0, np.inf))
+
+
+def _tabulate(space: SearchSpace, measured: SearchSpace, part: TabledPart, milliseconds: Mapping[str, float]) -> Table:
+    """A part's latency over the dims that it depends on and the depths that it stands behind."""
+    gates = [gate for gate in part.gates if gate.depth in space.names]
+    columns = tuple(sorted(map(space.names.index, {*part.dims, *(gate.depth for gate in gates)})))
+    dims = [space.dims[column] for column in columns]
+    table = np.full([len(dim.choices) if dim.name in part.dims else 1 for dim in dims], np.inf)
+    places = [
+        [dim.choices.index(choice) for choice in measured[dim.name].choices] if dim.name in part.dims else [0]
+        for dim in dims
+    ]
+    own = np.array([milliseconds[one] if one else 0.0 for one in part.signatures])
+    table[np.ix_(*places)] = own.reshape([len(one) for one in places])
+    for gate in gates:
+        passing = gate.passes(np.array(space[gate.depth].choices))
+        table = np.where(passing.reshape([-1 if dim.name == gate.depth else 1 for dim in dims]), table, 0.0)
+    return Table(columns, np.broadcast_to(table, [len(dim.choices) for dim in dims]))
 
 
 class TableFeatures:
@@ -138,20 +122,13 @@ class TableFeatures:
         """Milliseconds and parts: float64 `(n, 2)`."""
         return np.stack([self.table(rows), self.count(rows)], axis=1)
 
-    def tables(self, weights: Floats, constant: float) -> list[Table]:
-        """The addends of a weighted sum of both and a constant."""
-        from elastic.space.tables import Table
-
-        found = [Table((), np.array(constant))]
-        for weight, table in zip(weights, (self.table, self.count), strict=True):
-            if weight > 0:  # infinite entries stay so
-                found += [Table(columns, weight * values) for columns, values in table.tables(self.space)]
-        return found
-
-
-def _flat(columns: tuple[int, ...], table: Floats) -> FlatTable:
-    strides = [math.prod(table.shape[at + 1 :]) for at in range(table.ndim)]
-    return list(columns), strides, np.ascontiguousarray(table).ravel()
+    def weighted(self, weights: Floats, constant: float) -> TableSum:
+        """A weighted sum of both and a constant."""
+        total = TableSum(self.space, [Table((), np.array(constant))])
+        for weight, table in zip(weights.tolist(), (self.table, self.count), strict=True):
+            if weight > 0:  # 0 × infinite isn't a number
+                total += weight * table
+        return total
 
 
 def _signatures(parts: Iterable[TabledPart]) -> list[str]:

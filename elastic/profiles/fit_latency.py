@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from elastic.errors import ProfileError
-from elastic.prediction.features import Features
+from elastic.prediction.features import ArchFeatures
 from elastic.prediction.predictor import (
     FEWEST,
-    AdditivePredictor,
     PredictionError,
     Predictor,
     absolute_errors,
@@ -56,7 +55,7 @@ def fit_latency(
         return _from_table(sums(), rows, milliseconds)
     if sums and kind == "corrected":
         return fit_predictor(sums(), rows, milliseconds, kind)
-    fitted = fit_predictor(Features(supernet.space, supernet), rows, milliseconds, kind)
+    fitted = fit_predictor(ArchFeatures(supernet.space, supernet), rows, milliseconds, kind)
     if kind != "auto" or sums is None:
         return fitted
     corrected = fit_predictor(sums(), rows, milliseconds, "corrected")
@@ -81,4 +80,5 @@ def _from_table(features: TableFeatures, rows: Rows, milliseconds: Floats) -> Pr
     predicted = features.table(rows)
     error = PredictionError.of(predicted, milliseconds)
     residuals = absolute_errors(predicted, milliseconds, relative=True)
-    return AdditivePredictor("table", features, Linear(np.array([1.0, 0.0]), 0.0), True, -np.inf, error, residuals)
+    model = Linear(np.array([1.0, 0.0]), 0.0)
+    return Predictor("table", features, model, True, -np.inf, error, residuals, additive=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from elastic.prediction.predictor import FEWEST, PredictionError, Predictor
 from elastic.profiles.block_table import TableFeatures
 from elastic.profiles.blocks import Part
 from elastic.profiles.fit_latency import find_parts, fit_latency, sum_blocks
-from elastic.space.space import Floats, Rows
+from elastic.space.sizes import Number
+from elastic.space.space import Archs, Floats, ManyArchs, Rows
 from elastic.supernet.folder import check_digest
-from elastic.supernet.supernet import Archs, Supernet
+from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_text
 from elastic.support.records import read_record, to_plain
 from elastic.timing.protocol import Timing
@@ -30,7 +31,8 @@ __all__ = ["FEWEST", "DeviceProfile"]
 
 _NAME = "device profile"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class DeviceProfile:
     """Measurements of one supernet's subnets on one device; made by `elastic.measure_profile`.
 
@@ -53,6 +55,12 @@ class DeviceProfile:
     resolutions: tuple[int, ...] = ()
     conditions: Conditions = field(default_factory=Conditions)
     checks: tuple[ProfileCheck, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line: what was measured, where, and whether it is to be trusted."""
+        where = f"{self.setting.runtime} on {self.device.get('processor', self.setting.device)}"
+        measured = f"{len(self.subnets)} subnets and {len(self.blocks)} blocks"
+        return f"DeviceProfile({where}: {measured}{'' if self.good else '; not to be trusted, see .objections'})"
 
     # --- how far to trust it --------------------------------------------------------------------------------
 
@@ -110,14 +118,26 @@ class DeviceProfile:
             self.keep_parts(find_parts(supernet, milliseconds, self.resolutions))
         return sum_blocks(supernet, self._fitted["parts"], milliseconds, self.resolutions)
 
-    def latency_ms(self, supernet: Supernet, archs: Archs) -> Floats:
-        """Predicted latency of one forward pass of a whole batch: milliseconds, float64 `(n,)`.
+    @overload
+    def latency_ms(self, supernet: Supernet, archs: Mapping[str, Number]) -> float: ...
+    @overload
+    def latency_ms(self, supernet: Supernet, archs: ManyArchs) -> Floats: ...
+    def latency_ms(self, supernet: Supernet, archs: Archs) -> float | Floats:
+        """Predicted latency of one forward pass of a whole batch, in milliseconds.
+
+        Args:
+            supernet: the one that was measured.
+            archs: one arch; or several, as a sequence or as encoded rows `(n, dims)`.
+
+        Returns:
+            A float for one arch, float64 `(n,)` for several.
 
         Raises:
             ProfileError: the profile is another supernet's, or too few subnets were measured.
             ArchError: an arch that isn't in the space.
         """
-        return self.predictor(supernet)(supernet._rows(archs))
+        found = self.predictor(supernet)(supernet.space.rows(archs))
+        return float(found[0]) if isinstance(archs, Mapping) else found
 
     def covers(self, supernet: Supernet, rows: Rows) -> NDArray[np.bool_]:
         """Which encoded archs have a resolution that was measured: bool `(n,)`."""
@@ -127,7 +147,7 @@ class DeviceProfile:
         return np.isin(sides, self.resolutions)
 
     def latency_interval(self, supernet: Supernet, archs: Archs, coverage: float = 0.9) -> tuple[Floats, Floats]:
-        """Ends of an interval that holds a measurement with probability `coverage`: milliseconds, float64 `(n,)` each.
+        """Bounds that hold a measurement with probability `coverage`: milliseconds, `(n,)` each, also for one arch.
 
         Conformal (see `elastic.prediction.predictor.Predictor.interval`); infinite where too few subnets were measured.
 
@@ -135,7 +155,7 @@ class DeviceProfile:
             ProfileError: as for `latency_ms`, or a coverage that isn't between 0 and 1.
             ArchError: an arch that isn't in the space.
         """
-        return self.predictor(supernet).interval(supernet._rows(archs), coverage)
+        return self.predictor(supernet).interval(supernet.space.rows(archs), coverage)
 
     def prediction_error(self, supernet: Supernet) -> PredictionError:
         """The cross-validated error of predictions.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
-from elastic.layers.rules import NumberRule, TensorRule
+from elastic.layers.rules import DepthRule
+from elastic.layout.layout import sizes_of
 from elastic.profiles.blocks import part_modules
 from elastic.space.dims import Dim
-from elastic.space.sizes import Number, kept_indices
+from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
 from elastic.support.templates import render
 
@@ -44,25 +45,15 @@ def _dims_of_blocks(supernet: Supernet) -> dict[str, list[Dim]]:
     for place, rules in supernet.layout.rules.items():
         block = next((path for path in paths if f"{place}.".startswith(f"{path}.")), "")
         for rule in rules.values():
-            for size in _size_names(rule):
-                used.setdefault(size, set()).add(block)
+            if not isinstance(rule, DepthRule):
+                for size in sizes_of(rule):
+                    used.setdefault(size.name, set()).add(block)
     return {path: [dim for dim in supernet.layout.uncoupled if used.get(dim.name) == {path}] for path in paths}
-
-
-def _size_names(rule: object) -> Iterable[str]:
-    if isinstance(rule, TensorRule):
-        return [size.name for size in rule.axes.sizes]
-    if isinstance(rule, NumberRule):
-        return [size.name for axis in rule.axes for size in axis.sizes]
-    return []
 
 
 def _is_active(supernet: Supernet, path: str, values: Mapping[str, Number]) -> bool:
     """True if a block is part of the subnet."""
-    return all(
-        gate.index in kept_indices(gate.full, int(values.get(gate.depth, gate.full)), gate.keep)
-        for gate in supernet.layout.gates[path]
-    )
+    return all(gate.passes(values.get(gate.depth, gate.full)) for gate in supernet.layout.gates[path])
 
 
 def _meter(dim: Dim, label: str, values: Mapping[str, Number]) -> dict[str, Any]:

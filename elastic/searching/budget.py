@@ -1,8 +1,9 @@
-"""Budgets: figures of many subnets at once, which of them fit, and the nearest one where none does."""
+"""Budgets: metrics of many subnets at once, which of them fit, and the nearest one if none does."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from functools import partial
@@ -17,19 +18,16 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.space.sampling import corner_rows, spread_rows
 from elastic.space.space import Floats, Rows
 from elastic.supernet.supernet import Supernet
+from elastic.support.text import names_in
 
 COSTS = ("latency_ms", "macs", "params", "memory_bytes")
 """What can be minimised or limited without evaluating a subnet."""
-
-UNITS = {"latency_ms": "milliseconds", "macs": "multiply-accumulates", "params": "parameters", "memory_bytes": "bytes"}
 
 Profiles = DeviceProfile | Mapping[str, DeviceProfile]
 Predict = Callable[[Rows], Floats]
 """Predicts a figure of encoded archs: float64 `(n,)`."""
 
 _STARTS = 4096
-_ANOTHER_UNIT = 100
-"""A limit that is this many times off every subnet's figure is in another unit."""
 
 
 class CostModel:
@@ -178,13 +176,11 @@ class Budget:
         one vectorised evaluation, and there are at most as many steps as choices.
 
         Raises:
-            BudgetError: no arch fits, and the message gives the nearest figures; or a limit is so far from every
-                figure that it is in another unit.
+            BudgetError: no arch fits; the message gives the nearest figures.
         """
         space = self.costs.supernet.space
         starts = np.concatenate([corner_rows(space), spread_rows(space, seed, _STARTS)])
         costs = self.costs(starts, self.limits)
-        self._check_units(costs)
         excess = self._excess(costs, starts)
         best = starts[[int(np.argmin(excess))]]
         for start in (best, starts[:1]):
@@ -194,17 +190,6 @@ class Budget:
         if self.excess(best)[0] > 0:
             raise BudgetError(self._impossible(best))
         return best
-
-    def _check_units(self, costs: Mapping[str, Floats]) -> None:
-        for name, limit in self.limits.items():
-            figures = costs[name][np.isfinite(costs[name])]
-            if not len(figures):
-                continue
-            low, high = float(figures.min()), float(figures.max())
-            if limit * _ANOTHER_UNIT <= low or limit >= high * _ANOTHER_UNIT > 0:
-                unit = UNITS.get(name.split(".")[0])
-                meaning = f"{name} is in {unit}; " if unit else f"the budget of {name} is in another unit; "
-                raise BudgetError(f"{meaning}subnets take {low:.3g} to {high:.3g}, got {limit:g}")
 
     def _descend(self, row: Rows) -> Rows:
         space = self.costs.supernet.space
@@ -235,6 +220,68 @@ class Budget:
 def _sufficient(figure: float) -> str:
     """A figure to read that, typed in as the limit, suffices: whole, or six digits rounded up."""
     return f"{figure:.0f}" if float(figure).is_integer() else f"{figure * (1 + 5e-6):.6g}"
+
+
+# --- as text ------------------------------------------------------------------------------------------------
+
+_COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES = {f"{prefix}B": factor for prefix, factor in _COUNTS.items()}
+_BYTES |= {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", start=1)} | {"kiB": 2**10}
+_MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+_UNITS: Mapping[str, Mapping[str, float]] = {"latency_ms": _MILLISECONDS, "memory_bytes": _BYTES}
+"""The units of a cost, as factors of the unit that its name says; of all others there are numbers only."""
+
+_LIMIT = re.compile(r"(?:(?P<name>[^=<≤]+?)\s*(?:=|<=|≤)\s*)?(?P<number>[-+.\deE]+?)\s*(?P<unit>[a-zA-Zµ]*)")
+
+
+def parse_limits(text: str) -> dict[str, float]:
+    """Limits as people type them, by cost, in the unit of its name: `latency=20ms, macs=2M, memory=3MiB`.
+
+    Units are us, ms and s; B, kB, MB … and KiB, MiB …; k, M, G and T of anything. `latency` is `latency_ms`, `memory`
+    `memory_bytes`; where the unit says which one is meant, as in `20ms`, the name may be left out.
+
+    Raises:
+        BudgetError: not of that form, a unit of something else, or a cost that is there twice.
+    """
+    limits: dict[str, float] = {}
+    for part in names_in(text):
+        name, limit = _parse_limit(part)
+        if name in limits:
+            raise BudgetError(f"the budget {text!r} has {name} twice; write it once")
+        limits[name] = limit
+    return limits
+
+
+def _parse_limit(text: str) -> tuple[str, float]:
+    match = _LIMIT.fullmatch(text)
+    try:
+        number = float(match["number"]) if match else math.nan
+    except ValueError:
+        match = None
+    if match is None:
+        raise _unreadable(text)
+    unit, name = match["unit"], match["name"]
+    if name is None:
+        name = next((cost for cost, units in _UNITS.items() if unit in units), None)
+        if name is None:
+            raise _unreadable(text)
+    kind, _, device = name.partition(".")
+    kind = {"latency": "latency_ms", "memory": "memory_bytes"}.get(kind, kind)
+    units = {**_COUNTS, **_UNITS.get(kind, {})}
+    if unit not in units:
+        known = ", ".join(filter(None, units))
+        raise BudgetError(f"the budget {text!r}: {kind} has no unit {unit!r}; choose one of {known}")
+    return f"{kind}.{device}" if device else kind, number * units[unit]
+
+
+def _unreadable(text: str) -> BudgetError:
+    return BudgetError(
+        f"can't read the budget {text!r}; write it as latency_ms=8, latency=8ms, macs=2M, params=4e6 or memory=3MiB, "
+        "several with commas between"
+    )
+
+
+# --- near an arch -------------------------------------------------------------------------------------------
 
 
 def neighbour_rows(row: Rows, counts: list[int]) -> Rows:

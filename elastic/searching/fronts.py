@@ -12,32 +12,10 @@ from elastic.space.space import Floats
 
 def undominated(goals: Floats) -> NDArray[np.bool_]:
     """Which rows of `(n, objectives)` no other row dominates; equal rows don't dominate each other."""
-    order = np.lexsort(goals.T[::-1])
-    ranked = goals[order]
-    first = np.ones(len(goals), bool)
-    first[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)
-    distinct = ranked[first]
-    kept = _undominated_pairs(distinct) if goals.shape[1] <= 2 else _undominated_rows(distinct)
-    found = np.empty(len(goals), bool)
-    found[order] = kept[np.cumsum(first) - 1]
+    from moocore import is_nondominated
+
+    found: NDArray[np.bool_] = is_nondominated(goals, keep_weakly=True)
     return found
-
-
-def _undominated_pairs(ranked: Floats) -> NDArray[np.bool_]:
-    """Of distinct rows in lexicographic order, of one or two columns: those whose last column is a new record."""
-    kept = np.ones(len(ranked), bool)
-    kept[1:] = ranked[1:, -1] < np.minimum.accumulate(ranked[:, -1])[:-1]
-    return kept
-
-
-def _undominated_rows(ranked: Floats) -> NDArray[np.bool_]:
-    """Of distinct rows in lexicographic order: each in turn drops all that it dominates, which come after it."""
-    kept = np.zeros(len(ranked), bool)
-    left = np.arange(len(ranked))
-    while len(left):
-        kept[left[0]] = True
-        left = left[(ranked[left] < ranked[left[0]]).any(axis=1)]
-    return kept
 
 
 def distinct_front(goals: Floats) -> NDArray[np.intp]:
@@ -56,9 +34,9 @@ def spread_along(goals: Floats, n: int) -> NDArray[np.intp]:
 
 def hypervolume(goals: Floats, reference: Floats) -> float:
     """The volume that goals `(n, objectives)` dominate, up to the reference point `(objectives,)`."""
-    from pymoo.indicators.hv import HV
+    from moocore import hypervolume as volume
 
-    return float(HV(ref_point=reference)(goals)) if len(goals) else 0.0
+    return float(volume(goals, ref=reference)) if len(goals) else 0.0
 
 
 def hypervolume_history(goals: Floats, points: int = 100) -> tuple[tuple[int, float], ...]:

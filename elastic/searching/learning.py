@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from elastic.errors import ProfileError
-from elastic.prediction.features import Features
+from elastic.prediction.features import ArchFeatures
 from elastic.prediction.predictor import Predictor, check_count, fit_predictor
 from elastic.searching.cache import Evaluate, open_measurements
 from elastic.space.sampling import corner_rows, distinct_rows, spread_rows
@@ -62,7 +62,7 @@ def fit_figures(
             if found[-1].keys() != found[0].keys():
                 raise ProfileError(f"evaluate gave {sorted(found[0])} of one subnet and {sorted(found[-1])} of another")
             advance(1)
-    features = Features(supernet.space, supernet)
+    features = ArchFeatures(supernet.space, supernet)
     return {
         name: fit_predictor(features, rows, np.array([figures[name] for figures in found]), kind, False, seed)
         for name in found[0]

@@ -19,6 +19,7 @@ from elastic.supernet.folder import check_digest
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_json
 from elastic.support.records import read_record, to_plain
+from elastic.support.text import html_table, spell_figure, spell_name
 
 _NAME = "search result"
 
@@ -38,7 +39,7 @@ class Candidate:
     measured: Mapping[str, Number] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """The result of a search.
 
@@ -69,6 +70,30 @@ class SearchResult:
     evaluations: int = 0
     history: tuple[tuple[int, float], ...] = ()
     predictors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """A line on the search, and one on its best subnet."""
+        wanted = ", ".join([*(f"{name} ↑" for name in self.maximize), *(f"{name} ↓" for name in self.minimize)])
+        within = ", ".join(f"{spell_name(name)} ≤ {spell_figure(name, most)}" for name, most in self.subject_to.items())
+        search = f"{wanted} within {within}" if within else wanted
+        search += f": {self.evaluations} subnets evaluated by {self.algorithm}"
+        if not self.candidates:
+            return f"SearchResult({search})"
+        best = ", ".join(self._spelled(self.best)[1:])
+        return f"SearchResult({search}, {len(self.front)} on the front,\n  best {self.best.arch.id}: {best})"
+
+    def _repr_html_(self) -> str:
+        """The front as a table, for notebooks."""
+        return html_table(["arch", *map(spell_name, self._named)], [self._spelled(one) for one in self.front])
+
+    @property
+    def _named(self) -> list[str]:
+        """The metrics that the search was about."""
+        return list(dict.fromkeys([*self.maximize, *self.minimize, *self.subject_to]))
+
+    def _spelled(self, candidate: Candidate) -> list[str]:
+        """An arch's id, and its metrics with their units."""
+        return [candidate.arch.id, *(_spelled(name, candidate.figures) for name in self._named)]
 
     @property
     def best(self) -> Candidate:
@@ -111,6 +136,10 @@ class SearchResult:
         """
         found = read_record(path, cls, _NAME, "elastic search", CheckpointError)
         return replace(found, evaluations=found.evaluations or len(found.candidates))
+
+
+def _spelled(name: str, metrics: Mapping[str, float]) -> str:
+    return spell_figure(name, metrics[name]) if name in metrics else "–"
 
 
 def goals_of(

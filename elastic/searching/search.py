@@ -74,7 +74,7 @@ def search(
         CheckpointError: the cache is another supernet's, broken, or in another search's hands.
         PackageError: pymoo or scikit-learn isn't installed.
     """
-    require_packages("a search", "pymoo", "sklearn")
+    require_packages("a search", "moocore")
     from elastic.searching.algorithms import ALGORITHMS
 
     if min(population, generations) < 1:

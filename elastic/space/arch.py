@@ -10,6 +10,8 @@ from typing import Any
 from elastic.errors import ArchError
 from elastic.space.sizes import Number
 
+_FEW = 8
+
 
 class Arch(Mapping[str, Number]):
     """A subnet's name: dim → value, immutable, hashable and JSON-serialisable.
@@ -46,7 +48,11 @@ class Arch(Mapping[str, Number]):
         return self._values == other if isinstance(other, dict) else NotImplemented
 
     def __repr__(self) -> str:
-        return f"Arch({', '.join(f'{dim}={value}' for dim, value in self._values.items())})"
+        """All of a few dims; of many the first ones and the last, with the id."""
+        shown = [f"{dim}={value}" for dim, value in self._values.items()]
+        if len(shown) <= _FEW:
+            return f"Arch({', '.join(shown)})"
+        return f"Arch({self.id}: {', '.join(shown[: _FEW - 2])}, …, {shown[-1]}; {len(shown)} dims)"
 
     @property
     def id(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from elastic.space.sizes import Keep, Number, kept_indices
+from elastic.space.sizes import Keep, Number
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,15 @@ class Gate:
     full: int
     keep: Keep = "prefix"
 
-    def passes(self, value: Number) -> bool:
-        """Whether a depth of `value` keeps the block."""
-        return self.index in kept_indices(self.full, int(value), self.keep)
+    def passes(self, depth: Any) -> Any:
+        """Whether a depth keeps the block, as `kept_indices` says: a bool, or an array for an array of depths."""
+        if self.keep == "centre":
+            start = (self.full - depth) // 2
+            return (start <= self.index) & (self.index < start + depth)
+        if self.keep == "spread":
+            nearest = -(-self.index * depth // self.full)  # the first of those kept that isn't before the block
+            return (nearest < depth) & (nearest * self.full // depth == self.index)
+        return self.index < depth
 
 
 @dataclass(frozen=True)

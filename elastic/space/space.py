@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
@@ -14,6 +15,7 @@ from elastic.errors import ArchError
 from elastic.space.arch import Arch
 from elastic.space.dims import Dim, Gate, count_networks
 from elastic.space.sizes import Number, for_name
+from elastic.support.text import spell_count
 
 Rows = NDArray[np.int16]
 """Encoded archs: one row each, one column per dim, each entry an index into the dim's choices."""
@@ -21,10 +23,16 @@ Rows = NDArray[np.int16]
 Floats = NDArray[np.float64]
 """Figures of encoded archs, one each."""
 
+ManyArchs = Sequence[Mapping[str, Number]] | NDArray[np.integer[Any]]
+"""Several archs: a sequence of them, or encoded rows `(n, dims)`."""
+
+Archs = Mapping[str, Number] | ManyArchs
+"""One arch, or several."""
+
 Seed = int | Sequence[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchSpace:
     """All subnets of a supernet: a tuple of dims. Immutable; `narrow` gives a smaller one.
 
@@ -37,6 +45,12 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {dim.name: dim for dim in self.dims})
+
+    def __repr__(self) -> str:
+        """One line: how many networks, and how many dims of each kind."""
+        kinds = Counter(dim.kind for dim in self.dims)
+        listed = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items())
+        return f"SearchSpace({spell_count(self.size)} networks: {listed or 'no dims'})"
 
     def __contains__(self, arch: object) -> bool:
         try:
@@ -165,6 +179,16 @@ class SearchSpace:
     def _some(names: Iterable[str]) -> str:
         shown = list(names)
         return ", ".join(shown[:12]) + (f", … ({len(shown)} in all)" if len(shown) > 12 else "")
+
+    def rows(self, archs: Archs) -> Rows:
+        """One arch, several, or encoded rows, as encoded rows `(n, len(dims))`.
+
+        Raises:
+            ArchError: an arch that isn't in the space, or rows that aren't archs of it.
+        """
+        if isinstance(archs, np.ndarray):
+            return self.checked(archs)
+        return self.encode([archs] if isinstance(archs, Mapping) else archs)
 
     # --- encoded archs --------------------------------------------------------------------------------------
 
@@ -298,6 +322,6 @@ class SearchSpace:
         column = {dim.name: at for at, dim in enumerate(self.dims)}
         gates = {gate for dim in self.dims for use in dim.uses for gate in use}
         return {
-            gate: (column[gate.depth], np.array([gate.passes(value) for value in self[gate.depth].choices]))
+            gate: (column[gate.depth], gate.passes(np.array(self[gate.depth].choices)))
             for gate in gates
         }

@@ -1,16 +1,18 @@
-"""Figures that are sums of small tables, each over the choices of a few dims: exact search takes them apart."""
+"""Sums of small tables, each over the choices of a few dims: quick to look up, and exact search takes them apart."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elastic.space.space import Floats, Rows, SearchSpace
+
+_CHUNK = 4096
+"""Rows at a time: what they need stays in the processor's cache."""
 
 
 class Table(NamedTuple):
@@ -25,58 +27,84 @@ class Table(NamedTuple):
     values: NDArray[Any]
 
 
-@runtime_checkable
-class Additive(Protocol):
-    """A predictor that is a sum of small tables; it takes part in exact search."""
-
-    def __call__(self, rows: Rows) -> Floats:
-        """The sum for each encoded arch: float64 `(n,)`."""
-        ...
-
-    def tables(self, space: SearchSpace) -> Sequence[Table]:
-        """The addends; their sum over canonical rows is what calling gives."""
-        ...
-
-
-@dataclass(frozen=True)
-class ChoiceSum:
-    """A value for each choice of each dim, summed over the dims that an arch has: linear in one-hot choices.
+class TableSum:
+    """A metric of encoded archs that is a sum of tables.
 
     Attributes:
+        space: whose archs.
+        tables: the addends, one for each set of columns; what calling gives is their sum over canonical rows.
+        dtype: of the sum.
+    """
+
+    def __init__(self, space: SearchSpace, tables: Iterable[Table], dtype: type[np.number[Any]] = np.float64) -> None:
+        merged: dict[tuple[int, ...], NDArray[Any]] = {}
+        for columns, values in tables:
+            merged[columns] = merged[columns] + values if columns in merged else values
+        self.space = space
+        self.tables = tuple(Table(columns, values) for columns, values in merged.items())
+        self.dtype = dtype
+        self._flat = [(table.columns, _strides(table.values), table.values.ravel()) for table in self.tables]
+
+    def __call__(self, rows: Rows) -> NDArray[Any]:
+        """The sum for each encoded arch: `(n,)` of `dtype`."""
+        found: NDArray[Any] = look_up([self], rows)[0]
+        return found
+
+    def __add__(self, other: TableSum) -> TableSum:
+        """The sum of both."""
+        return TableSum(self.space, (*self.tables, *other.tables), self.dtype)
+
+    def __rmul__(self, factor: float) -> TableSum:
+        """So many times the sum."""
+        return TableSum(self.space, [Table(columns, factor * values) for columns, values in self.tables], self.dtype)
+
+    def add_to(self, total: NDArray[Any], columns: NDArray[np.intp]) -> None:
+        """Add the sums of archs, encoded `(dims, n)`, to `total`, in place."""
+        for at, strides, values in self._flat:
+            if not at:
+                total += values[0]
+                continue
+            index = columns[at[0]] * strides[0]
+            for column, stride in zip(at[1:], strides[1:], strict=True):
+                index += columns[column] * stride
+            total += values.take(index)
+
+
+def _strides(values: NDArray[Any]) -> list[int]:
+    return [math.prod(values.shape[at + 1 :]) for at in range(values.ndim)]
+
+
+def look_up(sums: Sequence[TableSum], rows: Rows) -> NDArray[Any]:
+    """Several sums of encoded archs `(n, dims)`, all of one dtype: `(len(sums), n)`."""
+    found = np.zeros((len(sums), len(rows)), sums[0].dtype if sums else np.float64)
+    for start in range(0, len(rows), _CHUNK):
+        columns = rows[start : start + _CHUNK].T.astype(np.intp)
+        for total, one in zip(found, sums, strict=True):
+            one.add_to(total[start : start + _CHUNK], columns)
+    return found
+
+
+def tables_of(metric: object) -> Sequence[Table] | None:
+    """The addends of a metric that is a sum of tables, as its attribute `tables` has them; None for any other."""
+    tables: Sequence[Table] | None = getattr(metric, "tables", None)
+    return tables
+
+
+def choice_sum(space: SearchSpace, values: Sequence[Floats], constant: float = 0.0) -> TableSum:
+    """A value for each choice of each dim, summed over the dims that an arch has: linear in one-hot choices.
+
+    Args:
         space: whose archs.
         values: by column, a value for each choice: float64 `(choices,)` each.
         constant: added to every sum.
     """
-
-    space: SearchSpace
-    values: tuple[Floats, ...]
-    constant: float = 0.0
-
-    def __call__(self, rows: Rows) -> Floats:
-        """The sum for each encoded arch: float64 `(n,)`."""
-        total = np.full(len(rows), self.constant)
-        exists = self.space.existing(rows)
-        for column, (dim, values) in enumerate(zip(self.space.dims, self.values, strict=True)):
-            addend = values.take(rows[:, column])
-            total += addend * exists[column] if dim.gated else addend
-        return total
-
-    def tables(self, space: SearchSpace) -> list[Table]:
-        """A table per dim, over it and the depths that it stands behind; zero where it doesn't exist."""
-        tables = [Table((), np.array(self.constant))]
-        for column, values in enumerate(self.values):
-            columns = (column, *gate_columns(space, column))
-            rows = grid_rows(space, columns)
-            exists = space.existing(rows)[column]
-            tables.append(Table(columns, (values[rows[:, column]] * exists).reshape(space.counts[list(columns)])))
-        return tables
-
-
-def one_hot(space: SearchSpace, rows: Rows) -> Floats:
-    """Each choice of each dim as 0 or 1, all 0 where the dim doesn't exist: float64 `(n, choices of all dims)`."""
-    columns = np.empty((int(space.counts.sum()), len(rows)))
-    fill_one_hot(space, rows, columns)
-    return np.ascontiguousarray(columns.T)
+    tables = [Table((), np.array(constant))]
+    for column, own in enumerate(values):
+        columns = (column, *gate_columns(space, column))
+        rows = grid_rows(space, columns)
+        exists = space.existing(rows)[column]
+        tables.append(Table(columns, (own[rows[:, column]] * exists).reshape(space.counts[list(columns)])))
+    return TableSum(space, tables)
 
 
 def gate_columns(space: SearchSpace, column: int) -> list[int]:
@@ -101,40 +129,3 @@ def fill_one_hot(space: SearchSpace, rows: Rows, out: Floats) -> None:
         for choice in range(count):
             np.logical_and(column == choice, there, out=out[at])
             at += 1
-
-
-FlatTable = tuple[list[int], list[int], NDArray[Any]]
-"""The columns that it is over, each one's stride, and the figures, flat."""
-
-
-_CHUNK = 4096
-"""Rows at a time: what they need stays in the processor's cache."""
-
-
-def look_up(sums: Sequence[Sequence[FlatTable]], rows: Rows, dtype: type[np.number[Any]] = np.float64) -> NDArray[Any]:
-    """Several sums for encoded archs `(n, dims)`: `(len(sums), n)` of `dtype`, which is that of the tables."""
-    found = np.zeros((len(sums), len(rows)), dtype)
-    for start in range(0, len(rows), _CHUNK):
-        columns = rows[start : start + _CHUNK].T.astype(np.intp)
-        for total, tables in zip(found, sums, strict=True):
-            for at, strides, table in tables:
-                total[start : start + _CHUNK] += table.take(_index(columns, at, strides)) if at else table[0]
-    return found
-
-
-def _index(columns: NDArray[np.intp], at: list[int], strides: list[int]) -> NDArray[np.intp]:
-    index: NDArray[np.intp] = columns[at[0]] * strides[0]
-    for column, stride in zip(at[1:], strides[1:], strict=True):
-        index += columns[column] * stride
-    return index
-
-
-_ROWS = 16384
-
-
-def by_chunks(cost: Callable[[Rows], NDArray[np.int64]], rows: Rows) -> NDArray[np.int64]:
-    """`cost(rows)`, int64 `(n,)`, computed chunk by chunk."""
-    total = np.zeros(len(rows), np.int64)
-    for start in range(0, len(rows), _ROWS):
-        total[start : start + _ROWS] = cost(rows[start : start + _ROWS])
-    return total

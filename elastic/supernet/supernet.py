@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,21 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elastic.costs.formulas import Costs
+from elastic.costs.formulas import CostFormulas
 from elastic.costs.tracing import Subject
 from elastic.layers.aliases import LAYOUT_WARNING, link_before_backward
 from elastic.layers.extraction import cut_out
+from elastic.layers.modules import upstream_class
 from elastic.layout.layout import Layout
 from elastic.layout.recipe import Recipe
 from elastic.layout.sorting import sort_units
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
-from elastic.space.space import Rows, SearchSpace
+from elastic.space.space import Archs, ManyArchs, Rows, SearchSpace
 from elastic.support.inputs import example_inputs
+from elastic.support.text import short
 from elastic.upstream import library_of
-
-Archs = Sequence[Mapping[str, Number]] | NDArray[np.integer[Any]]
-"""Archs to cost: a sequence of them, or encoded rows `(n, len(space.dims))`."""
 
 
 class Supernet(nn.Module):
@@ -51,7 +50,12 @@ class Supernet(nn.Module):
         self.space = SearchSpace(layout.dims)
         self._arch = self.space.largest
         self._aliasing = False
-        self._costs: Costs | None = None
+        self._costs: CostFormulas | None = None
+
+    def __repr__(self) -> str:
+        """One line; printing `.model` shows the modules."""
+        parameters = short(sum(one.numel() for one in self.model.parameters()))
+        return f"Supernet({upstream_class(self.model).__name__}, {parameters} parameters, {self.space})"
 
     # --- running a subnet -----------------------------------------------------------------------------------
 
@@ -210,35 +214,56 @@ class Supernet(nn.Module):
     # --- costs ----------------------------------------------------------------------------------------------
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> CostFormulas:
         """The cost formulas of this supernet, derived on first use."""
         if self._costs is None:
-            self._costs = Costs(Subject(self.model, self.layout, self.recipe))
+            self._costs = CostFormulas(Subject(self.model, self.layout, self.recipe))
         return self._costs
 
-    def macs(self, archs: Archs) -> NDArray[np.int64]:
-        """Multiply-accumulates of one forward pass on one input, exact: int64 `(n,)`. Activates nothing.
+    @overload
+    def macs(self, archs: Mapping[str, Number]) -> int: ...
+    @overload
+    def macs(self, archs: ManyArchs) -> NDArray[np.int64]: ...
+    def macs(self, archs: Archs) -> int | NDArray[np.int64]:
+        """Multiply-accumulates of one forward pass on one input, exact. Activates nothing.
 
         Counts what `torch.utils.flop_counter` counts on the extracted model (matrix products, convolutions,
         attention), halved.
+
+        Args:
+            archs: one arch; or several, as a sequence or as encoded rows `(n, dims)`.
+
+        Returns:
+            An int for one arch, int64 `(n,)` for several.
+
+        Raises:
+            ArchError: an arch that isn't in the space.
+            CostError: the model does something that no formula in its sizes follows.
         """
-        return self.costs.macs(self._rows(archs))
+        return self._each(self.costs.macs, archs)
 
-    def params(self, archs: Archs) -> NDArray[np.int64]:
-        """Parameters of the extracted models, exact: int64 `(n,)`. Activates nothing."""
-        return self.costs.params(self._rows(archs))
+    @overload
+    def params(self, archs: Mapping[str, Number]) -> int: ...
+    @overload
+    def params(self, archs: ManyArchs) -> NDArray[np.int64]: ...
+    def params(self, archs: Archs) -> int | NDArray[np.int64]:
+        """Parameters of the extracted models, exact; arguments and errors as of `macs`. Activates nothing."""
+        return self._each(self.costs.params, archs)
 
-    def memory(self, archs: Archs) -> NDArray[np.int64]:
-        """Peak activation bytes of one forward pass on one float32 input, in inference: int64 `(n,)`.
+    @overload
+    def memory(self, archs: Mapping[str, Number]) -> int: ...
+    @overload
+    def memory(self, archs: ManyArchs) -> NDArray[np.int64]: ...
+    def memory(self, archs: Archs) -> int | NDArray[np.int64]:
+        """Peak activation bytes of one forward pass on one float32 input, in inference; arguments as of `macs`.
 
         The largest sum of tensors alive at once, the input included and parameters left out.
         """
-        return self.costs.memory(self._rows(archs))
+        return self._each(self.costs.memory, archs)
 
-    def _rows(self, archs: Archs) -> Rows:
-        if isinstance(archs, Mapping):
-            raise TypeError("wanted a sequence of archs, got a single one; write [arch]")
-        return self.space.checked(archs) if isinstance(archs, np.ndarray) else self.space.encode(archs)
+    def _each(self, cost: Callable[[Rows], NDArray[np.int64]], archs: Archs) -> int | NDArray[np.int64]:
+        found = cost(self.space.rows(archs))
+        return int(found[0]) if isinstance(archs, Mapping) else found
 
     # --- order of importance --------------------------------------------------------------------------------
 

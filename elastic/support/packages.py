@@ -10,6 +10,7 @@ _EXTRAS = {
     "datasets": "nlp",
     "executorch": "executorch",
     "lightning": "train",
+    "moocore": "search",
     "nncf": "nncf",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from html import escape
 from typing import Any
 
 
@@ -68,6 +69,16 @@ def spell_name(name: str) -> str:
     plain = name.removesuffix("_ms").removesuffix("_bytes").replace("_", " ")
     plain = {"macs": "MACs", "params": "parameters", "robust": "robust accuracy"}.get(plain, plain)
     return f"{plain}, {device}" if device else plain
+
+
+def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A plain table for notebooks; all text is escaped."""
+
+    def row(tag: str, cells: Iterable[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(row("td", cells) for cells in rows)
+    return f"<table><thead>{row('th', header)}</thead><tbody>{body}</tbody></table>"
 
 
 def names_in(text: str) -> list[str]:

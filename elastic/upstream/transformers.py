@@ -135,14 +135,6 @@ def task_of(class_name: str) -> str:
     return next((task for head, task in _TASKS.items() if class_name.endswith(head)), "feature-extraction")
 
 
-def has_transposed_weight(module: nn.Module) -> bool:
-    """Whether a module is GPT-2's `Conv1D`: a linear layer whose weight is (inputs, outputs)."""
-    return any(f"{base.__module__}.{base.__name__}" == _CONV1D for base in type(module).__mro__)
-
-
-_CONV1D = "transformers.pytorch_utils.Conv1D"
-
-
 # --- what recipes ask of a model -------------------------------------------------------------------------------------
 
 

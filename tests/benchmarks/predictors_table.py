@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import zoo
-from elastic.prediction.features import Features
-from elastic.prediction.predictor import AUTO, PredictionError, fit_predictor
+from elastic.prediction.features import ArchFeatures
+from elastic.prediction.predictor import REGRESSIONS, PredictionError, fit_predictor
 
 SUPERNET = "ofa_mbv3_d234_e346_k357_w1.0"
 KINDS = ("additive", "ridge", "roofline", "gp", "boosting", "mlp")
@@ -60,7 +60,7 @@ def trials(features, rows, targets, kinds, relative, trained_on, seed):
         inside = float(np.mean((low <= targets[test]) & (targets[test] <= high))) * 100
         found.append(Trial(kind, predictor.error, PredictionError.of(predictor(rows[test]), targets[test]), inside))
     figure = "mape" if relative else "rmse"
-    candidates = [one for one in found if one.kind in AUTO]
+    candidates = [one for one in found if REGRESSIONS[one.kind].automatic]
     return [*found, min(candidates, key=lambda one: getattr(one.validated, figure))]
 
 
@@ -75,7 +75,7 @@ def latency_table(supernet, folder, seeds):
     """A row for each setting and kind."""
     with np.load(folder / "latency" / "ofa_subnets_gpu_ms.npz") as file:
         data = {key: file[key] for key in file}
-    rows, features = encoded(supernet, data), Features(supernet.space, supernet)
+    rows, features = encoded(supernet, data), ArchFeatures(supernet.space, supernet)
     yield "| GPU, batch | predictor | MAPE (%) | Kendall τ | in the 90 % interval (%) |"
     yield "|---|---|---|---|---|"
     for setting in [key for key in data if key.startswith("ms_")]:
@@ -90,9 +90,10 @@ def latency_table(supernet, folder, seeds):
 def accuracy_table(supernet, folder, seeds):
     """A row for each number of subnets to train on."""
     data = json.loads((folder / "accuracy" / "ofa_imagenet_top1.json").read_text())["MIT_OFA"]
-    rows, features = encoded(supernet, data), Features(supernet.space, supernet)
+    rows, features = encoded(supernet, data), ArchFeatures(supernet.space, supernet)
     targets = np.array(data["acc"]) * 100
-    kinds = [kind for kind in AUTO if kind in features.kinds and kind != "roofline"]
+    automatic = [kind for kind, regression in REGRESSIONS.items() if regression.automatic]
+    kinds = [kind for kind in automatic if kind in features.kinds and kind != "roofline"]
     yield "| trained on | predictor | RMSE (points) | Kendall τ | in the 90 % interval (%) |"
     yield "|---|---|---|---|---|"
     for trained_on in SIZES:

@@ -14,7 +14,7 @@ from elastic.searching.algorithms import ALGORITHMS
 from elastic.searching.budget import Budget, CostModel
 from elastic.searching.fronts import hypervolume, undominated
 from elastic.searching.problem import Problem
-from elastic.space.tables import ChoiceSum
+from elastic.space.tables import choice_sum
 
 SEEDS = range(5)
 
@@ -25,7 +25,7 @@ class Setting:
         self.supernet = elastic.elasticize(timm.create_model("mobilenetv3_large_100"))
         space, rng = self.supernet.space, np.random.default_rng(0)
         gains = [rng.gamma(1.0, 1.0, count - 1) * 0.6 ** np.arange(count - 1) for count in space.counts]
-        accuracy = ChoiceSum(space, tuple(np.cumsum([0.0, *gain]) for gain in gains), 60.0)
+        accuracy = choice_sum(space, tuple(np.cumsum([0.0, *gain]) for gain in gains), 60.0)
         latency = self.supernet.costs.macs
         self.predict = {"accuracy": accuracy, "latency_ms": latency}
         smallest, median = latency(space.encode([space.smallest])), np.median(latency(space.sample_rows(0, 2000)))

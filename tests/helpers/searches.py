@@ -6,11 +6,11 @@ import numpy as np
 from small import made_once
 
 from elastic.searching.search import search
-from elastic.space.tables import ChoiceSum
+from elastic.space.tables import choice_sum
 
 MOBILENET = made_once("mobilenet")
 SPACE = MOBILENET.space
-PREDICTED = ChoiceSum(SPACE, tuple(np.random.default_rng(0).normal(size=count) for count in SPACE.counts), 70.0)
+PREDICTED = choice_sum(SPACE, [np.random.default_rng(0).normal(size=count) for count in SPACE.counts], 70.0)
 SHORT = 8  # generations of an inner search
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from elastic.errors import ArchError, BudgetError, ProfileError
+from elastic.errors import ArchError, ProfileError
 from elastic.profiles.profile import DeviceProfile
 from elastic.searching.result import SearchResult
 from elastic.space.arch import Arch
@@ -42,27 +42,6 @@ def load_profile(path: str, setting: Setting) -> DeviceProfile:
             f"to check it give --{name} {getattr(found.setting, name)}; to measure anew, another --out"
         )
     return found
-
-
-def parse_budget(text: str) -> dict[str, float]:
-    """`latency_ms=8,macs=2e6` as a mapping.
-
-    Raises:
-        BudgetError: not of that form, or a figure that is there twice.
-    """
-    budget: dict[str, float] = {}
-    for part in names_in(text):
-        name, equals, value = part.partition("=")
-        name = name.strip()
-        if name in budget:
-            raise BudgetError(f"the budget {text!r} has {name} twice; write it once")
-        try:
-            budget[name] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise BudgetError(f"can't read the budget {part!r}; write it as latency_ms=8, several with commas between")
-    return budget
 
 
 def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None = None) -> Arch:

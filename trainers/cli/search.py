@@ -15,7 +15,7 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.reporting.charts import Pairs
 from elastic.reporting.report import Report, write_csv, write_report
 from elastic.reporting.tables import result_table
-from elastic.searching.budget import latency_name
+from elastic.searching.budget import latency_name, parse_limits
 from elastic.searching.learning import fit_figures
 from elastic.searching.result import SearchResult
 from elastic.searching.search import search as run_search
@@ -26,7 +26,6 @@ from elastic.supernet.supernet import Supernet
 from elastic.support.packages import require_packages
 from elastic.support.text import names_in, spell_count, spell_figure, spell_name
 from elastic.timing.backends import torch_threads
-from trainers.cli.arguments import parse_budget
 from trainers.cli.extract import write_subnet
 from trainers.judging import Judge, digest_data, find_data
 from trainers.methods.adversary import Norm
@@ -69,7 +68,7 @@ def search(
 
     Args:
         supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
-        budget: the largest values allowed, as latency_ms=8 or macs=2e6,params=1e5; also memory_bytes.
+        budget: the largest values allowed, as 8ms, latency=8ms, macs=2M,params=4e6 or memory=3MiB.
         profile: a device profile, or a latency table of Once-for-All's (a YAML file, or a folder of them); needed for
             latency_ms. Several as phone=a.json,cpu=b.json, which makes latency_ms.phone and latency_ms.cpu.
         maximize: figures to maximise, separated by commas; what the data is judged by, by default: accuracy, of images.
@@ -121,7 +120,7 @@ def search(
             trained,
             maximize=names_in(maximize or wanted),
             minimize=names_in(minimize or ",".join(latencies or ["macs"])),
-            subject_to=parse_budget(budget),
+            subject_to=parse_limits(budget),
             evaluate=None if learned else judge.validation,
             profile=profiles.get("", profiles or None),
             predict=learned,

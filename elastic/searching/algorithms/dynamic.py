@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from elastic.costs.formulas import TableSum
 from elastic.errors import BudgetError
 from elastic.searching.budget import CostModel
 from elastic.searching.elimination import Partials, eliminate
 from elastic.searching.fronts import distinct_front
 from elastic.searching.problem import Problem
 from elastic.space.space import SearchSpace
-from elastic.space.tables import Additive, Table, gate_columns, grid_rows
+from elastic.space.tables import Table, gate_columns, grid_rows, tables_of
 
 _LARGEST_TABLE = 1_000_000
 _ROUNDING = 1e-9
@@ -77,23 +76,21 @@ def _validity(space: SearchSpace, figures: int) -> Iterator[Partials]:
         yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), figures)))
 
 
-def additive_tables(costs: CostModel, name: str) -> list[Table]:
+def additive_tables(costs: CostModel, name: str) -> Sequence[Table]:
     """The tables whose sum a figure is.
 
     Raises:
         BudgetError: it is no sum of tables.
     """
-    space = costs.supernet.space
     given: Any = costs.predict.get(name)
     if given is None and name in costs.profiles:
         given = costs.profiles[name].predictor(costs.supernet)
     if given is None and name in ("macs", "params"):
         given = getattr(costs.supernet.costs, name)
-    if isinstance(given, TableSum):
-        return list(_unstrided(given, space))
-    if isinstance(given, Additive) and callable(given.tables):
-        return list(given.tables(space))
-    summed = [one for one in costs.names if one in ("macs", "params") or isinstance(costs.predict.get(one), Additive)]
+    tables = tables_of(given)
+    if tables is not None:
+        return tables
+    summed = [one for one in costs.names if one in ("macs", "params") or tables_of(costs.predict.get(one)) is not None]
     cure = f'predict={{"{name}": …}} with an additive predictor, such as fit_predictor(kind="additive")'
     if name in costs.profiles:
         cure = f'predict={{"{name}": profile.predictor(supernet, "additive")}}'
@@ -101,8 +98,3 @@ def additive_tables(costs: CostModel, name: str) -> list[Table]:
         f"exact search needs figures that are sums of small tables; {name} isn't one, {', '.join(summed)} are. Pass "
         f"{cure}, or choose the algorithm nsga2"
     )
-
-
-def _unstrided(total: TableSum, space: SearchSpace) -> Iterable[Table]:
-    for columns, _, table in total.tables:  # columns ascend, and the last one runs fastest
-        yield Table(tuple(columns), table.reshape(space.counts[columns] if columns else ()))

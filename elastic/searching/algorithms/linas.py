@@ -6,41 +6,53 @@ and only the most promising are measured.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from elastic.prediction.features import ArchFeatures
+from elastic.prediction.regression import Samples, fit_additive
 from elastic.searching.algorithms.breeding import children, first_rows
-from elastic.searching.algorithms.nsga import nsga2
 from elastic.searching.budget import Predict
 from elastic.searching.fronts import spread_along, undominated
 from elastic.searching.problem import Problem, new_indices, row_keys
-from elastic.space.space import Floats, Rows, SearchSpace
-from elastic.space.tables import ChoiceSum, one_hot
-
-INNER_POPULATION = 100
-INNER_GENERATIONS = 30
-"""Size of NSGA-II's search on the predictor, once for each generation that is measured."""
+from elastic.space.space import Floats, Rows
+from elastic.support.packages import require_packages
 
 
-def linas(problem: Problem, population: int, generations: int) -> None:
-    """Measure `population` rows, then in each further generation those that NSGA-II finds on a predictor."""
-    problem.evaluate(first_rows(problem, population))
-    for generation in range(1, generations):
-        seed = (*problem.seed, generation)
-        promising = _promising(problem, population, seed)
-        new = children(problem, problem.rows[undominated(problem.goals)], population, seed, promising)
-        if not len(new):
-            break
-        problem.evaluate(new)
+@dataclass(frozen=True)
+class Linas:
+    """The algorithm; in each generation NSGA-II searches on a predictor.
 
+    Attributes:
+        population: of a search on the predictor.
+        generations: of a search on the predictor.
+    """
 
-def _promising(problem: Problem, n: int, seed: tuple[int, ...]) -> Rows:
-    """Up to `n` new rows of the first predicted fronts."""
-    predict = fit_goals(problem)
-    predicted = problem.predicted_by(predict, seed, INNER_POPULATION * INNER_GENERATIONS)
-    nsga2(predicted, INNER_POPULATION, INNER_GENERATIONS)
-    rows, goals = predicted.rows, predicted.goals
-    fresh = new_indices(row_keys(rows), set(row_keys(problem.rows)))
-    return rows[fresh][best_fronts(goals[fresh], n)]
+    population: int = 100
+    generations: int = 30
+
+    def __call__(self, problem: Problem, population: int, generations: int) -> None:
+        """Measure `population` rows, then in each further generation those that NSGA-II finds on a predictor."""
+        require_packages("LINAS", "pymoo", "sklearn")
+        problem.evaluate(first_rows(problem, population))
+        for generation in range(1, generations):
+            seed = (*problem.seed, generation)
+            promising = self._promising(problem, population, seed)
+            new = children(problem, problem.rows[undominated(problem.goals)], population, seed, promising)
+            if not len(new):
+                break
+            problem.evaluate(new)
+
+    def _promising(self, problem: Problem, n: int, seed: tuple[int, ...]) -> Rows:
+        """Up to `n` new rows of the first predicted fronts."""
+        from elastic.searching.algorithms.nsga import nsga2
+
+        predicted = problem.predicted_by(fit_goals(problem), seed, self.population * self.generations)
+        nsga2(predicted, self.population, self.generations)
+        rows, goals = predicted.rows, predicted.goals
+        fresh = new_indices(row_keys(rows), set(row_keys(problem.rows)))
+        return rows[fresh][best_fronts(goals[fresh], n)]
 
 
 def best_fronts(goals: Floats, n: int) -> list[int]:
@@ -58,29 +70,18 @@ def best_fronts(goals: Floats, n: int) -> list[int]:
 def fit_goals(problem: Problem) -> dict[str, Predict]:
     """A predictor of each objective that was measured, fitted to all measured."""
     measured = [name for name in problem.objectives if problem.measured and name in problem.measured[0]]
-    return {
-        name: fit_choices(problem.space, problem.rows, np.array([one[name] for one in problem.measured]))
-        for name in measured
-    }
+    return {name: _fitted(problem, np.array([one[name] for one in problem.measured])) for name in measured}
 
 
-def fit_choices(space: SearchSpace, rows: Rows, targets: Floats) -> ChoiceSum:
-    """A ridge regression on one-hot choices; how much it is penalised is chosen by leave-one-out.
-
-    Args:
-        space: whose archs.
-        rows: encoded archs `(n, dims)`.
-        targets: what was measured of each, float64 `(n,)`; those that aren't finite are left out.
-    """
-    from sklearn.linear_model import RidgeCV
-
+def _fitted(problem: Problem, targets: Floats) -> Predict:
+    """An additive regression on the targets `(n,)`; those that aren't finite are left out."""
     finite = np.isfinite(targets)
     if finite.sum() < _FEWEST:
-        return ChoiceSum(space, tuple(np.zeros(count) for count in space.counts))
-    ridge = RidgeCV(np.logspace(-3, 4, 15))
-    ridge.fit(one_hot(space, rows[finite]), targets[finite])
-    values = np.split(np.asarray(ridge.coef_, np.float64), np.cumsum(space.counts)[:-1])
-    return ChoiceSum(space, tuple(values), float(ridge.intercept_))
+        return lambda rows: np.zeros(len(rows))
+    features = ArchFeatures(problem.space)
+    samples = Samples(features(problem.rows[finite]), targets[finite], features.groups, relative=False)
+    model = fit_additive(samples)
+    return lambda rows: model(features(rows))
 
 
 _FEWEST = 3

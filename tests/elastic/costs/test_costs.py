@@ -57,7 +57,7 @@ def test_more_rows_than_a_chunk():
 
 
 class Gram(nn.Module):
-    """Multiplies by itself in its forward pass, which a layout of its weights alone doesn't explain."""
+    """Multiplies by itself in its forward pass, which no entry of its layout says."""
 
     def __init__(self):
         super().__init__()
@@ -68,14 +68,68 @@ class Gram(nn.Module):
         return y.transpose(1, 2) @ y
 
 
-def test_what_the_layout_does_not_explain_is_refused():
+def test_a_product_that_the_layout_does_not_mention_is_counted():
     recipe = Recipe({"fc": "width _"}, {"width": DimRule((0.5,))}, input_size=(4, 6))
     supernet = elastic.elasticize(Gram(), recipe)
-    assert supernet.params([supernet.space.smallest]) == 7 * 4
-    with pytest.raises(CostError, match=r"multiply-accumulates of .*64 counted, 256 from its sizes"):
+    for arch in (supernet.space.smallest, supernet.space.largest):
+        subnet, x = supernet.extract(arch), supernet.example_inputs(arch, seed=0)
+        assert supernet.params([arch]) == params_of(subnet)
+        assert supernet.macs([arch]) == macs_of(subnet, x)
+        assert supernet.memory([arch]) == memory_of(subnet, x)
+
+
+class Beside(Gram):
+    """Concatenates an elastic and a fixed width: a sum, and no product, of sizes."""
+
+    def forward(self, x):
+        y = torch.cat([self.fc(x), x], 2)
+        return y.transpose(1, 2) @ y
+
+
+class Peeking(Gram):
+    """Reads the values of activations."""
+
+    def forward(self, x):
+        return x if self.fc(x).sum().item() > 0 else super().forward(x)
+
+
+class Masked(nn.Module):
+    """Reads the values of its input, which are known."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(9, 6)
+        self.gram = Gram()
+
+    def forward(self, ids):
+        mask = torch.ones(ids.shape[1], device=self.table.weight.device)
+        x = self.table(ids) if (ids == 0).all() and mask.all() else self.table.weight
+        return self.gram(x * mask[:, None])
+
+
+def test_a_sum_of_sizes_is_refused():
+    recipe = Recipe({"fc": "width _"}, {"width": DimRule((0.5,))}, input_size=(4, 6))
+    supernet = elastic.elasticize(Beside(), recipe)
+    with pytest.raises(CostError, match=r"multiply-accumulates of ''.* counted in the smallest subnet"):
         supernet.macs([supernet.space.smallest])
-    with pytest.raises(CostError, match="bytes in 3 subnets"):
+    with pytest.raises(CostError, match=r"a tensor made in '' has .* bytes in the smallest subnet"):
         supernet.memory([supernet.space.smallest])
+
+
+def test_code_that_reads_activations_is_refused():
+    recipe = Recipe({"fc": "width _"}, {"width": DimRule((0.5,))}, input_size=(4, 6))
+    supernet = elastic.elasticize(Peeking(), recipe)
+    with pytest.raises(CostError, match="Peeking doesn't run on tensors without data"):
+        supernet.macs([supernet.space.smallest])
+
+
+def test_code_may_read_token_ids_and_masks():
+    recipe = Recipe({"gram.fc": "width _"}, {"width": DimRule((0.5,))}, input_size=(4,), vocabulary=9)
+    supernet = elastic.elasticize(Masked(), recipe)
+    arch = supernet.space.smallest
+    subnet, x = supernet.extract(arch), supernet.example_inputs(arch)
+    assert supernet.macs([arch]) == macs_of(subnet, x)
+    assert supernet.memory([arch]) == memory_of(subnet, x)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

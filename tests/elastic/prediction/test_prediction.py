@@ -8,13 +8,16 @@ from small import made_once, mobilenet, vit
 
 import elastic
 from elastic.errors import ProfileError
-from elastic.prediction.features import Features
-from elastic.prediction.predictor import KINDS, PredictionError, fit_predictor
-from elastic.prediction.regression import fit_corrected, huber
+from elastic.prediction.features import ArchFeatures, Groups
+from elastic.prediction.predictor import REGRESSIONS, PredictionError, fit_predictor
+from elastic.prediction.regression import Samples, fit_corrected, huber
 from elastic.prediction.roofline import fit_roofline
-from elastic.space.tables import Additive, look_up
+from elastic.space.dims import Dim
+from elastic.space.space import SearchSpace
+from elastic.space.tables import Table, TableSum, look_up, tables_of
 
-LEARNED = [kind for kind in KINDS if kind != "corrected"]
+GROUPS = Groups(0, 0, 2)
+LEARNED = [kind for kind in REGRESSIONS if kind != "corrected"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def supernet():
 
 @pytest.fixture(scope="module")
 def features(supernet):
-    return Features(supernet.space, supernet)
+    return ArchFeatures(supernet.space, supernet)
 
 
 def launch_or_compute(supernet, rows):
@@ -41,17 +44,17 @@ def launch_or_compute(supernet, rows):
 def test_features_are_macs_and_choices(family):
     supernet = family()
     rows = supernet.space.sample_rows(0, 50)
-    features = Features(supernet.space, supernet)
+    features = ArchFeatures(supernet.space, supernet)
     seen, groups = features(rows), features.groups
     assert seen.shape[0] == 50
     assert seen.dtype == np.float64
     np.testing.assert_array_equal(seen[:, groups.blocks : groups.blocks + groups.macs].sum(1), supernet.macs(rows))
     existing = np.array(supernet.space.existing(rows)).sum(0)
-    np.testing.assert_array_equal(seen[:, groups.figures :].sum(1), existing)  # one choice of each dim that exists
+    np.testing.assert_array_equal(seen[:, groups.metrics :].sum(1), existing)  # one choice of each dim that exists
 
 
 def test_a_space_alone_has_features_too(supernet):
-    features = Features(supernet.space)
+    features = ArchFeatures(supernet.space)
     rows = supernet.space.sample_rows(0, 300)
     predictor = fit_predictor(features, rows[:200], supernet.macs(rows[:200]), "ridge")
     assert "roofline" not in features.kinds
@@ -61,7 +64,8 @@ def test_a_space_alone_has_features_too(supernet):
 def test_sums_of_look_ups_are_those_of_a_loop():
     rows = np.random.default_rng(0).integers(0, 3, (40_000, 4)).astype(np.int16)
     table = np.random.default_rng(1).random((3, 3))
-    found = look_up([[([0, 2], [3, 1], table.ravel())], []], rows)
+    space = SearchSpace(tuple(Dim(f"width.{at}", (1, 2, 3)) for at in range(4)))
+    found = look_up([TableSum(space, [Table((0, 2), table)]), TableSum(space, [])], rows)
     np.testing.assert_array_equal(found[0], table[rows[:, 0], rows[:, 2]])
     assert not found[1].any()
 
@@ -97,7 +101,7 @@ def test_a_roofline_is_found_where_no_line_fits(supernet, features):
 
 def test_a_roofline_has_no_negative_coefficient(supernet, features):
     rows = supernet.space.sample_rows(1, 60)
-    model = fit_roofline(features(rows), launch_or_compute(supernet, rows), features.groups, True, 0)
+    model = fit_roofline(Samples(features(rows), launch_or_compute(supernet, rows), features.groups))
     assert min(model.launch.min(), model.compute.min()) >= 0
 
 
@@ -115,7 +119,7 @@ def test_outliers_move_it_little(supernet, features, kind):
     wanted = 0.2 + supernet.macs(rows) * 1e-6
     noisy = wanted * np.where(np.random.default_rng(0).random(300) < 0.1, 1.5, 1.0)
     seen = features(rows) if kind != "corrected" else supernet.macs(rows)[:, None] * 1.0
-    model = (KINDS[kind])(seen[:200], noisy[:200], features.groups, True, 0)
+    model = REGRESSIONS[kind].fit(Samples(seen[:200], noisy[:200], features.groups))
     assert np.abs(model(seen[200:]) / wanted[200:] - 1).mean() < 0.02
 
 
@@ -128,7 +132,7 @@ def test_nothing_is_learned_where_there_is_nothing_to_learn(supernet, features):
 def test_the_same_seed_gives_the_same_model_and_it_survives_pickling(supernet, features, kind):
     seen = features(supernet.space.sample_rows(0, 30))
     targets = 1 + supernet.macs(supernet.space.sample_rows(0, 30)) * 1e-6
-    one, other = (KINDS[kind](seen, targets, features.groups, True, 3) for _ in range(2))
+    one, other = (REGRESSIONS[kind].fit(Samples(seen, targets, features.groups, True, 3)) for _ in range(2))
     np.testing.assert_array_equal(one(seen), other(seen))
     np.testing.assert_array_equal(one(seen), pickle.loads(pickle.dumps(one))(seen))
 
@@ -148,10 +152,10 @@ def test_large_errors_weigh_less():
 
 def test_a_correction_has_no_negative_coefficient():
     table = np.random.default_rng(0).random((50, 2)) + 1
-    model = fit_corrected(table, 0.5 + 1.2 * table[:, 0] - 0.01 * table[:, 1], None, True, 0)
+    model = fit_corrected(Samples(table, 0.5 + 1.2 * table[:, 0] - 0.01 * table[:, 1], GROUPS))
     assert model.constant >= 0
     assert model.weights.min() >= 0
-    exact = fit_corrected(table, 0.5 + 1.2 * table[:, 0] + 0.3 * table[:, 1], None, True, 0)
+    exact = fit_corrected(Samples(table, 0.5 + 1.2 * table[:, 0] + 0.3 * table[:, 1], GROUPS))
     np.testing.assert_allclose([exact.constant, *exact.weights], [0.5, 1.2, 0.3], rtol=1e-6)
 
 
@@ -161,10 +165,10 @@ def test_a_correction_has_no_negative_coefficient():
 def test_an_additive_predictor_is_the_sum_of_its_tables(supernet, features):
     rows = supernet.space.sample_rows(0, 100)
     predictor = fit_predictor(features, rows, 1 + supernet.macs(rows) * 1e-6, "additive")
-    total = sum(table.values[tuple(rows[:, list(table.columns)].T)] for table in predictor.tables(supernet.space))
+    total = sum(table.values[tuple(rows[:, list(table.columns)].T)] for table in predictor.tables)
     np.testing.assert_allclose(total, predictor(rows), rtol=1e-9)
-    assert isinstance(predictor, Additive)
-    assert not isinstance(fit_predictor(features, rows, 1 + supernet.macs(rows) * 1e-6, "ridge"), Additive)
+    assert tables_of(predictor) is not None
+    assert tables_of(fit_predictor(features, rows, 1 + supernet.macs(rows) * 1e-6, "ridge")) is None
 
 
 # --- intervals ----------------------------------------------------------------------------------------------
@@ -201,9 +205,9 @@ def test_too_few_measurements_give_an_infinite_interval(supernet, features):
     ("change", "message"),
     [
         ({"kind": "oracle"}, "no predictor 'oracle' .* choose auto or one of additive, ridge, roofline"),
-        ({"kind": "corrected"}, "no predictor 'corrected' of such figures"),
-        ({"kind": "roofline", "relative": False}, "no predictor 'roofline' of such figures"),
-        ({"targets": np.ones(7)}, r"one figure for each of 20 subnets, got shape \(7,\)"),
+        ({"kind": "corrected"}, "no predictor 'corrected' of such a metric"),
+        ({"kind": "roofline", "relative": False}, "no predictor 'roofline' of such a metric"),
+        ({"targets": np.ones(7)}, r"one value for each of 20 subnets, got shape \(7,\)"),
         ({"targets": np.arange(20.0)}, "numbers above 0; that of subnet 0 is 0.0"),
         ({"targets": np.full(20, np.nan), "relative": False}, "must be finite numbers; that of subnet 0 is nan"),
     ],

@@ -13,7 +13,7 @@ from elastic.profiles.block_table import LatencyTable
 from elastic.profiles.blocks import forms, parts
 from elastic.profiles.profile import DeviceProfile
 from elastic.profiles.published_names import mobilenetv3_signature, naming, proxyless_signature
-from elastic.space.tables import Additive
+from elastic.space.tables import tables_of
 from elastic.supernet.folder import digest_supernet
 from elastic.timing.records import BlockTiming, SubnetTiming
 from elastic.timing.setting import Setting
@@ -69,8 +69,8 @@ def test_a_table_adds_up_the_parts_of_a_subnet(supernet, found):
     rows = space.encode(archs)
     wanted = [slow_sum(found, milliseconds, arch, space) for arch in archs]
     np.testing.assert_allclose(table(rows), wanted, rtol=1e-12)
-    assert isinstance(table, Additive)
-    total = sum(one.values[tuple(rows[:, list(one.columns)].T)] for one in table.tables(space))
+    assert tables_of(table) is not None
+    total = sum(one.values[tuple(rows[:, list(one.columns)].T)] for one in table.tables)
     np.testing.assert_allclose(total, wanted, rtol=1e-12)
 
 
@@ -81,7 +81,7 @@ def test_a_table_of_some_resolutions_says_which_it_lacks(supernet):
     archs = [supernet.space.variant({"resolution": 32}), supernet.space.variant({"resolution": 24})]
     assert table(supernet.space.encode(archs[:1])) > 0
     resolution = supernet.space.names.index("resolution")
-    assert any(np.isinf(one.values).any() for one in table.tables(supernet.space) if resolution in one.columns)
+    assert any(np.isinf(one.values).any() for one in table.tables if resolution in one.columns)
     with pytest.raises(ProfileError, match="resolution = 24 wasn't measured, only 32; narrow the search"):
         table(supernet.space.encode(archs))
 
@@ -118,7 +118,7 @@ def test_whole_subnets_correct_a_table(supernet, found):
     rows = space.sample_rows(3, 50)
     corrected = profile.predictor(supernet, "corrected")
     np.testing.assert_allclose(corrected(rows), 0.3 + 0.8 * table(rows), rtol=1e-3)
-    total = sum(one.values[tuple(rows[:, list(one.columns)].T)] for one in corrected.tables(space))
+    total = sum(one.values[tuple(rows[:, list(one.columns)].T)] for one in corrected.tables)
     np.testing.assert_allclose(total, corrected(rows), rtol=1e-9)
     assert profile.predictor(supernet).kind == "corrected"  # nothing else has seen every block
     assert profile.predictor(supernet) is profile.predictor(supernet)

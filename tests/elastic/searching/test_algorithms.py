@@ -20,7 +20,7 @@ from small import mobilenet
 
 from elastic.errors import BudgetError, CheckpointError
 from elastic.searching.algorithms import ALGORITHMS
-from elastic.searching.algorithms.linas import best_fronts
+from elastic.searching.algorithms.linas import Linas, best_fronts
 from elastic.searching.algorithms.nsga import reference_directions
 from elastic.searching.budget import Budget, CostModel
 from elastic.searching.fronts import distinct_front, hypervolume, hypervolume_history, spread_along, undominated
@@ -31,7 +31,7 @@ from elastic.searching.search import search
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
-    monkeypatch.setattr("elastic.searching.algorithms.linas.INNER_GENERATIONS", SHORT)
+    monkeypatch.setitem(ALGORITHMS, "linas", Linas(generations=SHORT))
 
 
 # --- every algorithm ----------------------------------------------------------------------------------------
@@ -215,9 +215,10 @@ def test_an_interrupted_search_continues_where_it_stopped(tmp_path, algorithm, a
 KILLED = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from elastic.searching.algorithms import linas
+from elastic.searching.algorithms import ALGORITHMS
+from elastic.searching.algorithms.linas import Linas
 from searches import SHORT, measured, score
-linas.INNER_GENERATIONS = SHORT
+ALGORITHMS["linas"] = Linas(generations=SHORT)
 def slow(arch):
     time.sleep(0.05)
     return score(arch)

@@ -12,6 +12,8 @@ from small import made_once, mobilenet, vit
 from elastic import SupernetSource
 from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError
 from elastic.profiles.profile import DeviceProfile
+from elastic.searching.algorithms import ALGORITHMS
+from elastic.searching.algorithms.linas import Linas
 from elastic.searching.budget import Budget, CostModel, neighbour_rows
 from elastic.searching.result import SearchResult
 from elastic.searching.search import search
@@ -44,7 +46,7 @@ class MadeUpProfile:
 
 @pytest.fixture(autouse=True)
 def _short_inner_searches(monkeypatch):
-    monkeypatch.setattr("elastic.searching.algorithms.linas.INNER_GENERATIONS", 8)
+    monkeypatch.setitem(ALGORITHMS, "linas", Linas(generations=8))
 
 
 def score(arch):
@@ -220,21 +222,16 @@ def test_the_nearest_feasible_figure_is_feasible():
     assert search(MOBILENET, subject_to={"latency_ms": nearest}, **options).candidates
 
 
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        ({"latency_ms": 8000}, r"latency_ms is in milliseconds; subnets take 0\.\d+ to [\d.]+, got 8000"),
-        ({"latency_ms": 0.001}, r"latency_ms is in milliseconds; .*, got 0.001"),
-        ({"macs": 0.1}, "macs is in multiply-accumulates; .*, got 0.1"),
-        ({"params": 1e9}, "params is in parameters; .*, got 1e\\+09"),
-        ({"memory_bytes": 4}, "memory_bytes is in bytes; .*, got 4"),
-        ({"size": 1e6}, "the budget of size is in another unit; subnets take 1 to 1, got 1e\\+06"),
-    ],
-)
-def test_a_budget_in_another_unit_is_refused(limits, message):
-    predict = {"size": lambda rows: np.ones(len(rows))}
-    with pytest.raises(BudgetError, match=message):
-        search(MOBILENET, evaluate=score, profile=MadeUpProfile(MOBILENET), predict=predict, subject_to=limits)
+def test_a_generous_budget_binds_nothing():
+    options = {"evaluate": score, "profile": MadeUpProfile(MOBILENET), "generations": 2}
+    generous = search(MOBILENET, subject_to={"latency_ms": 8000, "params": 1e12, "memory_bytes": 1e15}, **options)
+    assert generous.candidates == search(MOBILENET, **options).candidates
+
+
+@pytest.mark.parametrize("limits", [{"latency_ms": 0.001}, {"macs": 0.1}, {"memory_bytes": 4}])
+def test_a_tiny_budget_is_refused_with_the_nearest_one(limits):
+    with pytest.raises(BudgetError, match="the nearest feasible figure is"):
+        search(MOBILENET, evaluate=score, profile=MadeUpProfile(MOBILENET), subject_to=limits)
 
 
 @pytest.mark.parametrize(
@@ -334,3 +331,22 @@ def test_measured_accuracy_is_that_of_the_extracted_recalibrated_subnet():
         accuracy(subnet, [])
     with pytest.raises(ArchError):
         evaluate(elastic.Arch({"no": 1}))
+
+
+def test_a_result_reads_as_two_lines_and_shows_its_front_as_a_table():
+    result = search(MOBILENET, minimize=["macs"], evaluate=score, subject_to={"params": 1e9}, generations=2)
+    first, second = repr(result).split("\n")
+    assert first.startswith("SearchResult(accuracy ↑, macs ↓ within parameters ≤ 1G: ")
+    assert second.startswith(f"  best {result.best.arch.id}: ")
+    table = result._repr_html_()
+    assert table.count("<tr>") == 1 + len(result.front)
+    assert all(one.arch.id in table for one in result.front)
+    assert repr(replace(result, candidates=())).endswith("by linas)")
+    assert repr(MOBILENET) == f"Supernet(MobileNetV3, 50.1k parameters, {MOBILENET.space!r})"
+
+
+def test_one_arch_costs_one_number():
+    arch = MOBILENET.space.sample(0)
+    for cost in (MOBILENET.macs, MOBILENET.params, MOBILENET.memory):
+        assert cost(arch) == cost(dict(arch)) == cost([arch])[0]
+        assert type(cost(arch)) is int

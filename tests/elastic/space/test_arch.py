@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from elastic import Arch
+from elastic import Arch, SearchSpace
 from elastic.errors import ArchError
+from elastic.space.dims import Dim
 
 
 def test_archs_are_values():
@@ -35,3 +36,13 @@ def test_an_arch_from_another_process_is_the_same_key():
 def test_text_that_is_no_arch_is_refused(text):
     with pytest.raises(ArchError, match="not an arch"):
         Arch.from_json(text)
+
+
+def test_a_repr_is_one_line():
+    assert repr(Arch({"depth": 3, "width": 8})) == "Arch(depth=3, width=8)"
+    many = Arch({f"mid.{at}": at for at in range(40)})
+    assert repr(many) == (
+        f"Arch({many.id}: mid.0=0, mid.1=1, mid.2=2, mid.3=3, mid.4=4, mid.5=5, …, mid.39=39; 40 dims)"
+    )
+    space = SearchSpace((Dim("depth", (1, 2)), Dim("mid.0", (4, 8)), Dim("mid.1", (4, 8))))
+    assert repr(space) == "SearchSpace(8 networks: depth, 2 mid)"

@@ -11,6 +11,7 @@ from spaces import spaces
 from elastic import Arch, SearchSpace
 from elastic.errors import ArchError
 from elastic.space.dims import Dim, Gate
+from elastic.space.sizes import kept_indices
 
 
 def every(space: SearchSpace) -> set[Arch]:
@@ -140,3 +141,13 @@ def test_archs_of_a_narrower_space_are_the_same_in_the_whole(space, seed):
     narrow = space.narrow(fewer)
     rows = narrow.sample_rows(seed, 8)
     assert space.decode(space.widened(rows, narrow)) == narrow.decode(rows)
+
+
+@pytest.mark.parametrize("keep", ["prefix", "centre", "spread"])
+@pytest.mark.parametrize("full", [1, 2, 5, 7, 12])
+def test_a_gate_passes_for_the_depths_that_keep_its_index(keep, full):
+    depths = np.arange(1, full + 1)
+    for index in range(full):
+        gate = Gate("depth", index, full, keep)
+        kept = [index in kept_indices(full, int(depth), keep) for depth in depths]
+        assert gate.passes(depths).tolist() == [gate.passes(int(depth)) for depth in depths] == kept

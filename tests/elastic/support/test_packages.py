@@ -86,7 +86,7 @@ for words in (["fit"], ["search", "runs/run"], ["profile", "runs/run"], ["demo"]
     assert main(words) == 2
 """
     wanted = [
-        r"a search needs pymoo, sklearn; .*\[search\]'",
+        r"a search needs moocore; .*\[search\]'",
         r"a prediction needs sklearn, scipy; .*\[search\]'",
         r"a report needs plotly; .*\[report\]'",
         r"transformers/bert needs transformers; .*\[nlp\]'",

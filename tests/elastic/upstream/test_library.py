@@ -82,15 +82,6 @@ def test_preprocessing_is_for_images_of_as_many_channels(resnet):
     assert library_of(resnet).preprocessing(1) == {}
 
 
-def test_gpt2s_linear_layers_have_their_weights_the_other_way_round():
-    from transformers.pytorch_utils import Conv1D
-
-    from elastic.upstream.transformers import has_transposed_weight
-
-    assert has_transposed_weight(Conv1D(3, 2))
-    assert not has_transposed_weight(Own(2, 3))
-
-
 def test_every_family_names_classes_that_there_are():
     from importlib import import_module
 

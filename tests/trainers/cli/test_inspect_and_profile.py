@@ -9,13 +9,13 @@ from devices import synthetic
 from jsonargparse import auto_cli
 from small import SOURCE, randomise
 
-from elastic.errors import ArchError, BudgetError, CheckpointError, ProfileError, RecipeError
+from elastic.errors import ArchError, CheckpointError, ProfileError, RecipeError
 from elastic.profiles.profile import DeviceProfile
 from elastic.reporting.tables import profile_table, result_table
 from elastic.searching.search import search
 from elastic.supernet.folder import load_supernet, save_supernet
 from elastic.timing.records import Conditions
-from trainers.cli.arguments import choose_arch, parse_budget
+from trainers.cli.arguments import choose_arch
 from trainers.cli.conformance import COMMANDS
 from trainers.cli.inspect import inspect
 from trainers.cli.profile import profile
@@ -146,23 +146,7 @@ def test_every_argument_is_explained(verb):
     assert all(f"\n        {name}: " in doc for name in names)
 
 
-# --- budgets and archs as users type them -------------------------------------------------------------------
-
-
-def test_budgets_are_read():
-    assert parse_budget("latency_ms=8, macs=2e6") == {"latency_ms": 8.0, "macs": 2e6}
-    assert parse_budget("") == {}
-
-
-@pytest.mark.parametrize("text", ["8", "latency_ms", "latency_ms=fast", "latency_ms:8"])
-def test_an_unreadable_budget_is_refused(text):
-    with pytest.raises(BudgetError, match="write it as latency_ms=8"):
-        parse_budget(text)
-
-
-def test_a_figure_has_one_budget():
-    with pytest.raises(BudgetError, match="the budget 'macs=1, macs =2' has macs twice; write it once"):
-        parse_budget("macs=1, macs =2")
+# --- archs as users type them --------------------------------------------------------------------------------
 
 
 def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
