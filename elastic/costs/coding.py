@@ -49,6 +49,11 @@ class CodedSizes:
                 sizes.append(name)
         return tuple(sizes), number
 
+    def largest(self, length: int, full: Mapping[str, int]) -> int:
+        """What a coded length is in the largest subnet, whose sizes are `full`; the length itself if it isn't coded."""
+        found = self.read(length)
+        return length if found is None else math.prod((full[name] for name in found[0]), start=found[1])
+
 
 def code_sizes(model: nn.Module, layout: Layout, fixed: frozenset[str]) -> CodedSizes:
     """Numbers for all widths with several choices that don't depend on a fixed dim.

@@ -38,6 +38,7 @@ class Probes:
         self.layout.uncouple()
         self.space = SearchSpace(self.layout.dims)
         self._evaluate = Sizes(self.space, self.layout)
+        self._full = self._evaluate({})
         named = "resolution" in self.space.names
         self.resolutions: tuple[Number, ...] = self.space["resolution"].choices if named else (0,)
         self._traces: dict[frozenset[tuple[str, Number]], CostTrace] = {}
@@ -150,7 +151,10 @@ class Probes:
                     "costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)"
                 )
             _resize(self._subject, sizes)
-            self._traces[key] = trace(cut_out(model, share=True), layout.gates, shape, recipe.vocabulary)
+            self._traces[key] = trace(
+                cut_out(model, share=True), layout.gates, shape, recipe.vocabulary,
+                lambda length: self.coded.largest(length, self._full),
+            )  # fmt: skip
         return self._traces[key]
 
 

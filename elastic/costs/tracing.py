@@ -7,7 +7,7 @@ whatever else is computed without the model's weights do have data, for code tha
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -90,7 +90,13 @@ class Subject(NamedTuple):
         return Subject(model, copy.deepcopy(self.layout, memo), self.recipe)
 
 
-def trace(model: nn.Module, blocks: Collection[str], shape: Sequence[int], vocabulary: int | None) -> CostTrace:
+def trace(
+    model: nn.Module,
+    blocks: Collection[str],
+    shape: Sequence[int],
+    vocabulary: int | None = None,
+    largest: Callable[[int], int] = int,
+) -> CostTrace:
     """Trace a forward pass on one input.
 
     Args:
@@ -98,11 +104,13 @@ def trace(model: nn.Module, blocks: Collection[str], shape: Sequence[int], vocab
         blocks: the paths of modules that depth may leave out.
         shape: of the input, without the batch axis.
         vocabulary: of a model that reads token ids, how many there are.
+        largest: gives the length that an axis of the model has in the largest subnet. Code that slices so much from it
+            slices nothing off in any subnet, and nothing here, where axes may be longer.
 
     Raises:
         CostError: the model computes with the values of activations.
     """
-    recorder = _Recorder(model, blocks)
+    recorder = _Recorder(model, blocks, largest)
     # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
     with (
         torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH),
@@ -189,10 +197,11 @@ def _on_meta(values: Any) -> Any:
 class _Recorder(TorchDispatchMode):
     """Sees every operator; a module's hooks tell it where it is."""
 
-    def __init__(self, model: nn.Module, blocks: Collection[str]) -> None:
+    def __init__(self, model: nn.Module, blocks: Collection[str], largest: Callable[[int], int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
         self.blocks = blocks
+        self.largest = largest
         self.operations: list[Operation] = []
         self.buffers: list[Buffer] = []
         self._stack: list[str] = [""]
@@ -202,6 +211,8 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = _tensors((*args, *kwargs.values()))
+        if func is torch.ops.aten.slice.Tensor and self._whole(*args):
+            args = args[:2]
         out = _run(func, args, kwargs, tensors)
         live_input = any(_storage_of(tensor) in self._alive for tensor in tensors)
         if live_input:  # what is made of weights alone is no activation
@@ -211,6 +222,11 @@ class _Recorder(TorchDispatchMode):
         macs = count(*args, **kwargs, out_val=out) // 2 if count is not None else 0
         self.operations.append(Operation(self._stack[-1], macs, self._live()))
         return out
+
+    def _whole(self, tensor: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> bool:
+        """Whether a slice is the whole axis in the largest subnet."""
+        length = tensor.shape[dim]
+        return not start and step == 1 and end is not None and 0 < end < length and end >= self.largest(length)
 
     def adopt(self, tensor: Tensor) -> None:
         """Start following a tensor's memory, unless it is followed already or is a weight's."""
