@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-COMMAND = re.compile(r"^  (\w+)  ", re.MULTILINE)
 FIRST = ("elastic.supernet", "elastic.space", "elastic.layout")  # what most readers look for
 PACKAGES = {"elastic": "The library", "zoo": "Named supernets", "trainers": "Training"}
 
@@ -35,33 +34,17 @@ def printed(*words: str) -> str:
 
 
 def commands() -> str:
-    """The help of each command, and of each of its subcommands."""
-    overview = printed("--help")
-    sections = [f"```text\n{overview}```\n"]
-    for name in COMMAND.findall(overview):
+    """The help of each command."""
+    from trainers.cli.commands import COMMANDS
+
+    sections = [f"```text\n{printed('--help')}```\n"]
+    for name, command in COMMANDS.items():
         if name in ("validate", "test"):
             sections.append(f"## elastic {name}\n\nThe options are those of `elastic fit`.\n")
             continue
-        sections.append(f"## elastic {name}\n\n```text\n{shorter(printed(name, '--help'))}```\n")
-        sections += [
-            f"### elastic {name} {inner}\n\n```text\n{shorter(printed(name, inner, '--help'))}```\n"
-            for inner in subcommands(sections[-1])
-        ]
+        text = printed(*name.split(), "--help" if command.own_parser else "--help_all")
+        sections.append(f"## elastic {name}\n\n```text\n{text}```\n")
     return "\n".join(sections)
-
-
-def shorter(text: str) -> str:
-    """A help text, without a usage line that lists a screen of options."""
-    usage, _, rest = text.partition("\n\n")
-    if usage.count("\n") < 8:
-        return text
-    return f"{usage.partition(' [')[0]} [options]\n\n{rest}"
-
-
-def subcommands(text: str) -> list[str]:
-    """The subcommands that jsonargparse lists in a help text."""
-    found = re.search(r"^ +\{([\w,-]+)\}", text, re.MULTILINE)
-    return found[1].split(",") if found and "Available subcommands" in text else []
 
 
 def options() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic.errors import UsageError
+from elastic.support.text import did_you_mean
 
 _FLAGS = ("-c", "--config")
 
@@ -64,7 +65,8 @@ def find_configuration(name: str) -> str:
     shipped = shipped_configurations()
     if name.removesuffix(".yaml") in shipped:
         return str(shipped[name.removesuffix(".yaml")])
-    raise UsageError(f"there is no configuration {name}; give a YAML file, or a shipped one: {', '.join(shipped)}")
+    cure = did_you_mean(name, list(shipped), f"give a YAML file, or a shipped one: {', '.join(shipped)}")
+    raise UsageError(f"there is no configuration {name}; {cure}")
 
 
 def is_inline(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+import trainers
 from elastic.errors import CheckpointError, TrainingError, UsageError, first_line
 from elastic.supernet.source import SupernetSource
 from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
@@ -27,12 +29,9 @@ from trainers.configurations import (
     read_configuration,
     refuse_ignored,
 )
-from trainers.data import digit_scenes, digits, glue, timm_data  # noqa: F401 - so that YAML can name their classes without a path
 from trainers.data.supernet_data import SupernetData
-from trainers.fit_folder import expand
-from trainers.methods import hidden_states, macs_samplers  # noqa: F401 - likewise
 from trainers.module import SupernetModule
-from trainers.robust import distillers  # noqa: F401 - likewise
+from trainers.near_matches import with_near_matches
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 """What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""
@@ -113,9 +112,15 @@ class SupernetCLI(LightningCLI):
         """Parse `args` alone, whatever the process's own arguments are.
 
         Raises:
-            UsageError: an unknown key in a configuration file, with nothing below it.
+            UsageError: an option or a value that can't be understood, or an unknown key in a configuration file, with
+                nothing below it.
         """
-        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        try:
+            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        except ArgumentError as error:
+            actions = self._parser("fit")._actions  # validate's and test's are among them
+            options = [option for action in actions for option in action.option_strings]
+            raise UsageError(with_near_matches(str(error), options)) from error
         config = self.config[self.config.subcommand]
         for path in map(str, config.config or []):
             if not is_inline(path) and Path(path).is_file():
@@ -200,10 +205,10 @@ def _listed(given: Any) -> list[Any]:
 
 
 def train(words: list[str]) -> None:
-    """Run one of Lightning's verbs.
+    """Run fit, validate or test.
 
     Args:
-        words: the verb and its arguments.
+        words: the command and its options.
 
     Raises:
         UsageError: settings that contradict each other, or the checkpoint.
@@ -211,13 +216,12 @@ def train(words: list[str]) -> None:
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from trainers.fitting import SupernetCLI
-
+    _import_public_classes()
     try:
         with warnings.catch_warnings():
             # Lightning 2.6 asks PyTorch in a form that PyTorch 2.14 calls old
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            SupernetCLI(name_configurations(expand(words)))
+            SupernetCLI(name_configurations(words))
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     except ValueError as error:
@@ -229,6 +233,12 @@ def train(words: list[str]) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from end
         raise
+
+
+def _import_public_classes() -> None:
+    """Import the modules of all that `trainers` offers: jsonargparse finds `Digits` only among loaded classes."""
+    for name in dir(trainers):
+        getattr(trainers, name)
 
 
 def _objection(error: ValueError) -> UsageError | None:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from elastic.errors import CheckpointError
@@ -23,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trainers.configurations import read_configuration
+from trainers.methods.adversary import check_pixels
 from trainers.robust.accuracy import RobustAccuracy
 from trainers.robust.attacks import Threat
 
@@ -130,6 +132,33 @@ def first_images(batches: Iterable[Batch], images: int) -> list[Batch]:
             break
         kept.append((batch[0], batch[1]))
     return kept
+
+
+def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[list[Batch], str]:
+    """Labelled images, and a sentence on which they are.
+
+    Args:
+        data: where they are from.
+        split: test or val; where a data set has no test images of its own, its validation images are taken.
+        images: how many, at most.
+        batch: in batches of so many.
+
+    Raises:
+        TrainingError: no images between 0 and 1.
+    """
+    borrowed = split == "test" and not data.splits.has_test
+    loader = data.test_dataloader() if split == "test" and not borrowed else data.val_dataloader()
+    kept = first_images(loader, images)
+    for inputs, _ in kept:
+        check_pixels(inputs)
+    pixels, labels = (torch.cat(parts)[:images] for parts in zip(*kept, strict=True))
+    kind = "test" if split == "test" and not borrowed else "validation"
+    where = f"{len(labels)} {kind} images."
+    if borrowed:
+        where += (
+            " This data set has no test images of its own; where subnets were chosen by these, expect less of others."
+        )
+    return list(zip(pixels.split(batch), labels.split(batch), strict=True)), where
 
 
 def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> tuple[list[Any], list[Batch]]:

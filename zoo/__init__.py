@@ -1,22 +1,14 @@
-"""Named supernets: builders, cards, checkpoints, importers of published weights."""
+"""Named supernets: builders, cards, checkpoints, importers of published weights.
 
-from zoo.calibration import calibration
-from zoo.cards import card
-from zoo.catalog import create, import_checkpoint, load
-from zoo.catalog import list_supernets as list  # noqa: A004 - read as zoo.list()
-from zoo.published.build import import_specialised
-from zoo.published.encodings import from_arch, to_arch
-from zoo.published.latency_tables import load_ofa_table
+Public names, listed in `__init__.pyi`, are imported on first use; names and facts are read without PyTorch.
+"""
 
-__all__ = [
-    "calibration",
-    "card",
-    "create",
-    "from_arch",
-    "import_checkpoint",
-    "import_specialised",
-    "list",
-    "load",
-    "load_ofa_table",
-    "to_arch",
-]
+from __future__ import annotations
+
+import lazy_loader
+
+from zoo.catalog import list_supernets as list  # noqa: A004, F401 - read as zoo.list()
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__.remove("list_supernets")
+__all__.append("list")

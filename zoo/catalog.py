@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from elastic import Supernet
 from elastic.errors import RecipeError
 from elastic.supernet.registry import register_supernets
-from elastic.supernet.source import SupernetSource
+from elastic.support.text import did_you_mean
 from zoo.catalog_data import ENTRIES
 from zoo.entry import Entry
-from zoo.published.load import load_reference, read_state_dict
+
+if TYPE_CHECKING:
+    from elastic import Supernet
+    from elastic.supernet.source import SupernetSource
 
 _BY_NAME = {entry.name: entry for entry in ENTRIES}
 register_supernets(_BY_NAME)
@@ -29,7 +31,8 @@ def find(name: str) -> Entry:
         RecipeError: there is none.
     """
     if name not in _BY_NAME:
-        raise RecipeError(f"the zoo has no supernet {name!r}; it has {', '.join(list_supernets())}")
+        cure = did_you_mean(name, list(_BY_NAME), f"it has {', '.join(list_supernets())}")
+        raise RecipeError(f"the zoo has no supernet {name!r}; {cure}")
     return _BY_NAME[name]
 
 
@@ -49,6 +52,8 @@ def source_of(name: str, **options: Any) -> SupernetSource:
     Raises:
         RecipeError: no supernet of this name.
     """
+    from elastic.supernet.source import SupernetSource
+
     size = options.pop("input_size", None)
     return SupernetSource(find(name).name, model_args=options, input_size=None if size is None else list(size))
 
@@ -103,6 +108,8 @@ def import_checkpoint(name: str, path: str | Path, **options: Any) -> Supernet:
         CheckpointError: a file that is missing, truncated or foreign, or a key in it that is missing, unknown or
             misshapen; the message names it.
     """
+    from zoo.published.load import load_reference, read_state_dict
+
     tensors = read_state_dict(path)
     supernet = create(name, **options)
     load_reference(supernet.model, tensors, str(path), elastic=True)

@@ -1,18 +1,11 @@
-"""What there is in the zoo, with what is known of each: facts, to be read and checked."""
+"""What there is in the zoo, with what is known of each: facts, to be read and checked; read without PyTorch."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from zoo.entry import CardLine, Entry, Sizes, Weights
-from zoo.networks.dynabert_sst2 import VOCABULARY, dynabert_sst2
-from zoo.networks.ofa_mobilenetv3 import ofa_mobilenetv3
-from zoo.networks.ofa_proxyless import ofa_proxyless
-from zoo.networks.ofa_resnet import ofa_resnet
-from zoo.networks.ofa_small import CIFAR10, CIFAR10_IMAGES, FASHION_MNIST, FASHION_MNIST_IMAGES, ofa_small
-from zoo.networks.preprocessing import UNCHANGED, Preprocessing
-from zoo.networks.proard import proard_mobilenetv2, proard_mobilenetv3, proard_resnet50
-from zoo.networks.robust_wrn import robust_wrn
+from zoo.entry import Builder, CardLine, Entry, Sizes, Weights
+from zoo.networks.preprocessing import CIFAR10, FASHION_MNIST, UNCHANGED, Preprocessing
 
 _PAPER = "Cai et al., Once-for-All: Train One Network and Specialize it for Efficient Deployment, ICLR 2020"
 _SOURCE = "https://github.com/mit-han-lab/once-for-all"
@@ -63,7 +56,7 @@ _ROBUST = (
 ENTRIES = (
     _published(
         name="ofa_mbv3_d234_e346_k357_w1.0",
-        builder=partial(ofa_mobilenetv3, 1.0),
+        builder=Builder("zoo.networks.ofa_mobilenetv3:ofa_mobilenetv3", (1.0,)),
         family="MobileNetV3",
         sizes=Sizes((3_410_792, 7_664_760), (41_476_224, 566_170_656), 7371**5),
         weights=Weights(
@@ -80,7 +73,7 @@ ENTRIES = (
     ),
     _published(
         name="ofa_mbv3_d234_e346_k357_w1.2",
-        builder=partial(ofa_mobilenetv3, 1.2),
+        builder=Builder("zoo.networks.ofa_mobilenetv3:ofa_mobilenetv3", (1.2,)),
         family="MobileNetV3",
         sizes=Sizes((4_602_456, 10_701_632), (65_536_896, 843_101_040), 7371**5),
         weights=Weights(f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.2"),
@@ -93,7 +86,7 @@ ENTRIES = (
     ),
     _published(
         name="ofa_proxyless_d234_e346_k357_w1.3",
-        builder=partial(ofa_proxyless, 1.3),
+        builder=Builder("zoo.networks.ofa_proxyless:ofa_proxyless", (1.3,)),
         family="ProxylessNAS",
         sizes=Sizes((3_718_832, 7_942_056), (87_823_104, 1_004_908_032), 9 * 7371**5),
         weights=Weights(f"{_FILES}/ofa_proxyless_d234_e346_k357_w1.3"),
@@ -105,7 +98,7 @@ ENTRIES = (
     ),
     _published(
         name="ofa_resnet50",
-        builder=ofa_resnet,
+        builder=Builder("zoo.networks.ofa_resnet:ofa_resnet"),
         family="ResNet50-D",
         sizes=Sizes((6_539_280, 48_105_992), (315_079_552, 7_491_643_904), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
         weights=Weights(
@@ -122,14 +115,14 @@ ENTRIES = (
     ),
     Entry(
         name="ofa_mbv3_fashion_mnist",
-        builder=partial(ofa_small, FASHION_MNIST, resolutions=(20, 24, 28), input_size=(1, 28, 28)),
+        builder=Builder("zoo.networks.ofa_small:ofa_fashion_mnist"),
         family="MobileNetV3",
         sizes=Sizes((183_546, 481_794), (1_154_328, 10_418_160), 7371**3),
         license="Apache-2.0",
         paper=_PAPER,
         source="this project; Fashion-MNIST by Zalando (MIT)",
         configs=("ofa_fashion_mnist",),
-        images=FASHION_MNIST_IMAGES,
+        images=FASHION_MNIST,
         weights=Weights(
             "ofa_mbv3_fashion_mnist.safetensors", "5995a4eacb670a2e293ecbcd0d687f9a507ecdf795671f6d14a768c396c1aee0"
         ),
@@ -146,19 +139,19 @@ ENTRIES = (
     ),
     Entry(
         name="ofa_mbv3_cifar10",
-        builder=partial(ofa_small, CIFAR10, resolutions=(24, 28, 32)),
+        builder=Builder("zoo.networks.ofa_small:ofa_cifar10"),
         family="MobileNetV3",
         sizes=Sizes((24_514, 92_818), (150_104, 1_569_792), 7371**3),
         license="Apache-2.0",
         paper=_PAPER,
         source="this project; CIFAR-10 by Krizhevsky",
         configs=("ofa_cifar10",),
-        images=CIFAR10_IMAGES,
+        images=CIFAR10,
         notes=_ENCODING,
     ),
     Entry(
         name="dynabert_sst2",
-        builder=dynabert_sst2,
+        builder=Builder("zoo.networks.dynabert_sst2:dynabert_sst2"),
         family="BERT",
         sizes=Sizes((637_762, 1_330_562), (6_832_384, 54_542_592), 69_888),
         license="Apache-2.0",
@@ -166,7 +159,7 @@ ENTRIES = (
         source="this project; SST-2 of GLUE (Socher et al., 2013)",
         configs=("dynabert_sst2",),
         images=None,
-        vocabulary=VOCABULARY,
+        vocabulary="dynabert_sst2_vocab.txt",
         weights=Weights(
             "dynabert_sst2.safetensors", "1f5355351ccd576d7b25dbdd0e30705c98827b0515fddd21628097f959a2e376"
         ),
@@ -179,7 +172,7 @@ ENTRIES = (
     ),
     _proard(
         name="proard_resnet50_cifar",
-        builder=proard_resnet50,
+        builder=Builder("zoo.networks.proard:proard_resnet50"),
         family="ResNet50",
         sizes=Sizes((5_223_570, 46_077_482), (285_232_096, 2_358_013_952), 2 * 3 * 3 * (27 * 13) ** 3 * (243 * 13)),
         configs=("proard_cifar10", "proard_resnet"),
@@ -187,7 +180,7 @@ ENTRIES = (
     ),
     _proard(
         name="proard_mbv3_cifar",
-        builder=proard_mobilenetv3,
+        builder=Builder("zoo.networks.proard:proard_mobilenetv3"),
         family="MobileNetV3",
         sizes=Sizes((2_142_602, 6_396_570), (35_293_824, 179_706_624), 7371**5),
         configs=("proard_cifar10", "proard"),
@@ -195,7 +188,7 @@ ENTRIES = (
     ),
     _proard(
         name="proard_mbv2_cifar",
-        builder=proard_mobilenetv2,
+        builder=Builder("zoo.networks.proard:proard_mobilenetv2"),
         family="MobileNetV2",
         sizes=Sizes((1_232_442, 3_835_146), (42_461_696, 187_834_880), 9 * 7371**5),
         configs=("proard_cifar10", "proard"),
@@ -204,13 +197,16 @@ ENTRIES = (
     ),
     _robust_wrn(
         name="robust_wrn34",
-        builder=robust_wrn,
+        builder=Builder("zoo.networks.robust_wrn:robust_wrn"),
         sizes=Sizes((1_957_274, 80_883_674), (460_834_368, 19_949_607_168), 4**3 * 4**3),
         notes="Among its subnets are WRN-34-10 (160, 320, 640 channels) and the paper's WRN-34-R (320, 640, 512).",
     ),
     _robust_wrn(
         name="robust_wrn_fashion_mnist",
-        builder=partial(robust_wrn, widths=(16, 32, 64), depth=2, stem=24, stride=4, input_size=(1, 28, 28)),
+        builder=Builder(
+            "zoo.networks.robust_wrn:robust_wrn",
+            defaults={"widths": (16, 32, 64), "depth": 2, "stem": 24, "stride": 4, "input_size": (1, 28, 28)},
+        ),
         sizes=Sizes((8_242, 176_786), (232_096, 1_775_744), 256),
         source="this project; Fashion-MNIST by Zalando (MIT)",
         configs=("robust_fashion_mnist",),

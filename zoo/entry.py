@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file
-from timm.layers import ClassifierHead
-from torch import nn
-
-from elastic import Recipe, Supernet
 from elastic.errors import CheckpointError, RecipeError
 from elastic.support.files import sha256
-from elastic.support.weights import check_tensors
-from elastic.upstream import library_of
-from zoo.download import download
 from zoo.networks.preprocessing import IMAGENET, Preprocessing, describe_images, offered
-from zoo.published.load import load_reference, read_state_dict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from elastic import Recipe, Supernet
 
 _CLASSIFIERS = ("classifier", "fc", "head.fc")
 
@@ -50,6 +48,12 @@ class Weights:
         Raises:
             CheckpointError: the file can't be had, is another one, or doesn't fit.
         """
+        from safetensors.torch import load_file
+
+        from elastic.support.weights import check_tensors
+        from zoo.download import download
+        from zoo.published.load import load_reference, read_state_dict
+
         if not self.shipped:
             path = download(self.place, name, self.sha256, self.size)
             load_reference(model, read_state_dict(path), str(path), elastic=True, kept=kept)
@@ -61,6 +65,31 @@ class Weights:
         tensors = load_file(path) | {key: own[key] for key in kept}
         check_tensors(model, tensors, str(path))
         model.load_state_dict(tensors)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A function that builds a named supernet's network; it is imported once something is built.
+
+    Attributes:
+        place: `module:function`.
+        fixed: its first arguments.
+        defaults: of others.
+    """
+
+    place: str
+    fixed: tuple[Any, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def function(self) -> Callable[..., tuple[nn.Module, Recipe]]:
+        """The plain model and its recipe, from keyword arguments."""
+        return partial(resolve_name(self.place), *self.fixed, **self.defaults)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the function can be told, and what it takes by default."""
+        return {name: one.default for name, one in inspect.signature(self.function).parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -99,7 +128,7 @@ class Entry:
 
     Attributes:
         name: what it is asked for by.
-        builder: the plain model and its recipe, from keyword arguments.
+        builder: makes the plain model and its recipe.
         family: what kind of network it is.
         sizes: what its subnets cost.
         license: of code and weights.
@@ -116,7 +145,7 @@ class Entry:
     """
 
     name: str
-    builder: Callable[..., tuple[nn.Module, Recipe]]
+    builder: Builder
     family: str
     sizes: Sizes
     license: str
@@ -141,13 +170,13 @@ class Entry:
         Raises:
             RecipeError: an option that the builder doesn't have.
         """
-        known = list(inspect.signature(self.builder).parameters)
+        known = list(self.builder.options)
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise RecipeError(
                 f"the supernet {self.name} has no option {unknown[0]!r}; it has drop_rate, {', '.join(known)}"
             )
-        model, recipe = self.builder(**options)
+        model, recipe = self.builder.function(**options)
         _set_dropout(model, drop_rate)
         if self.images is not None:
             describe_images(model, recipe.input_size, self.name, self.images)
@@ -158,8 +187,8 @@ class Entry:
         """Sides of the square input, in pixels, that are on offer by default; none where the network reads text."""
         if self.images is None:
             return []
-        options = inspect.signature(self.builder).parameters
-        return offered(options["resolutions"].default, options["input_size"].default)
+        options = self.builder.options
+        return offered(options["resolutions"], options["input_size"])
 
     @property
     def training(self) -> str:
@@ -186,8 +215,10 @@ class Entry:
             raise CheckpointError(
                 f"{self.name} has no pretrained weights; train them with {self.training}, or leave pretrained out"
             )
+        from elastic.upstream import library_of
+
         model = supernet.model
-        theirs = inspect.signature(self.builder).parameters["num_classes"].default
+        theirs = self.builder.options["num_classes"]
         kept = [] if library_of(model).classes == theirs else [*_classifier(model)]
         self.weights.load(model, self.name, kept)
 
@@ -198,6 +229,9 @@ def _weights_folder() -> Path:
 
 def _set_dropout(model: nn.Module, rate: float) -> None:
     """In front of the classifier: in timm's heads, read by timm's models, or as transformers' classifiers call it."""
+    from timm.layers import ClassifierHead
+    from torch import nn
+
     head = getattr(model, "head", None)
     if isinstance(head, ClassifierHead):
         head.drop.p = rate

@@ -35,7 +35,7 @@ onnxruntime, and takes about {minutes:.0f} min.
 Leave the device alone meanwhile. Interrupted, the same command goes on where it stopped. It writes
 `measured.json`: bring that back, and where the supernet is
 
-    elastic profile SUPERNET --import measured.json --out profile.json
+    elastic profile import SUPERNET measured.json --out profile.json
 """
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     device, groups = _measure_kit(kit, folder, given.seconds, journal_path(given.out))
     write_text(given.out, json.dumps({**kit, "kind": MEASURED_KIND, "device": device, "groups": groups}) + "\n")
     journal_path(given.out).unlink()
-    sys.stderr.write(f"\n{given.out}: take it to the supernet: elastic profile SUPERNET --import {given.out.name}\n")
+    sys.stderr.write(f"\n{given.out}: take it to the supernet: elastic profile import SUPERNET {given.out.name}\n")
 
 
 def _measure_kit(kit: dict[str, Any], folder: Path, seconds: float, unfinished: Path) -> tuple[dict[str, Any], Any]:

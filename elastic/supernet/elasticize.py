@@ -17,6 +17,7 @@ from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, Number, for_name
 from elastic.supernet.supernet import Supernet
+from elastic.support.text import did_you_mean
 
 
 def elasticize(
@@ -83,7 +84,7 @@ def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> N
 def _make(model: nn.Module, name: str | None, options: Mapping[str, Any]) -> Recipe:
     """The recipe of that name, or the one for the model; if there is none, or it doesn't fit, the discovered one."""
     if name is not None and recipes.registry.by_name(name) is None:
-        raise RecipeError(f"no recipe named {name!r}; there are {', '.join(recipes.registry.names())}")
+        raise RecipeError(f"no recipe named {name!r}; {did_you_mean(name, recipes.registry.names())}")
     found = name or recipes.registry.find(model)
     if found is None:
         return _call(DISCOVERED, model, options)
@@ -103,7 +104,8 @@ def _call(name: str, model: nn.Module, options: Mapping[str, Any]) -> Recipe:
     known = _options(name)
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise RecipeError(f"recipe {name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+        cure = did_you_mean(unknown[0], known, f"it has {', '.join(known) or 'none'}")
+        raise RecipeError(f"recipe {name!r} has no option {unknown[0]!r}; {cure}")
     function = recipes.registry.by_name(name)
     assert function is not None
     return replace(function(model, **options), name=recipes.registry.current_name(name))

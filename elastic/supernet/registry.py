@@ -11,11 +11,10 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
-
-from elastic.layout.recipe import Recipe
-
 if TYPE_CHECKING:
+    from torch import nn
+
+    from elastic.layout.recipe import Recipe
     from elastic.supernet.supernet import Supernet
 
 _GROUP = "elastic.supernets"
@@ -54,6 +53,12 @@ def find_supernet(name: str) -> NamedSupernet | None:
     if name not in _REGISTERED:
         _discover()
     return _REGISTERED.get(name)
+
+
+def supernet_names() -> list[str]:
+    """The names of all supernets on offer."""
+    _discover()
+    return sorted(_REGISTERED)
 
 
 @cache

@@ -19,7 +19,7 @@ from elastic.layout.recipe import Recipe
 from elastic.layout.saved import describe_recipe, read_recipe
 from elastic.space.sizes import Number
 from elastic.supernet.elasticize import elasticize
-from elastic.supernet.registry import NamedSupernet, find_supernet
+from elastic.supernet.registry import NamedSupernet, find_supernet, supernet_names
 from elastic.supernet.subnet_folder import load_subnet_weights, read_config
 from elastic.supernet.supernet import Supernet
 from elastic.upstream.building import build_model
@@ -120,7 +120,7 @@ class SupernetSource:
         return supernet.extract(supernet.space.largest)
 
     def _plain_model(self) -> nn.Module:
-        return build_model(self.model, self.model_args, self.input_size, self.normalize)
+        return build_model(self.model, self.model_args, self.input_size, self.normalize, supernet_names())
 
     def _saved_layout(self) -> dict[str, Any] | None:
         """The layout, written out; that of the supernet which `subnet` was cut out of, where none is given."""

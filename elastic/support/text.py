@@ -1,9 +1,10 @@
-"""Figures as people read them."""
+"""Text for people: numbers with units, names in lists, and the nearest matches of a misspelt word."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from html import escape
 from typing import Any
 
@@ -84,3 +85,47 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def names_in(text: str) -> list[str]:
     """What is written with commas between."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """The names that someone may have meant by `word`, best first; none where nothing is near.
+
+    Case and punctuation don't count. A name that begins with the word, or contains it, is near (`Sandwich` is
+    `SandwichSampler`), as is one that is spelt alike by `difflib`'s measure.
+
+    Args:
+        word: what was typed.
+        names: what there is.
+        most: return so many at most.
+    """
+    typed = _plain(word)
+    plain = {name: _plain(name) for name in names}
+    if not typed:
+        return []
+    equal = [name for name, spelt in plain.items() if spelt == typed]
+    longer = [name for name, spelt in plain.items() if len(typed) > 2 and typed in spelt]
+    longer.sort(key=lambda name: (not plain[name].startswith(typed), len(name)))
+    by_spelling: dict[str, list[str]] = {}
+    for name, spelt in plain.items():
+        by_spelling.setdefault(spelt, []).append(name)
+    alike = [name for spelt in get_close_matches(typed, by_spelling, most, 0.7) for name in by_spelling[spelt]]
+    return list(dict.fromkeys([*equal, *longer[: 1 if alike else most], *alike]))[:most]
+
+
+def did_you_mean(word: str, names: Iterable[str] | Mapping[str, str], otherwise: str | None = None) -> str:
+    """The part of a message that cures a misspelt word: `did you mean search?`, or which names there are.
+
+    Args:
+        word: what was typed.
+        names: what there is; a mapping says for each word that may be typed which name to show.
+        otherwise: what to say where nothing is near; which names there are by default.
+    """
+    shown = names if isinstance(names, Mapping) else {name: name for name in names}
+    near = list(dict.fromkeys(shown[name] for name in nearest(word, shown)))
+    if near:
+        return f"did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}?"
+    return otherwise if otherwise is not None else f"there are {', '.join(dict.fromkeys(shown.values()))}"
+
+
+def _plain(word: str) -> str:
+    return "".join(letter for letter in word.casefold() if letter.isalnum())

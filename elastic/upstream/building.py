@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from elastic.errors import RecipeError, first_line
 from elastic.support.packages import require_packages
+from elastic.support.text import did_you_mean
 from elastic.upstream.input_normalization import Normalization, normalize_inputs
 
 PREFIX = "transformers:"
@@ -29,6 +29,7 @@ def build_model(
     args: Mapping[str, Any],
     input_size: Sequence[int] | None = None,
     normalize: Normalization | None = None,
+    others: Sequence[str] = (),
 ) -> nn.Module:
     """A model of timm or transformers, in training mode.
 
@@ -37,12 +38,13 @@ def build_model(
         args: the library's arguments, such as `num_classes` or `num_labels`.
         input_size: (channels, height, width) of images; the model's own by default.
         normalize: mean and std that the model normalises images by (see `elastic.upstream.input_normalization`).
+        others: names of other origin, which a misspelt one may have meant.
 
     Raises:
         RecipeError: no such model, arguments that it doesn't take, or options of images for a model of text.
     """
     if not name.startswith(PREFIX):
-        model = build_timm(name, args, input_size)
+        model = build_timm(name, args, input_size, others)
         if normalize is not None:
             normalize_inputs(model, normalize)
         return model
@@ -52,19 +54,24 @@ def build_model(
     return build_transformer(name, args)
 
 
-def build_timm(name: str, args: Mapping[str, Any], input_size: Sequence[int] | None = None) -> nn.Module:
+def build_timm(
+    name: str, args: Mapping[str, Any], input_size: Sequence[int] | None = None, others: Sequence[str] = ()
+) -> nn.Module:
     """A model of timm.
 
     Args:
         name: as for `timm.create_model`.
         args: its keyword arguments.
         input_size: (channels, height, width) of the input; the model's own by default.
+        others: as for `build_model`.
 
     Raises:
         RecipeError: no model of that name, no such pretrained tag, or arguments that it doesn't take.
     """
     import timm
 
+    if "/" in name and ":" not in name:  # timm would take it apart
+        raise RecipeError(f"there is no folder {name}, and timm has no model of that name")
     given = dict(args)
     if input_size is not None:
         overlay = given.get("pretrained_cfg_overlay") or {}
@@ -81,7 +88,7 @@ def build_timm(name: str, args: Mapping[str, Any], input_size: Sequence[int] | N
             raise RecipeError(f"timm's {architecture} has no pretrained tag {tag!r}; {had}") from error
         if "Unknown model" not in str(error):
             raise
-        raise unknown_model(name) from error
+        raise unknown_model(name, others) from error
     return model
 
 
@@ -92,15 +99,12 @@ def is_timm_model(name: str) -> bool:
     return bool(timm.is_model(name))
 
 
-def unknown_model(name: str) -> RecipeError:
+def unknown_model(name: str, others: Sequence[str] = ()) -> RecipeError:
     """The error for a name that timm doesn't have; its message has the nearest names."""
     import timm
 
-    near = ", ".join(get_close_matches(name, timm.list_models(), 5))
-    return RecipeError(
-        f"timm has no model {name!r}; similar names: {near or 'none'}. Nor is it a supernet's name: "
-        "elastic zoo list shows those"
-    )
+    cure = did_you_mean(name, [*others, *timm.list_models()], "elastic zoo list shows those of supernets")
+    return RecipeError(f"there is no model {name!r}, neither timm's nor a named supernet; {cure}")
 
 
 class ConfiguredInput(NamedTuple):
@@ -190,8 +194,7 @@ def _check_fields(own: str, config: Any, fields: Mapping[str, Any]) -> None:
         # what it takes and keeps under another name (rope_theta) isn't among its attributes afterwards
         if not hasattr(config, field) and field in vars(type(config)(**{field: value})):
             known = [name for name in config.to_dict() if not name.startswith("_")]
-            near = get_close_matches(field, known, 1)
-            cure = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
+            cure = did_you_mean(field, known, f"it has {', '.join(sorted(known))}")
             raise RecipeError(f"the configuration of {own!r} has no {field!r}; {cure}")
 
 

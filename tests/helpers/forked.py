@@ -14,9 +14,9 @@ from pathlib import Path
 _PRELOADED = (
     "trainers.cli.main",
     "trainers.fitting",
-    "trainers.cli.search",
-    "trainers.cli.attack",
-    "trainers.cli.demo",
+    "trainers.search_results",
+    "trainers.robust.examiner",
+    "trainers.demo",
 )
 
 

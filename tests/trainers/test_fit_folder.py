@@ -64,7 +64,7 @@ def test_what_is_no_folder_stays_as_it_is():
         (["photos", "--epochs"], "--epochs needs a value"),
         (["photos", "--epochs", "many"], "--epochs many: wanted a whole number, 1 or more"),
         (["photos", "--lr", "-1"], "--lr -1: wanted a number above 0"),
-        (["photos", "--model", "resnet81"], "similar names: resnet18"),
+        (["photos", "--model", "resnet81"], "did you mean resnet18"),
         (["photos", "--method", "compofa", "--lr", "1"], "--method compofa brings phases of its own"),
         (["one"], "has 1 class folders; wanted two or more"),
         (["empty"], "there is no image in"),

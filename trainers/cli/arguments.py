@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from pathlib import Path
 
 from elastic.errors import ArchError, ProfileError
 from elastic.profiles.profile import DeviceProfile
@@ -12,7 +12,7 @@ from elastic.space.arch import Arch
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import read_json
 from elastic.support.text import names_in
-from elastic.timing.setting import Setting
+from zoo.published.latency_tables import load_ofa_table
 
 
 def parse_resolutions(text: str) -> list[int]:
@@ -27,21 +27,25 @@ def parse_resolutions(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def load_profile(path: str, setting: Setting) -> DeviceProfile:
-    """A profile that was measured with `setting`.
+def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfile]:
+    """`profile.json`, or `phone=a.json,cpu=b.json`, by name; a single one's name is empty.
+
+    A folder, or a YAML file, is a latency table of Once-for-All's.
 
     Raises:
-        ProfileError: it was measured with another, or isn't one.
+        ProfileError: not of that form, or a file that is no profile.
     """
-    found = DeviceProfile.load(path)
-    differing = [name for name, value in asdict(setting).items() if value != getattr(found.setting, name)]
-    if differing:
-        name = differing[0]
-        raise ProfileError(
-            f"{path} was measured with {name} {getattr(found.setting, name)}, not {getattr(setting, name)}: "
-            f"to check it give --{name} {getattr(found.setting, name)}; to measure anew, another --out"
-        )
-    return found
+    if text is None:
+        return {}
+    pieces = [piece.rpartition("=") for piece in names_in(text)]
+    if len(pieces) > 1 and not all(name for name, _, _ in pieces):
+        raise ProfileError(f"--profile {text}: several profiles need names, as phone=a.json,cpu=b.json")
+    return {name: _load_profile(path, supernet) for name, _, path in pieces}
+
+
+def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
+    is_table = Path(path).is_dir() or Path(path).suffix in (".yaml", ".yml")
+    return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
 
 
 def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None = None) -> Arch:

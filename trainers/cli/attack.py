@@ -1,61 +1,16 @@
-"""The verb attack: what attacks leave of subnets' accuracy, whether they can be trusted, and what is certain."""
+"""`elastic attack`: what attacks leave of subnets' accuracy, whether they can be trusted, and what is certain."""
 
-from __future__ import annotations
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from trainers.methods.norms import Norm
 
-import torch
-from rich import get_console
-from torch import Tensor, nn
-
-from elastic.errors import UsageError
-from elastic.layers.batchnorm import recalibrate
-from elastic.searching.result import SearchResult
-from elastic.searching.verification import spread
-from elastic.space.arch import Arch
-from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate
-from elastic.supernet.folder import digest_supernet, load_supernet
-from elastic.supernet.supernet import Supernet
-from elastic.support.files import write_json
-from elastic.support.inputs import predict
-from elastic.support.progress import progress_bar
-from elastic.support.text import names_in
-from elastic.upstream import library_of
-from trainers.cli.arguments import choose_arch
-from trainers.judging import calibration_for, find_data, first_images
-from trainers.methods.adversary import Norm, check_pixels, seeded
-from trainers.robust.accuracy import classifies, measure_robustness
-from trainers.robust.attack_report import (
-    Attacked,
-    Example,
-    attack_table,
-    certified_table,
-    check_table,
-    suspects,
-    write_attack_report,
-)
-from trainers.robust.attacks import Threat, find_attack
-from trainers.robust.attacks import attack as make_attack
-from trainers.robust.gradient_masking import MEANING, check_masking, measure_masking
-from trainers.robust.gradient_masking import steps as masking_steps
-from trainers.robust.smoothing import Certificate, Smoothing, certified
-from trainers.robust.smoothing import certify as certify_images
-from trainers.robust.statistics import recalibration_for
-from trainers.validation import distinct
-
-if TYPE_CHECKING:
-    from trainers.data.supernet_data import SupernetData
+if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
+    from elastic.space.arch import Arch
+    from elastic.supernet.supernet import Supernet
+    from trainers.robust.attack_report import Attacked
 
 _KIND = "elastic robustness"
-
-CHECKED_IMAGES = 128
-"""The checks for masked gradients, and certificates, are made on so many images at most."""
-
-_SHOWN, _SEEN = 6, 64
-"""A report shows so many images of each subnet, of the first so many."""
 
 
 def attack(
@@ -63,21 +18,22 @@ def attack(
     archs: str | None = None,
     middles: int = 0,
     result: str | None = None,
-    front: int = 8,
     epsilon: str = "8/255",
     norm: Norm = "linf",
     attacks: str = "fgsm,pgd-20,apgd-ce",
     images: int = 1000,
     data: str | None = None,
+    device: str = "cpu",
+    out: str = "attack.json",
+    report: str | None = None,
+    *,
+    front: int = 8,
     split: str = "test",
     batch: int = 250,
     sanity: bool = True,
     certify: float | None = None,
     samples: int = 1000,
-    device: str = "cpu",
     seed: int = 0,
-    out: str = "attack.json",
-    report: str | None = None,
 ) -> None:
     """Attack subnets of a trained supernet: their accuracy under each attack, with intervals.
 
@@ -90,7 +46,6 @@ def attack(
             {"depth": 3, ...}; smallest,largest by default.
         middles: so many random subnets beside them.
         result: a search result; its best subnet and others of its front, instead of `archs`.
-        front: how many of them.
         epsilon: how far an image may be moved, for pixels between 0 and 1: a number, or a fraction such as 8/255.
         norm: by which the distance is taken, linf or l2.
         attacks: separated by commas: fgsm, pgd, cw, apgd-ce, square, autoattack; with a number, so many steps
@@ -98,16 +53,32 @@ def attack(
         images: to attack, at most.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
+        device: cpu or cuda.
+        out: the JSON file to write.
+        report: an HTML page to write, too.
+        front: how many of them.
         split: test, or val.
         batch: images at once.
         sanity: check for masked gradients, on 128 images.
         certify: standard deviation of a noise that subnets are smoothed by: certify their answers on 128 images.
         samples: noisy copies of an image that a certificate is made from.
-        device: cpu or cuda.
         seed: of what attacks draw, and of random subnets.
-        out: the JSON file to write.
-        report: an HTML page to write, too.
     """
+    from pathlib import Path
+
+    from rich import get_console
+
+    from elastic.supernet.folder import digest_supernet, load_supernet
+    from elastic.support.files import write_json
+    from elastic.support.progress import progress_bar
+    from elastic.support.text import names_in
+    from trainers.judging import calibration_for, find_data, held_out
+    from trainers.robust.attack_report import write_attack_report
+    from trainers.robust.attacks import Threat, find_attack
+    from trainers.robust.examiner import Examiner
+    from trainers.robust.smoothing import Smoothing
+    from trainers.robust.statistics import recalibration_for
+
     threat, names = Threat(norm, epsilon), list(dict.fromkeys(names_in(attacks)))
     for name in names:
         find_attack(name, norm)
@@ -136,11 +107,11 @@ def attack(
         get_console().print(f"report: {written}", highlight=False)
 
 
-COMMANDS: Mapping[str, Callable[..., None]] = {"attack": attack}
-"""Verb → function; the command line is made from its signature and docstring."""
-
-
 def _check(attacks: Sequence[str], split: str, device: str, seed: int, **counts: int) -> None:
+    import torch
+
+    from elastic.errors import UsageError
+
     if not attacks:
         raise UsageError("--attacks is empty: wanted one at least, such as pgd-20")
     if split not in ("test", "val"):
@@ -154,7 +125,12 @@ def _check(attacks: Sequence[str], split: str, device: str, seed: int, **counts:
             raise UsageError(f"--{name} {number}: wanted 1 or more")
 
 
-def _show(found: Sequence[Attacked], notes: str, out: str) -> None:
+def _show(found: "Sequence[Attacked]", notes: str, out: str) -> None:
+    from rich import get_console
+
+    from trainers.robust.attack_report import attack_table, certified_table, check_table, suspects
+    from trainers.robust.gradient_masking import MEANING
+
     console = get_console()
     console.print(attack_table(found))
     if found[0].checks:
@@ -167,12 +143,9 @@ def _show(found: Sequence[Attacked], notes: str, out: str) -> None:
     console.print(f"{notes}\nattack: {out}", highlight=False)
 
 
-# --- steps of it --------------------------------------------------------------------------------------------------
-
-
 def choose_archs(
-    supernet: Supernet, archs: str | None, middles: int, result: str | None, front: int, seed: int
-) -> dict[str, Arch]:
+    supernet: "Supernet", archs: str | None, middles: int, result: str | None, front: int, seed: int
+) -> "dict[str, Arch]":
     """The subnets to attack, by name; equal ones once, under the first name.
 
     Raises:
@@ -180,6 +153,15 @@ def choose_archs(
         ArchError: not an arch of this supernet.
         CheckpointError: no search result.
     """
+    from pathlib import Path
+
+    from elastic.errors import UsageError
+    from elastic.searching.result import SearchResult
+    from elastic.searching.verification import spread
+    from elastic.support.text import names_in
+    from trainers.cli.arguments import choose_arch
+    from trainers.validation import distinct
+
     if archs is not None and result is not None:
         raise UsageError("say which subnets: either --archs, or --result search.json")
     named: dict[str, Arch] = {}
@@ -199,140 +181,3 @@ def choose_archs(
     if not named:
         raise UsageError("no subnets: name some with --archs, such as smallest,largest, or say how many --middles")
     return distinct(named)
-
-
-def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[list[Batch], str]:
-    """Labelled images, and a sentence on which they are.
-
-    Args:
-        data: where they are from.
-        split: test or val; where a data set has no test images of its own, its validation images are taken.
-        images: how many, at most.
-        batch: in batches of so many.
-
-    Raises:
-        TrainingError: no images between 0 and 1.
-    """
-    borrowed = split == "test" and not data.splits.has_test
-    loader = data.test_dataloader() if split == "test" and not borrowed else data.val_dataloader()
-    kept = first_images(loader, images)
-    for inputs, _ in kept:
-        check_pixels(inputs)
-    pixels, labels = (torch.cat(parts)[:images] for parts in zip(*kept, strict=True))
-    kind = "test" if split == "test" and not borrowed else "validation"
-    where = f"{len(labels)} {kind} images."
-    if borrowed:
-        where += (
-            " This data set has no test images of its own; where subnets were chosen by these, expect less of others."
-        )
-    return list(zip(pixels.split(batch), labels.split(batch), strict=True)), where
-
-
-class Examiner:
-    """Examines subnets, each on the same images.
-
-    Args:
-        supernet: whose.
-        batches: labelled images between 0 and 1.
-        calibration: batches of training images for the BatchNorm statistics.
-        attacks: by name.
-        threat: what they are allowed.
-        seed: of what they draw.
-        device: where.
-        recalibrate: re-estimates the statistics.
-    """
-
-    def __init__(
-        self,
-        supernet: Supernet,
-        batches: Sequence[Batch],
-        calibration: Sequence[Any],
-        attacks: Sequence[str],
-        threat: Threat,
-        seed: int = 0,
-        device: str = "cpu",
-        recalibrate: Recalibrate = recalibrate,
-    ) -> None:
-        self.judge = MeasuredAccuracy(supernet, batches, calibration, recalibrate=recalibrate)
-        self.supernet = supernet
-        self.batches = batches
-        self.attacks = attacks
-        self.threat = threat
-        self.seed = seed
-        self.device = device
-
-    def steps(self, sanity: bool, smoothing: bool) -> int:
-        """How often `examine` advances."""
-        few = _few(self.batches)
-        checked = len(few) * masking_steps() if sanity else 0
-        noisy = sum(len(labels) for _, labels in few) if smoothing else 0
-        return len(self.batches) * len(self.attacks) + checked + noisy
-
-    def examine(
-        self,
-        name: str,
-        arch: Arch,
-        sanity: bool,
-        smoothing: Smoothing | None,
-        advance: Callable[[int], object],
-        examples: bool,
-    ) -> Attacked:
-        """Attack a subnet; check the attacks, certify its answers, and keep attacked images, where that is wanted."""
-        model = self.judge.subnet(arch).to(self.device)
-        batches = [(images.to(self.device), labels.to(self.device)) for images, labels in self.judge.sized(arch)]
-        few = _few(batches)
-        robustness = measure_robustness(model, batches, self.attacks, self.threat, self.seed, advance)
-        macs, params = (int(cost([arch])[0]) for cost in (self.supernet.macs, self.supernet.params))
-        found = Attacked(name, arch, macs, params, robustness)
-        if examples:
-            found = replace(found, examples=self._examples(model, batches[0]))
-        if sanity:
-            shares = measure_masking(model, few, self.threat, self.seed, advance)
-            found = replace(found, checks=check_masking(shares, library_of(model).classes))
-        if smoothing is not None:
-            certificates = certify_images(model, few, smoothing, self.seed, advance)
-            found = replace(found, certified=_by_radius(certificates, smoothing))
-        return found
-
-    def _examples(self, model: nn.Module, batch: Batch) -> list[Example]:
-        """Images that the last attack breaks, and then some that withstand it."""
-        clean = classifies(model, batch[0][:_SEEN], batch[1][:_SEEN])
-        images, labels = batch[0][:_SEEN][clean], batch[1][:_SEEN][clean]
-        attacked = make_attack(
-            self.attacks[-1], model, images, labels, self.threat, seeded(self.seed, 0).initial_seed()
-        )
-        if not len(images):
-            return []
-        before, after = _says(model, images), _says(model, attacked)
-        broken = sorted(range(len(labels)), key=lambda at: after[at][0] == int(labels[at]))
-        return [
-            Example(images[at].cpu(), attacked[at].cpu(), int(labels[at]), (before[at], after[at]))
-            for at in broken[:_SHOWN]
-        ]
-
-
-@torch.no_grad()
-def _says(model: nn.Module, images: Tensor) -> list[tuple[int, float]]:
-    surest = predict(model, images).softmax(1).max(1)
-    return list(zip(surest.indices.tolist(), surest.values.tolist(), strict=True))
-
-
-def _few(batches: Sequence[Batch]) -> list[Batch]:
-    """The first 128 images."""
-    kept, left = [], CHECKED_IMAGES
-    for images, labels in batches:
-        if left > 0:
-            kept.append((images[:left], labels[:left]))
-            left -= len(labels)
-    return kept
-
-
-def _by_radius(found: Sequence[tuple[Certificate, int]], smoothing: Smoothing) -> dict[float, Any]:
-    """Certified accuracies, in steps of σ/4, up to the radius that nothing is certified at."""
-    shares = {}
-    for quarters in range(64):
-        radius = quarters * smoothing.sigma / 4
-        shares[radius] = certified(found, radius)
-        if not shares[radius].right:
-            break
-    return shares

@@ -1,31 +1,15 @@
-"""The verb export: an extracted subnet in the formats of other runtimes; checked, measured, published."""
+"""`elastic export`: an extracted subnet in the formats of other runtimes; checked, measured, published."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
+    from pathlib import Path
 
-import torch
-from rich import get_console
-from torch import nn
+    from torch import nn
 
-from elastic.reporting.tables import export_table, latency_table
-from elastic.shipping.card import Card
-from elastic.shipping.export import export as export_subnet
-from elastic.shipping.loading import load_subnet
-from elastic.shipping.pushing import check_repo
-from elastic.shipping.pushing import push as push_folder
-from elastic.supernet.evaluation import Batch, resized
-from elastic.supernet.folder import is_name
-from elastic.supernet.source import SupernetSource
-from elastic.support.inputs import Inputs
-from elastic.support.text import names_in
-from elastic.upstream import library_of
-from trainers.judging import VALIDATION_IMAGES, find_data, name_of, samples
-from zoo.calibration import calibration
+    from elastic.supernet.evaluation import Batch
+    from elastic.support.inputs import Inputs
 
 
 def export(
@@ -33,7 +17,7 @@ def export(
     formats: str = "safetensors,onnx",
     out: str | None = None,
     data: str | None = None,
-    images: int = VALIDATION_IMAGES,
+    images: int = 1000,
     latency: bool = False,
     threads: int = 1,
     push: str | None = None,
@@ -54,6 +38,20 @@ def export(
         push: OWNER/NAME, to publish the folder on the Hugging Face hub.
         private: make a new repository there visible to its owner only.
     """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from rich import get_console
+
+    from elastic.reporting.tables import export_table, latency_table
+    from elastic.shipping.card import Card
+    from elastic.shipping.export import export as export_subnet
+    from elastic.shipping.loading import load_subnet
+    from elastic.shipping.pushing import check_repo
+    from elastic.shipping.pushing import push as push_folder
+    from elastic.supernet.source import SupernetSource
+    from elastic.support.text import names_in
+
     if push is not None:
         check_repo(push)
     subnet, config = load_subnet(folder)
@@ -85,14 +83,22 @@ def export(
         console.print(f"published: {page}", highlight=False, soft_wrap=True)
 
 
-def _copy_tokenizer(source: Path, target: Path) -> None:
+def _copy_tokenizer(source: "Path", target: "Path") -> None:
+    import shutil
+
     for pattern in ("*token*.json", "vocab.txt") if source.resolve() != target.resolve() else ():
         for file in source.glob(pattern):
             shutil.copy2(file, target)
 
 
-def _samples(config: Mapping[str, Any], data: str | None, images: int) -> tuple[list[Any], list[Batch], str]:
+def _samples(config: Mapping[str, Any], data: str | None, images: int) -> "tuple[list[Any], list[Batch], str]":
     """Inputs of the subnet's size to calibrate on, labelled ones to judge on, and what the data is called."""
+    from elastic.supernet.evaluation import resized
+    from elastic.supernet.folder import is_name
+    from elastic.supernet.source import SupernetSource
+    from trainers.judging import find_data, name_of, samples
+    from zoo.calibration import calibration
+
     name = config["source"]["model"]
     if data is None and not is_name(name):
         return [], [], ""
@@ -104,11 +110,11 @@ def _samples(config: Mapping[str, Any], data: str | None, images: int) -> tuple[
     return *samples(supernet, arch, found, images), name_of(found)
 
 
-def _example(subnet: nn.Module, config: Mapping[str, Any]) -> Inputs:
+def _example(subnet: "nn.Module", config: Mapping[str, Any]) -> "Inputs":
+    import torch
+
+    from elastic.upstream import library_of
+
     if config["class"].startswith("transformers."):
         return library_of(subnet).example_text(*config["input_size"])
     return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))
-
-
-COMMANDS: Mapping[str, Callable[..., None]] = {"export": export}
-"""Verb → function; the command line is made from its signature and docstring."""

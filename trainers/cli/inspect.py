@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-from rich import get_console
-
-from elastic.supernet.folder import load_source
-from elastic.supernet.inspection import inspect as inspect_supernet
-from elastic.supernet.inspection import render
-from elastic.supernet.source import SupernetSource
 
 
 def inspect(
@@ -31,6 +23,15 @@ def inspect(
         options: the recipe's own options.
         couple: dims that follow another's choice, such as {"mid": "depth"}.
     """
+    from pathlib import Path
+
+    from rich import get_console
+
+    from elastic.supernet.folder import load_source
+    from elastic.supernet.inspection import inspect as inspect_supernet
+    from elastic.supernet.inspection import render
+    from elastic.supernet.source import SupernetSource
+
     if Path(model).is_dir():
         source = load_source(model)
     else:

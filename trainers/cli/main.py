@@ -1,32 +1,20 @@
-"""`elastic`: one program, a file for each of its commands."""
+"""`elastic`: one program; `commands.py` has the table of its commands, and each has a file of its own."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import inspect
 import os
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from typing import Any
 
 from elastic.errors import ElasticError, UsageError
 from elastic.support.packages import explain_missing
-
-TRAINING = {
-    "fit": "Train a supernet.",
-    "validate": "Evaluate named subnets of a trained supernet on the validation images.",
-    "test": "Evaluate named subnets of a trained supernet on the test images.",
-}
-ZOO = {"zoo": "Show the named supernets (list, info), import published weights, convert encodings."}
-DEMO = {"demo": "Train on handwritten digits, profile, search, extract, export, and draw a report."}
+from trainers.cli.commands import COMMANDS, find_command, subcommands
 
 FAILED, INTERRUPTED = 2, 130
 
-# jsonargparse on a value that may be one of several types: the key, and what the first of them objects to
-_NESTED = re.compile(r'(Parser key "[^"]+"):.*?Errors:\s*- (.*?)(?=\n\s*- Expected a <class|\Z)', re.DOTALL)
+_HELP = ("-h", "--help", "--help_all")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -61,65 +49,49 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> None:
-    verb = words[0] if words else "--help"
-    if verb in ("-h", "--help"):
-        sys.stdout.write(_help(_commands()))
-    elif verb == "--version":
+    if not words or words[0] in _HELP:
+        sys.stdout.write(_help())
+        return
+    if words[0] == "--version":
         sys.stdout.write(f"elastic {version('elastic-supernets')}\n")
-    elif verb in TRAINING:
-        from trainers.fitting import train
-
-        train(words)
-    elif verb in ZOO:
-        from jsonargparse import auto_cli
-
-        from trainers.cli.zoo import COMMANDS
-
-        auto_cli(dict(COMMANDS), args=words[1:], prog="elastic zoo", exit_on_error=False)
-    elif verb in DEMO:
-        from jsonargparse import auto_cli
-
-        from trainers.cli.demo import demo
-
-        auto_cli(demo, args=words[1:], prog="elastic demo", exit_on_error=False)
+        return
+    name, left = find_command(words)
+    if name not in COMMANDS:
+        _show_group(name, left)
+    elif COMMANDS[name].own_parser:
+        COMMANDS[name].function(left)
     else:
-        from jsonargparse import auto_cli
+        from trainers.cli.parser import run
 
-        auto_cli(_command(verb), args=words[1:], prog=f"elastic {verb}", exit_on_error=False)
-
-
-def _commands() -> Mapping[str, Callable[..., Any]]:
-    from trainers.cli import attack as attacking
-    from trainers.cli import export as exporting
-    from trainers.cli import extract as deploy
-    from trainers.cli import search as searching
-    from trainers.cli.conformance import COMMANDS
-
-    return {**COMMANDS, **searching.COMMANDS, **deploy.COMMANDS, **exporting.COMMANDS, **attacking.COMMANDS}
+        run(name, left)
 
 
-def _command(verb: str) -> Callable[..., Any]:
-    commands = _commands()
-    if verb not in commands:
-        names = [*TRAINING, *commands, *ZOO, *DEMO]
-        near = difflib.get_close_matches(verb, names, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-        raise UsageError(f"no command {verb!r}; {hint}")
-    return commands[verb]
-
-
-def _help(commands: Mapping[str, Callable[..., Any]]) -> str:
-    lines = dict(TRAINING)
-    lines |= {verb: (inspect.getdoc(function) or "").split("\n")[0] for verb, function in commands.items()}
-    lines |= ZOO | DEMO
-    width = max(map(len, lines))
-    listed = "\n".join(f"  {verb:{width}}  {line}" for verb, line in lines.items())
+def _help() -> str:
     return (
         "usage: elastic [--debug] COMMAND ...\n\n"
         "Train one network once, then cut out an ordinary PyTorch model for every device and every budget.\n\n"
-        f"{listed}\n\n"
-        "elastic COMMAND --help says what a command takes; --debug shows an error's traceback; elastic --version.\n"
+        f"{_listed(COMMANDS)}\n"
+        "elastic COMMAND --help explains a command, --help_all all of its options; --debug shows an error's\n"
+        "traceback; elastic --version; elastic completion --help says how the shell completes all this.\n"
     )
+
+
+def _show_group(group: str, words: list[str]) -> None:
+    """What `elastic GROUP --help` shows.
+
+    Raises:
+        UsageError: nothing but the group's name was given.
+    """
+    below = subcommands(group)
+    if not words:
+        raise UsageError(f"elastic {group} needs a command: {', '.join(name.split()[1] for name in below)}")
+    sys.stdout.write(f"usage: elastic {group} COMMAND ...\n\n{_listed(below)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    width = max(map(len, names))
+    return "".join(f"  {name:{width}}  {COMMANDS[name].summary}\n" for name in names)
 
 
 def _sentence(error: Exception) -> str:
@@ -128,9 +100,6 @@ def _sentence(error: Exception) -> str:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}; files that were there before are whole"
     text = str(error) or type(error).__name__
-    nested = _NESTED.match(text)
-    if nested:
-        text = f"{nested[1]}: {nested[2]}"
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 

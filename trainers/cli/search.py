@@ -1,39 +1,11 @@
-"""The verb search: the best subnets within a budget, what became of them when measured again, and a report."""
+"""`elastic search`: the best subnets within a budget, what became of them when measured again, and a report."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from collections.abc import Callable, Mapping
-from itertools import starmap
-from pathlib import Path
-from typing import Any
+from trainers.methods.norms import Norm
 
-from rich import get_console
-
-from elastic.errors import ProfileError, UsageError
-from elastic.prediction.predictor import Predictor
-from elastic.profiles.profile import DeviceProfile
-from elastic.reporting.charts import Pairs
-from elastic.reporting.report import Report, write_csv, write_report
-from elastic.reporting.tables import result_table
-from elastic.searching.budget import latency_name, parse_limits
-from elastic.searching.learning import fit_figures
-from elastic.searching.result import SearchResult
-from elastic.searching.search import search as run_search
-from elastic.searching.verification import is_here, verify
-from elastic.shipping.writing import check_formats
-from elastic.supernet.folder import load_supernet
-from elastic.supernet.supernet import Supernet
-from elastic.support.packages import require_packages
-from elastic.support.text import names_in, spell_count, spell_figure, spell_name
-from elastic.timing.backends import torch_threads
-from trainers.cli.extract import write_subnet
-from trainers.judging import Judge, digest_data, find_data
-from trainers.methods.adversary import Norm
-from trainers.robust.attacks import Threat
-from trainers.robust.statistics import recalibration_for
-from zoo.published.latency_tables import load_ofa_table
-
-Profiles = Mapping[str, DeviceProfile]
+if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
+    from trainers.robust.attacks import Threat
 
 
 def search(
@@ -42,21 +14,22 @@ def search(
     profile: str | None = None,
     maximize: str | None = None,
     minimize: str | None = None,
+    data: str | None = None,
+    out: str = "search.json",
+    report: str | None = None,
+    extract: str | None = None,
+    formats: str = "safetensors",
+    *,
     algorithm: str | None = None,
     population: int = 16,
     generations: int = 6,
     predictor: int = 0,
     images: int = 2048,
     again: int = 8,
-    data: str | None = None,
-    out: str = "search.json",
     cache: str | None = None,
-    report: str | None = None,
     csv: str | None = None,
     threads: int = 1,
     seed: int = 0,
-    extract: str | None = None,
-    formats: str = "safetensors",
     robust: str | None = None,
     norm: Norm = "linf",
     robust_again: str = "apgd-ce",
@@ -73,6 +46,13 @@ def search(
             latency_ms. Several as phone=a.json,cpu=b.json, which makes latency_ms.phone and latency_ms.cpu.
         maximize: figures to maximise, separated by commas; what the data is judged by, by default: accuracy, of images.
         minimize: figures to minimise; latency_ms where there is a profile, else macs.
+        data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
+            own config.yaml by default.
+        out: the JSON file to write.
+        report: an HTML page to write, too.
+        extract: a folder to write the best subnet into, BatchNorm re-estimated, as elastic extract does.
+        formats: for --extract: of safetensors, onnx, openvino, executorch, torch.export, onnx-int8 and openvino-int8,
+            separated by commas.
         algorithm: linas, nsga2, nsga3, evolution, random or dynamic; chosen by what is asked for by default.
         population: subnets per generation.
         generations: how many; population × generations subnets are evaluated at most.
@@ -80,23 +60,38 @@ def search(
             then more can be asked (--population 100 --generations 100). 0: each evaluated subnet is measured.
         images: validation images to measure the accuracy on, at most.
         again: so many subnets of the front are measured again, on other images and on this device; 0: none.
-        data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
-            own config.yaml by default.
-        out: the JSON file to write.
         cache: keeps what was measured; beside `out` by default.
-        report: an HTML page to write, too.
         csv: a table of all evaluated subnets to write, too.
         threads: threads that measuring the accuracy takes; small networks lose with more than one.
         seed: draws the subnets.
-        extract: a folder to write the best subnet into, BatchNorm re-estimated, as elastic extract does.
-        formats: for --extract: of safetensors, onnx, openvino, executorch, torch.export, onnx-int8 and openvino-int8,
-            separated by commas.
         robust: measure the accuracy under attack (pgd-20), too, within this ε, such as 8/255: the figure robust, which
             is maximised beside the accuracy by default.
         norm: of the attack, linf or l2.
         robust_again: the attack of the front's second measurement, as elastic attack takes it.
     """
-    require_packages("elastic search", "pymoo", "sklearn")
+    from itertools import starmap
+    from pathlib import Path
+
+    from rich import get_console
+
+    from elastic.errors import UsageError
+    from elastic.reporting.report import Report, write_csv, write_report
+    from elastic.reporting.tables import result_table
+    from elastic.searching.budget import latency_name, parse_limits
+    from elastic.searching.learning import fit_figures
+    from elastic.searching.search import search as run_search
+    from elastic.shipping.writing import check_formats
+    from elastic.supernet.folder import load_supernet
+    from elastic.support.packages import require_packages
+    from elastic.support.text import names_in
+    from elastic.timing.backends import torch_threads
+    from trainers.cli.arguments import load_profiles
+    from trainers.judging import Judge, digest_data, find_data
+    from trainers.robust.attacks import Threat
+    from trainers.robust.statistics import recalibration_for
+    from trainers.search_results import agreement, measured_again, prediction_note, predictor_note, summarize
+    from trainers.shipping import write_subnet
+
     if report is not None:
         require_packages("--report", "plotly")
     if extract is not None:
@@ -111,9 +106,9 @@ def search(
     judge = Judge(trained, shown, images, threat, robust_again, recalibration_for(supernet))
     wanted = shown.metric if threat is None else "accuracy,robust"
     latencies = [latency_name(name) for name in profiles]
-    kept = cache or Path(out).with_suffix(_kept(images, threat, digest_data(supernet, data)))
+    kept = cache or Path(out).with_suffix(_cache_suffix(images, threat, digest_data(supernet, data)))
     with torch_threads(threads):
-        learned: dict[str, Predictor] = {}
+        learned = {}
         if predictor:
             learned = fit_figures(trained, judge.validation, predictor, seed=seed, cache=kept, progress=True)
         result = run_search(
@@ -160,99 +155,10 @@ def search(
         console.print(f"report: {write_report(page, report)}", highlight=False)
 
 
-COMMANDS: Mapping[str, Callable[..., None]] = {"search": search}
-"""Verb → function; the command line is made from its signature and docstring."""
-
-
-# --- steps that the demo takes too --------------------------------------------------------------------------
-
-
-def _kept(images: int, threat: Threat | None, data: str) -> str:
+def _cache_suffix(images: int, threat: "Threat | None", data: str) -> str:
     """How a cache is called: it belongs to one way of measuring, and to the data with this digest."""
     return f".{images}-images-{data}{'' if threat is None else f'-{threat.norm}-{threat.radius:.4f}'}.jsonl"
 
 
-def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfile]:
-    """`profile.json`, or `phone=a.json,cpu=b.json`, by name; a single one's name is empty.
-
-    A folder, or a YAML file, is a latency table of Once-for-All's.
-
-    Raises:
-        ProfileError: not of that form, or a file that is no profile.
-    """
-    if text is None:
-        return {}
-    pieces = [piece.rpartition("=") for piece in names_in(text)]
-    if len(pieces) > 1 and not all(name for name, _, _ in pieces):
-        raise ProfileError(f"--profile {text}: several profiles need names, as phone=a.json,cpu=b.json")
-    return {name: _load_profile(path, supernet) for name, _, path in pieces}
-
-
-def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
-    is_table = Path(path).is_dir() or Path(path).suffix in (".yaml", ".yml")
-    return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
-
-
-def measured_again(
-    supernet: Supernet, result: SearchResult, judge: Judge, profiles: Profiles, subnets: int, seed: int = 0
-) -> SearchResult:
-    """The front measured again: accuracy on fresh images, latency on this device where a profile is of it."""
-    if subnets < 1:
-        return result
-    local = {name: one for name, one in profiles.items() if is_here(one)}
-    name, here = next(iter(local.items()), ("", None))
-    if profiles and here is None:
-        get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
-    return verify(
-        supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency_name(name)
-    )  # fmt: skip
-
-
-def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
-    """Predicted and measured latencies: of the front, and of the random subnets that a profile was checked with."""
-    found: dict[str, Pairs] = {}
-    for name, one in profiles.items():
-        figure = latency_name(name)
-        pairs: dict[str, Any] = {}
-        if one.checks:
-            last = one.checks[-1]
-            pairs["random subnets"] = list(last.predicted_ms), last.measured_ms.tolist()
-        again = [c for c in result.candidates if figure in c.measured]
-        if again:
-            pairs["the front"] = [c.figures[figure] for c in again], [c.measured[figure] for c in again]
-        if pairs:
-            found[figure] = pairs
-    return found
-
-
 def _extraction(supernet: str, out: str, data: str | None) -> str:
     return f"elastic extract {supernet} --result {out}" + ("" if data is None else f" --data {data}")
-
-
-def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
-    """The figures of a search's best, for the top of its report."""
-    figures: dict[str, Any] = dict(result.best.figures)
-    shown = [*result.maximize, *result.minimize, "params", "macs"]
-    summary = {spell_name(name): spell_figure(name, figures[name]) for name in dict.fromkeys(shown)}
-    again = {f"{spell_name(name)}, measured again": spell_figure(name, v) for name, v in result.best.measured.items()}
-    return {**summary, **again, "subnets in all": spell_count(supernet.space.size)}
-
-
-def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
-    """How far predicted latencies are from measured ones, for a report."""
-    if not profile.subnets:
-        return "Latencies are sums of a table's blocks; no whole subnet was measured."
-    error = profile.prediction_error(supernet)
-    return (
-        f"Latencies are predicted; cross-validated over {error.n} measured subnets, the prediction is off by "
-        f"{error.mape:.1f} % on average, with Kendall τ {error.tau:.2f}."
-    )
-
-
-def predictor_note(name: str, facts: Mapping[str, Any]) -> str:
-    """How far a predicted figure is from a measured one, by `SearchResult.predictors`."""
-    return (
-        f"{spell_name(name).capitalize()} is predicted ({facts['kind']}); cross-validated over {facts['n']} measured "
-        f"subnets, it is off by {spell_figure(name, facts['rmse'])} (root mean square), "
-        f"with Kendall τ {facts['tau']:.2f}."
-    )

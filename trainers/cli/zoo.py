@@ -1,29 +1,18 @@
-"""The verbs of `elastic zoo`: list, info, import, convert."""
+"""`elastic zoo list`, `info`, `import` and `convert`: the named supernets."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
-
-from rich import get_console
-from rich.markdown import Markdown
-from rich.table import Column, Table
-
-from elastic.errors import ArchError
-from elastic.reporting.tables import export_table
-from elastic.supernet.folder import save_supernet
-from elastic.support.files import read_json, write_text
-from elastic.support.text import short, spell_count
-from zoo.cards import card
-from zoo.catalog import create, find, import_checkpoint, list_supernets, load, source_of
-from zoo.match_arch import export_specialised
-from zoo.published.encodings import from_arch, to_arch
 
 
 def list_() -> None:
     """Show the named supernets: what their subnets cost, and whether there are pretrained weights."""
+    from rich import get_console
+    from rich.table import Column, Table
+
+    from elastic.support.text import short, spell_count
+    from zoo.catalog import find, list_supernets
+
     # two lines to an entry fit into 80 columns
     table = Table(Column("name", no_wrap=True), "params", "MACs", "subnets", "weights", show_lines=True)
     for name in list_supernets():
@@ -36,16 +25,21 @@ def list_() -> None:
 
 
 def info(name: str) -> None:
-    """Show the card of a named supernet: license, paper, source, preprocessing, figures and whose they are.
+    """Show the card of a named supernet: license, paper, source, preprocessing, metrics and whose they are.
 
     Args:
         name: as elastic zoo list shows it.
     """
+    from rich import get_console
+    from rich.markdown import Markdown
+
+    from zoo.cards import card
+
     get_console().print(Markdown(card(name)))
 
 
 def import_(name: str, path: str | None = None, out: str = "supernet", resolutions: list[int] | None = None) -> None:
-    """Make a folder of published weights that the other verbs take.
+    """Make a folder of published weights that the other commands take.
 
     Args:
         name: the supernet's, as elastic zoo list shows it; for a specialised network, that it was cut out of.
@@ -54,6 +48,15 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
         out: the folder to write.
         resolutions: sides of the square input on offer, such as [160,192,224]; fewer make searching begin sooner.
     """
+    from pathlib import Path
+
+    from rich import get_console
+
+    from elastic.reporting.tables import export_table
+    from elastic.supernet.folder import save_supernet
+    from zoo.catalog import import_checkpoint, load, source_of
+    from zoo.match_arch import export_specialised
+
     console = get_console()
     if path is not None and Path(path).expanduser().is_dir():
         console.print(export_table(export_specialised(name, path, out)))
@@ -69,13 +72,22 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
 
 
 def convert(name: str, encoding: str, out: str | None = None) -> None:
-    """Convert a subnet's encoding: the published one to an arch as other verbs take it, or back.
+    """Convert a subnet's encoding: the published one to an arch as other commands take it, or back.
 
     Args:
         name: the supernet's, as elastic zoo list shows it.
         encoding: JSON, or a file with such JSON: {"ks", "e", "d"}, DynaBERT's {"width", "depth"}, or an arch.
         out: a file to write instead of showing it.
     """
+    import json
+
+    from rich import get_console
+
+    from elastic.errors import ArchError
+    from elastic.support.files import read_json, write_text
+    from zoo.catalog import create
+    from zoo.published.encodings import from_arch, to_arch
+
     wanted = 'an encoding: {"ks": [...], "e": [...], "d": [...]}, or an arch, as JSON or in a file'
     try:
         given = json.loads(encoding) if encoding.lstrip().startswith("{") else read_json(encoding, ArchError, wanted)
@@ -88,7 +100,3 @@ def convert(name: str, encoding: str, out: str | None = None) -> None:
         get_console().print(text, markup=False, highlight=False, soft_wrap=True)
     else:
         write_text(out, text + "\n")
-
-
-COMMANDS: Mapping[str, Callable[..., None]] = {"list": list_, "info": info, "import": import_, "convert": convert}
-"""Word behind `elastic zoo` → function; the command line is made from its signature and docstring."""

@@ -17,7 +17,8 @@ from elastic.errors import TrainingError
 from elastic.support.inputs import predict
 from elastic.support.packages import require_packages
 from trainers.data.batches import check_classes
-from trainers.methods.adversary import Adversary, Norm, check_attackable, check_pixels, check_radius, number
+from trainers.methods.adversary import Adversary, check_attackable, check_pixels, check_radius, number
+from trainers.methods.norms import Norm
 
 _SLACK = 1e-5
 """So much farther than ε a pixel may be, or an image, for rounding."""

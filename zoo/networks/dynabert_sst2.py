@@ -11,7 +11,6 @@ from torch import nn
 from elastic import Recipe
 from elastic.support.packages import require_packages
 
-VOCABULARY = "dynabert_sst2_vocab.txt"
 LONGEST = 64
 LABELS = ("negative", "positive")
 """Of SST-2's sentences."""

@@ -14,7 +14,7 @@ from timm.models.mobilenetv3 import MobileNetV3
 from elastic import Recipe
 from zoo.networks.mobile import Stages, mobilenetv3
 from zoo.networks.ofa_mobilenetv3 import elastic_blocks
-from zoo.networks.preprocessing import Preprocessing, Shape
+from zoo.networks.preprocessing import Shape
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,33 @@ CIFAR10 = Design(
 )
 """So narrow that methods of training can be compared in minutes each: stages of 8×8, 4×4 and 4×4 pixels."""
 
-FASHION_MNIST_IMAGES = Preprocessing(mean=(0.286,), std=(0.353,), crop_pct=1.0)
-CIFAR10_IMAGES = Preprocessing(mean=(0.491, 0.482, 0.447), std=(0.247, 0.243, 0.262), crop_pct=1.0)
 
-
-def ofa_small(
-    design: Design, num_classes: int = 10, resolutions: Sequence[int] | None = None, input_size: Shape = (3, 32, 32)
+def ofa_fashion_mnist(
+    num_classes: int = 10, resolutions: Sequence[int] | None = (20, 24, 28), input_size: Shape = (1, 28, 28)
 ) -> tuple[MobileNetV3, Recipe]:
-    """The network with fresh weights: kernel and expansion of 12 blocks, depth of 3 stages, resolution.
+    """The network for Fashion-MNIST; arguments as for `ofa_cifar10`."""
+    return _elastic(FASHION_MNIST, num_classes, resolutions, input_size)
 
-    Stem, first block, stage widths and head are fixed; small kernels are made by learned matrices.
+
+def ofa_cifar10(
+    num_classes: int = 10, resolutions: Sequence[int] | None = (24, 28, 32), input_size: Shape = (3, 32, 32)
+) -> tuple[MobileNetV3, Recipe]:
+    """The network for CIFAR-10.
 
     Args:
-        design: the full network.
         num_classes: how many logits.
         resolutions: sides of the square input on offer, in pixels; the full side always is.
         input_size: (channels, height, width) of the full-size input.
     """
-    model = mobilenetv3(design.stages, design.stem, design.features, classes=num_classes, channels=input_size[0])
+    return _elastic(CIFAR10, num_classes, resolutions, input_size)
+
+
+def _elastic(
+    design: Design, classes: int, resolutions: Sequence[int] | None, input_size: Shape
+) -> tuple[MobileNetV3, Recipe]:
+    """With fresh weights: kernel and expansion of 12 blocks, depth of 3 stages, resolution.
+
+    Stem, first block, stage widths and head are fixed; small kernels are made by learned matrices.
+    """
+    model = mobilenetv3(design.stages, design.stem, design.features, classes=classes, channels=input_size[0])
     return model, elastic_blocks(model, resolutions, input_size)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 Shape = Sequence[int]
 """(channels, height, width) of one image."""
@@ -21,19 +22,22 @@ class Preprocessing:
 
     Attributes:
         mean: subtracted per channel, of values between 0 and 1.
-        std: divided by, per channel.
+        std: divided by, per channel; by default, as mean is, ImageNet's.
         crop_pct: the image is resized to the input's side divided by this, then its centre is cut out.
         interpolation: of resizing.
     """
 
-    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
-    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     crop_pct: float = 0.875
     interpolation: str = "bilinear"
 
 
 IMAGENET = Preprocessing()
 """As Once-for-All evaluates."""
+
+FASHION_MNIST = Preprocessing(mean=(0.286,), std=(0.353,), crop_pct=1.0)
+CIFAR10 = Preprocessing(mean=(0.491, 0.482, 0.447), std=(0.247, 0.243, 0.262), crop_pct=1.0)
 
 UNCHANGED = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, crop_pct=1.0)
 """Values between 0 and 1, as they are: an adversary's step has the same size in the image and in the input."""

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 import pytest
 from examples import mostly_swept
 
-from trainers.cli.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, conformance, markdown
+from trainers.cli.conformance import conformance
+from trainers.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
 
 KNOWN = [*ARCHITECTURES, *(TRANSFORMERS if find_spec("transformers") else ())]
 ALWAYS = [name for name in ("resnet18", "mixer_s32_224", "transformers:gpt2") if name in KNOWN]
@@ -24,7 +25,7 @@ def test_all_sorts_of_architectures_are_listed_once():
     assert len(TRANSFORMERS) == len(set(TRANSFORMERS)) >= 50
 
 
-def test_the_verb_writes_a_table_and_fails_where_something_is_not_elastic(tmp_path, capsys):
+def test_the_command_writes_a_table_and_fails_where_something_is_not_elastic(tmp_path, capsys):
     conformance("test_resnet", str(tmp_path / "table.md"))
     assert "1 architectures 1 convert, 0 with width and depth" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "table.md").read_text().startswith("| architecture | recipe | width |")

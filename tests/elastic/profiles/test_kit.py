@@ -67,7 +67,8 @@ def test_a_kit_is_models_a_script_and_how_to_use_it(kit):
     found = {path.relative_to(kit).as_posix() for path in kit.rglob("*") if path.is_file()}
     listed = json.loads((kit / "kit.json").read_text())["files"].values()
     assert found >= {"kit.json", "measure.py", "README.md", *listed}
-    assert all(name in (kit / "README.md").read_text() for name in ("python measure.py", "--import measured.json"))
+    readme = (kit / "README.md").read_text()
+    assert all(name in readme for name in ("python measure.py", "import SUPERNET measured.json"))
 
 
 def test_its_models_compute_what_the_modules_compute(supernet, kit):

@@ -125,7 +125,7 @@ def test_weights_that_do_not_fit_leave_the_model_alone(folder):
 
 
 def test_an_unknown_model_is_refused_with_names_that_are_near():
-    with pytest.raises(RecipeError, match=r"timm has no model 'resnet19'; similar names: .*"):
+    with pytest.raises(RecipeError, match=r"there is no model 'resnet19', .*; did you mean resnet18"):
         SupernetSource("resnet19").build()
 
 

@@ -1,4 +1,4 @@
-"""The verb attack, over a supernet with BatchNorm that normalises images itself and that nobody has trained."""
+"""The command attack, over a supernet with BatchNorm that normalises images itself and that nobody has trained."""
 
 import base64
 import io
@@ -16,9 +16,9 @@ from elastic.searching.result import Candidate, SearchResult
 from elastic.supernet.evaluation import MeasuredAccuracy, resized
 from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
 from elastic.supernet.source import SupernetSource
-from trainers.cli.attack import COMMANDS, attack, choose_archs, held_out
+from trainers.cli.attack import attack, choose_archs
 from trainers.cli.main import main
-from trainers.judging import calibration_for, load_data
+from trainers.judging import calibration_for, held_out, load_data
 from trainers.robust.accuracy import Robustness, Share, measure_robustness
 from trainers.robust.attack_report import Attacked, certified_table, data_uri, suspects
 from trainers.robust.attacks import Threat
@@ -42,7 +42,7 @@ def run(source, tmp_path):
 @pytest.fixture
 def few(monkeypatch):
     """Checks and certificates on few images, with few queries."""
-    monkeypatch.setattr("trainers.cli.attack.CHECKED_IMAGES", 6)
+    monkeypatch.setattr("trainers.robust.examiner.CHECKED_IMAGES", 6)
     monkeypatch.setattr("trainers.robust.gradient_masking.BLIND", "square-4")
 
 
@@ -174,7 +174,9 @@ def test_subnets_that_are_certain_within_different_radii_share_a_table(run):
 
 def test_images_are_attacked_for_a_report_only_where_one_is_written(run, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("trainers.cli.attack.make_attack", lambda name, model, images, *_: made.append(name) or images)
+    monkeypatch.setattr(
+        "trainers.robust.examiner.make_attack", lambda name, model, images, *_: made.append(name) or images
+    )
     options = {"attacks": "fgsm,fgsm", "images": 8, "sanity": False, "out": str(tmp_path / "a.json")}
     attack(str(run), "smallest", **options)
     assert made == []
@@ -190,9 +192,3 @@ def test_an_image_in_a_page_is_the_image(channels):
     assert head == "data:image/png;base64"
     seen = np.atleast_3d(np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))) / 255
     np.testing.assert_allclose(seen.transpose(2, 0, 1), pixels.numpy(), atol=0.5 / 255 + 1e-6)
-
-
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_every_option_is_explained(verb):
-    code = COMMANDS[verb].__code__
-    assert all(f"\n        {name}: " in COMMANDS[verb].__doc__ for name in code.co_varnames[: code.co_argcount])

@@ -9,8 +9,8 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.searching.result import SearchResult
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.folder import load_supernet
-from trainers.cli.demo import _CONFIG, _steps, demo
-from trainers.configurations import find_configuration
+from trainers.cli.demo import demo
+from trainers.demo import _steps
 
 
 def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):
@@ -42,7 +42,6 @@ def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):
 
     steps = _steps(out, "digits", result)
     assert steps[1][1] == "elastic fit --config digits --runs demo --name train"
-    assert find_configuration(_CONFIG).endswith("digits.yaml")
 
     checkpoint = (out / "train" / "last.ckpt").read_bytes()
     demo(str(out), str(config), **options)  # keeps the training

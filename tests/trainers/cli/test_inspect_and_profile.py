@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from devices import synthetic
-from jsonargparse import auto_cli
 from small import SOURCE, randomise
 
 from elastic.errors import ArchError, CheckpointError, ProfileError, RecipeError
@@ -16,9 +15,9 @@ from elastic.searching.search import search
 from elastic.supernet.folder import load_supernet, save_supernet
 from elastic.timing.records import Conditions
 from trainers.cli.arguments import choose_arch
-from trainers.cli.conformance import COMMANDS
 from trainers.cli.inspect import inspect
-from trainers.cli.profile import profile
+from trainers.cli.main import main
+from trainers.cli.profile import check, import_, kit, profile
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +70,19 @@ def test_a_noisy_profile_is_written_and_ends_with_status_1(net, tmp_path, capsys
 
 def test_check_compares_a_profile_with_fresh_subnets_and_keeps_it(net, supernet, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(DeviceProfile, "latency_interval", interval, raising=False)
-    out = tmp_path / "p.json"
-    profile(net, str(out), subnets=9, time_limit=0.1, blocks=0, check=3, accept_noise=True)
+    out = str(tmp_path / "p.json")
+    profile(net, out, subnets=9, time_limit=0.1, blocks=0, accept_noise=True)
+    before = DeviceProfile.load(out)
+    check(net, out, subnets=3, time_limit=0.1, accept_noise=True)
     once = DeviceProfile.load(out)
-    profile(net, str(out), check=4, accept_noise=True)
+    check(net, out, subnets=4, time_limit=0.1, accept_noise=True)
     twice = DeviceProfile.load(out)
-    assert twice.subnets == once.subnets  # what is there is checked, not measured anew
+    assert before.subnets == once.subnets == twice.subnets
     assert [len(check.subnets) for check in twice.checks] == [3, 4]
     assert once.checks == twice.checks[:1]
     shown = " ".join(capsys.readouterr().out.split())
     assert "3 fresh subnets" in shown
     assert "within 90% intervals" in shown
-    with pytest.raises(ProfileError, match="measured with threads 1, not 2: to check it give --threads 1"):
-        profile(net, str(out), threads=2, check=4)
 
 
 def interval(self, supernet, archs, coverage):
@@ -92,34 +91,27 @@ def interval(self, supernet, archs, coverage):
 
 
 def test_a_kit_goes_out_and_its_measurements_come_back(net, supernet, tmp_path, capsys):
-    kit, out = tmp_path / "kit", tmp_path / "p.json"
-    options = ["--subnets", "2", "--blocks", "0", "--resolutions", str(supernet.space["resolution"].choices[0])]
-    auto_cli(profile, args=[net, "--kit", str(kit), *options])
-    subprocess.run([sys.executable, "-I", str(kit / "measure.py"), "--seconds", "0.1"], check=True)
+    folder, out = tmp_path / "kit", tmp_path / "p.json"
+    side = str(supernet.space["resolution"].choices[0])
+    kit(net, str(folder), subnets=2, blocks=0, resolutions=side)
+    subprocess.run([sys.executable, "-I", str(folder / "measure.py"), "--seconds", "0.1"], check=True)
     assert not out.exists()
-    auto_cli(profile, args=[net, "--import", str(kit), "--out", str(out), "--accept_noise", "true"])
+    import_(net, str(folder), str(out), accept_noise=True)
     assert len(DeviceProfile.load(out).subnets) == 2
     assert "run its measure.py" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "cure"),
     [
-        ({"runtime": "torch"}, "by onnxruntime on a CPU, not by torch on cpu; leave runtime and device out"),
-        ({"check": 3}, "a kit is measured elsewhere, by its measure.py; give --import and --check when it is back"),
-        ({"import": "kit"}, "a kit is measured elsewhere"),
+        (["--check", "3"], "--check is a command of its own now: elastic profile check SUPERNET"),
+        (["--kit", "kit"], "--kit is a command of its own now: elastic profile kit SUPERNET --out FOLDER"),
+        (["--import", "kit"], "--import is a command of its own now: elastic profile import SUPERNET FILE"),
     ],
 )
-def test_what_does_not_go_with_a_kit_is_refused(net, tmp_path, options, message):
-    with pytest.raises(ProfileError, match=message):
-        profile(net, kit=str(tmp_path / "kit"), **options)
-    assert not (tmp_path / "kit").exists()
-
-
-def test_a_kits_runtime_may_be_said(net, supernet, tmp_path):
-    side = str(supernet.space["resolution"].choices[0])
-    profile(net, kit=str(tmp_path / "kit"), runtime="onnxruntime", subnets=1, blocks=0, resolutions=side)
-    assert (tmp_path / "kit" / "measure.py").exists()
+def test_the_options_of_before_say_which_command_they_became(capsys, options, cure):
+    assert main(["profile", "net", *options]) == 2
+    assert cure in capsys.readouterr().err
 
 
 def test_the_result_table_marks_the_best(result):
@@ -131,19 +123,6 @@ def test_the_result_table_marks_the_best(result):
 def test_a_profile_too_small_to_predict_from_is_shown_all_the_same(supernet):
     small, large = synthetic(supernet, 3), synthetic(supernet, 20)
     assert profile_table(small, supernet).row_count + 1 == profile_table(large, supernet).row_count
-
-
-def test_import_is_explained_too(capsys):
-    with pytest.raises(SystemExit):
-        auto_cli(profile, args=["--help"])
-    assert "--import IMPORT what a kit's script wrote" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_every_argument_is_explained(verb):
-    doc = COMMANDS[verb].__doc__
-    names = COMMANDS[verb].__code__.co_varnames[: COMMANDS[verb].__code__.co_argcount]
-    assert all(f"\n        {name}: " in doc for name in names)
 
 
 # --- archs as users type them --------------------------------------------------------------------------------
@@ -180,8 +159,14 @@ def test_an_arch_that_is_none_is_refused(supernet, arch, result, message):
 
 
 def test_other_mistakes_end_in_one_clear_sentence(net, tmp_path):
-    with pytest.raises(RecipeError, match="no model 'resnet19'"):
+    with pytest.raises(RecipeError, match=r"no model 'resnet19'.*did you mean resnet18"):
         inspect("resnet19")
+    with pytest.raises(RecipeError, match="there is no folder runs/nope, and timm has no model of that name"):
+        inspect("runs/nope")
+    with pytest.raises(RecipeError, match="did you mean mobilenetv3_small_100"):
+        inspect("mobilnetv3_small_100")
+    with pytest.raises(RecipeError, match="did you mean ofa_resnet50"):
+        inspect("ofa_resnet5")
     with pytest.raises(CheckpointError, match="elastic fit writes one"):
         profile(str(tmp_path))
     with pytest.raises(ProfileError, match="no runtime 'tvm'"):

@@ -1,8 +1,6 @@
 """The command line, in process: every shipped configuration, resuming, and what each mistake is answered with."""
 
 import csv
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -87,14 +85,6 @@ def test_validate_and_test_show_their_subnets(config, capsys):
         assert all(name in shown for name in ("smallest", "middle_1", "largest", "MACs", "accuracy"))
 
 
-def test_help_lists_every_verb_and_imports_no_trainer():
-    code = "import sys; from trainers.cli.main import main; main(['--help']); sys.exit('lightning' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for verb in ("fit", "validate", "test", "inspect", "profile", "search", "extract", "export", "demo"):
-        assert f"\n  {verb} " in done.stdout
-
-
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"elastic {version('elastic-supernets')}\n"
@@ -112,7 +102,7 @@ def test_a_folder_is_no_data_of_a_text_supernet(capfd, tmp_path):
     assert "reads text; give a YAML file with the data section" in said
 
 
-def test_unknown_verb(capfd):
+def test_unknown_command(capfd):
     assert answer(capfd, ["serch"]) == (2, "elastic: no command 'serch'; did you mean search?")
     assert answer(capfd, ["zzz"])[1].startswith("elastic: no command 'zzz'; there are fit, validate, test, ")
 
@@ -277,7 +267,7 @@ def test_ctrl_c_speaks_of_training_in_fit_only(capfd, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainers.cli.profile.load_supernet", interrupted)
+    monkeypatch.setattr("elastic.supernet.folder.load_supernet", interrupted)
     assert answer(capfd, ["profile", "net"]) == (130, "elastic: interrupted; files on disk are whole")
 
 

@@ -1,4 +1,4 @@
-"""The verb search, over a supernet with BatchNorm that nobody has trained."""
+"""The command search, over a supernet with BatchNorm that nobody has trained."""
 
 import csv
 from dataclasses import replace
@@ -13,9 +13,11 @@ from elastic.searching.result import SearchResult
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.evaluation import accuracy, resized
 from elastic.supernet.folder import load_supernet
+from trainers.cli.arguments import load_profiles
 from trainers.cli.main import main
-from trainers.cli.search import load_profiles, prediction_note, search
+from trainers.cli.search import search
 from trainers.judging import Judge, first_images, load_data
+from trainers.search_results import prediction_note
 
 
 def test_search_then_extract(run, tmp_path, capsys):
@@ -48,7 +50,7 @@ def test_the_search_takes_as_many_threads_as_asked(run, tmp_path, monkeypatch):
         seen.append(torch.get_num_threads())
         raise BudgetError("nothing found")
 
-    monkeypatch.setattr("trainers.cli.search.run_search", fruitless)
+    monkeypatch.setattr("elastic.searching.search.search", fruitless)
     for threads in (1, 2):
         with pytest.raises(BudgetError):
             search(str(run), out=str(tmp_path / "s.json"), threads=threads)
@@ -119,8 +121,8 @@ def test_other_data_has_a_cache_of_its_own(run, tmp_path, image_folder):
     again = tmp_path / "again.yaml"
     again.write_text((run / "config.yaml").read_text() + "name: again\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.cli.search.run_search", fruitless)
-        patch.setattr("trainers.cli.search.find_data", lambda supernet, *_: load_data(run / "config.yaml"))
+        patch.setattr("elastic.searching.search.search", fruitless)
+        patch.setattr("trainers.judging.find_data", lambda supernet, *_: load_data(run / "config.yaml"))
         for data in (None, str(again), str(other), str(image_folder)):
             with pytest.raises(BudgetError):
                 search(str(run), images=32, data=data, out=str(tmp_path / "s.json"))
@@ -184,7 +186,7 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
 def test_a_table_of_once_for_all_is_a_profile(tmp_path, monkeypatch):
     (tmp_path / "tables").mkdir()
     asked = []
-    monkeypatch.setattr("trainers.cli.search.load_ofa_table", lambda *given: asked.append(given) or "profile")
+    monkeypatch.setattr("trainers.cli.arguments.load_ofa_table", lambda *given: asked.append(given) or "profile")
     for place in (tmp_path / "tables", tmp_path / "note10.yaml"):
         assert load_profiles(str(place), "supernet") == {"": "profile"}
         assert asked.pop() == (str(place), "supernet", place.stem)

@@ -1,4 +1,4 @@
-"""`elastic zoo`, and the verbs that take what it writes."""
+"""`elastic zoo`, and the commands that take what it writes."""
 
 import json
 
@@ -11,7 +11,6 @@ import elastic
 import zoo
 from elastic.supernet.folder import load_supernet
 from trainers.cli.main import main
-from trainers.cli.zoo import COMMANDS
 
 NAME = reference.NAMES[0]
 
@@ -86,13 +85,13 @@ def test_a_specialised_network_becomes_a_folder_to_export(capsys, tmp_path, name
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["info", "ofa"], "the zoo has no supernet 'ofa'; it has dynabert_sst2, ofa_mbv3"),
+        (["info", "ofa"], "the zoo has no supernet 'ofa'; did you mean ofa_"),
         (["convert", "ofa_resnet50", '{"ks'], "isn't an encoding"),
         (["convert", "ofa_resnet50", '{"depth.0": 2}'], "the arch lacks"),
         (["convert", "ofa_resnet50", '{"deep": 2}'], "'deep' isn't part of this supernet's encoding; it has d, e, w"),
         (["convert", "ofa_resnet50", "nothing.json"], "nothing.json doesn't exist; wanted an encoding"),
         (["import", "ofa_resnet50", "--path", "nothing"], "nothing doesn't exist; wanted one of Once-for-All's"),
-        ([], "list,info,import,convert"),
+        ([], "elastic zoo needs a command: list, info, import, convert"),
     ],
 )
 def test_mistakes_end_in_one_sentence(capsys, words, message):
@@ -100,9 +99,3 @@ def test_mistakes_end_in_one_sentence(capsys, words, message):
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_every_argument_is_explained(verb):
-    code = COMMANDS[verb].__code__
-    assert all(f"\n        {name}: " in COMMANDS[verb].__doc__ for name in code.co_varnames[: code.co_argcount])

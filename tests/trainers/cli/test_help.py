@@ -1,0 +1,160 @@
+"""The entrance: help and lists import nothing heavy, and whatever is misspelt is answered with what was meant."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from elastic.errors import UsageError
+from trainers.cli.commands import COMMANDS, find_command
+from trainers.cli.completion import options
+from trainers.cli.main import main
+
+HEAVY = ("torch", "timm", "lightning", "transformers", "sklearn", "pymoo", "plotly", "huggingface_hub", "onnx")
+OPENED = [
+    [],
+    ["--help"],
+    ["--version"],
+    ["zoo", "--help"],
+    ["serch"],
+    ["completion", "zsh"],
+    ["zoo", "list"],
+    ["zoo", "info", "ofa"],
+    ["fit"],
+    ["search"],
+    ["search", "net", "--bugdet", "macs=1e6"],
+    ["fit", "--config", "digit"],
+    *([*name.split(), "--help"] for name in COMMANDS),
+    *([*name.split(), "--help_all"] for name in COMMANDS if not COMMANDS[name].own_parser),
+]
+
+
+def test_help_and_every_mistake_in_words_import_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from trainers.cli.main import main\n"
+        f"for words in {OPENED!r}:\n"
+        "    main(words)\n"
+        f"    found = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "    assert not found, (words, found)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if not COMMANDS[name].own_parser])
+def test_every_option_is_explained(name):
+    function = COMMANDS[name].function
+    explained = inspect.getdoc(function)
+    assert all(f"\n    {option}: " in explained for option in inspect.signature(function).parameters)
+
+
+def test_help_lists_every_command(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_on_a_screen_and_help_all_says_the_rest(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([*name.split(), "--help"]) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) <= 45
+    if COMMANDS[name].own_parser:
+        return
+    assert main([*name.split(), "--help_all"]) == 0
+    whole = capsys.readouterr().out
+    for option, parameter in inspect.signature(COMMANDS[name].function).parameters.items():
+        assert option in whole
+        assert (f"--{option} " in short) == (parameter.kind is not parameter.KEYWORD_ONLY and f"--{option} " in whole)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("serch", "search"),
+        ("train", "fit"),
+        ("evaluate", "validate"),
+        ("Inspect", "inspect"),
+        ("profle", "profile"),
+        ("zo", "zoo"),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_nearest(word, meant):
+    with pytest.raises(UsageError, match=f"no command '{word}'; did you mean {meant}\\?"):
+        find_command([word])
+
+
+def test_subcommands_are_found_before_commands():
+    assert find_command(["profile", "check", "net"]) == ("profile check", ["net"])
+    assert find_command(["profile", "net"]) == ("profile", ["net"])
+    assert find_command(["zoo", "--help"]) == ("zoo", ["--help"])
+    with pytest.raises(UsageError, match=r"no command 'zoo lst'; did you mean zoo list\?"):
+        find_command(["zoo", "lst"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search", "net", "--bugdet", "x"], "unrecognized arguments: --bugdet x; did you mean --budget?"),
+        (["extract", "net", "--qqq"], "unrecognized arguments: --qqq; --help_all shows the options there are"),
+        (["search"], "the following arguments are required: supernet"),
+        (["fit"], "fit needs --config: a YAML file, or the name of a shipped one: alpha_divergence"),
+        (["validate", "--ckpt_path", "last"], "validate needs --config"),
+        (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_cure(words, said, capsys):
+    assert main(words) == 2
+    answer = capsys.readouterr().err
+    assert answer.startswith(f"elastic: {said}")
+    assert answer.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--modle.supernet.model", "resnet18"], "did you mean --model.supernet.model"),
+        (["--config", "{model: {curiculum: {scale: 2}}}"], "did you mean --model.curriculum"),
+        (["--model.sampler", "Sandwich"], "\"model.sampler\": no class 'Sandwich'; did you mean SandwichSampler?"),
+        (["--data", "Digit"], "no class 'Digit'; did you mean Digits?"),
+        (["--data.batch", "3"], "Option 'batch' is not accepted; did you mean batch_size?"),
+    ],
+)
+def test_what_is_misspelt_in_a_training_names_what_is_near(words, said, config, capsys):
+    assert main(["fit", "--config", str(config), *words]) == 2
+    answer = capsys.readouterr().err
+    assert said in answer
+    assert answer.count("\n") == 1
+
+
+# --- completion -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["se"], "search"),
+        (["profile", "ch"], "check"),
+        (["zoo", "co"], "convert"),
+        (["zoo", "info", "ofa_res"], "ofa_resnet50"),
+        (["search", "net", "--bud"], "--budget"),
+        (["profile", "kit", "net", "--thr"], "--threads"),
+        (["fit", "--model.sam"], "--model.sampler"),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(typed, completed, capsys):
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    words = " ".join(["elastic", *typed])
+    asked = f"{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={len(typed)}\n_elastic\necho ${{COMPREPLY[@]}}\n"
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [completed]
+
+
+def test_every_option_of_a_command_is_completed():
+    assert {"--budget", "--robust_again", "--help_all"} <= set(options("search"))
+    assert "--supernet" not in options("search")
+    assert "--model.sampler" in options("fit")

@@ -1,0 +1,70 @@
+"""`elastic completion`: a script by which the shell completes commands, options and names of supernets."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Literal
+
+from trainers.cli.commands import COMMANDS
+
+_BASH = """\
+_elastic() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} words supernets="{supernets}"
+    case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in
+{cases}
+        *) words="{first}" ;;
+    esac
+    [[ $COMP_CWORD == 1 ]] && words="{first}"
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o default -F _elastic elastic
+"""
+
+_ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+"""zsh runs bash's completions."""
+
+
+def completion(shell: Literal["bash", "zsh"]) -> None:
+    """Print a script that completes commands, options and names of supernets in the shell.
+
+    For this session: eval "$(elastic completion bash)"; for all of them, add that line to ~/.bashrc or ~/.zshrc.
+    Completing starts no Python; print the script anew after an upgrade.
+
+    Args:
+        shell: bash or zsh.
+    """
+    from zoo.catalog import list_supernets
+
+    cases = []
+    for name in sorted(COMMANDS, key=lambda name: -len(name.split())):  # `profile kit` before `profile`
+        below = [other.split()[1] for other in COMMANDS if other.startswith(f"{name} ")]
+        words = " ".join([*below, *options(name), *(["$supernets"] if _takes_a_supernet(name) else ())])
+        cases.append(f'        "{name}"*) words="{words}" ;;')
+    groups = {name.split()[0] for name in COMMANDS} - set(COMMANDS)
+    for group in sorted(groups):
+        below = [name.split()[1] for name in COMMANDS if name.startswith(f"{group} ")]
+        cases.append(f'        "{group} "*) words="{" ".join(below)}" ;;')
+    first = " ".join(dict.fromkeys(name.split()[0] for name in COMMANDS))
+    script = _BASH.format(cases="\n".join(cases), first=first, supernets=" ".join(list_supernets()))
+    sys.stdout.write(_ZSH + script if shell == "zsh" else script)
+
+
+def options(name: str) -> list[str]:
+    """The options of a command, as they are typed."""
+    from trainers.cli.fit import OPTIONS
+    from trainers.fit_folder import SHORT
+
+    if COMMANDS[name].own_parser:
+        short = SHORT if name == "fit" else ()
+        return [*short, *OPTIONS, "--help", "--help_all"]
+    parameters = inspect.signature(COMMANDS[name].function).parameters.values()
+    given = [f"--{one.name}" for one in parameters if one.default is not one.empty]
+    return [*given, "--help", "--help_all"]
+
+
+def _takes_a_supernet(name: str) -> bool:
+    if COMMANDS[name].own_parser:
+        return False
+    first = next(iter(inspect.signature(COMMANDS[name].function).parameters), "")
+    return first in ("supernet", "model", "name")

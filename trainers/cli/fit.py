@@ -1,0 +1,102 @@
+"""`elastic fit`, `validate` and `test`: the common options on one screen; the parser of all of them is Lightning's."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Mapping
+
+from elastic.errors import UsageError
+from trainers.cli.commands import COMMANDS
+from trainers.configurations import name_configurations, shipped_configurations
+from trainers.fit_folder import SHORT, expand
+
+OPTIONS = {
+    "--config": "a YAML file, or the name of a shipped one: elastic fit --config digits; several are merged",
+    "--name": "the run's name; its files lie in RUNS/NAME (default: run)",
+    "--runs": "the folder of all runs (default: runs)",
+    "--seed_everything": "seeds all that is drawn at random (default: 0)",
+    "--ckpt_path": "a checkpoint; last: the run's own, to go on with an interrupted training",
+    "--subnet": "train a single subnet further: the folder that elastic extract wrote",
+    "--keep_best": "the metric of the validation whose best supernet is kept, such as val/largest/accuracy",
+    "--model.supernet.model": "a timm model, transformers:NAME, or a name that elastic zoo list shows",
+    "--model.supernet.choices": "the search space, such as {depth: [2, 3, 4], width: [0.5, 1.0]}",
+    "--model.curriculum.phases": "the phases of training: epochs, learning_rate and choices of each",
+    "--model.sampler": "which subnets a step trains, such as SandwichSampler",
+    "--model.distiller": "what subnets learn from a teacher, such as SoftTargets",
+    "--data": "the data module, such as ImageDataModule or Digits",
+    "--data.batch_size": "inputs in a batch",
+    "--trainer.max_epochs": "how many epochs; by default those of all phases",
+    "--trainer.devices": "how many GPUs; auto: all",
+    "--print_config": "print the whole configuration, with what is given so far, and exit",
+}
+"""The common options, as `--help` shows them and the shell completes them; `--help_all` shows all."""
+
+_GIVES_A_MODEL = ("-c", "--config", "--subnet", "--model", "--print_config")
+
+
+def fit(words: list[str]) -> None:
+    """Train a supernet; `words` are the options.
+
+    Raises:
+        UsageError: an option or a value that can't be understood, or no model at all.
+    """
+    _run("fit", words)
+
+
+def validate(words: list[str]) -> None:
+    """Evaluate subnets on the validation images; `words` are the options.
+
+    Raises:
+        UsageError: as for `fit`.
+    """
+    _run("validate", words)
+
+
+def test(words: list[str]) -> None:
+    """Evaluate subnets on the test images; `words` are the options.
+
+    Raises:
+        UsageError: as for `fit`.
+    """
+    _run("test", words)
+
+
+def _run(name: str, words: list[str]) -> None:
+    if {"-h", "--help"} & set(words):
+        sys.stdout.write(_help(name))
+        return
+    # what can be said at once isn't said after seconds of imports
+    if "--help_all" in words:
+        words = ["--help"]
+    elif not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
+        shipped = ", ".join(shipped_configurations())
+        raise UsageError(f"{name} needs --config: a YAML file, or the name of a shipped one: {shipped}")
+    named = name_configurations(expand([name, *words]))
+
+    from trainers.fitting import train
+
+    train(named)
+
+
+def _names_a_folder(words: list[str]) -> bool:
+    return bool(words) and not words[0].startswith("-")
+
+
+def _help(name: str) -> str:
+    short = f"       elastic {name} FOLDER [OPTION ...]\n" if name == "fit" else ""
+    of_folders = f"\nfor a folder of images, FOLDER/train/CLASS/*:\n{_listed(SHORT)}\n" if name == "fit" else ""
+    return (
+        f"usage: elastic {name} --config CONFIG [OPTION ...]\n{short}\n{COMMANDS[name].summary}\n{of_folders}"
+        f"\noptions:\n{_listed(OPTIONS)}\n\n"
+        "--help_all shows all options; each can also stand in the YAML file, its dots as indentation.\n"
+    )
+
+
+def _listed(options: Mapping[str, str]) -> str:
+    width = max(map(len, OPTIONS)) + 4
+    lines = [
+        textwrap.fill(text, 100, initial_indent=f"  {option}".ljust(width), subsequent_indent=" " * width)
+        for option, text in options.items()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""A command's options: read from its function's signature, explained on one screen, and cured where misspelt."""
+
+from __future__ import annotations
+
+import inspect
+from argparse import SUPPRESS, Action
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+from elastic.errors import UsageError
+from elastic.support.packages import require_packages
+from trainers.cli.commands import COMMANDS
+from trainers.near_matches import with_near_matches
+
+
+def run(name: str, words: Sequence[str]) -> None:
+    """Parse the options of a command, and run it; or show its help, where `words` ask for that.
+
+    Raises:
+        PackageError: the command needs a package that isn't installed.
+        UsageError: an option that the command doesn't have, or lacks, or of another type.
+    """
+    function = COMMANDS[name].function
+    parser = CommandParser(name, function)
+    if "config" not in inspect.signature(function).parameters:
+        parser.add_argument("--config", action="config", help="A YAML file with options of this command.")
+    parser.add_function_arguments(function, as_group=False, as_positional=True, sub_configs=True)
+    if "--help_all" in words:
+        parser.show_help(full=True)
+    elif "--help" in words or "-h" in words:
+        parser.show_help(full=False)
+    else:
+        given = parser.parse_args(list(words)).as_dict()
+        require_packages(f"elastic {name}", *COMMANDS[name].needs)
+        function(**{option: given[option] for option in inspect.signature(function).parameters})
+
+
+class CommandParser(ArgumentParser):
+    """The options of one command.
+
+    Args:
+        name: the command's name.
+        function: what it runs; its keyword-only parameters are left to `--help_all`.
+    """
+
+    def __init__(self, name: str, function: Callable[..., None]) -> None:
+        super().__init__(
+            prog=f"elastic {name}",
+            description=(inspect.getdoc(function) or "").partition("\nArgs:")[0],
+            formatter_class=_HelpFormatter,
+            exit_on_error=False,
+            add_help=False,
+        )
+        self._name = name
+        self._function = function
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Name the nearest options, and what became of those that moved.
+
+        Raises:
+            UsageError: always.
+        """
+        for option, instead in COMMANDS[self._name].moved.items():
+            if option in message:
+                raise UsageError(f"{option} is a command of its own now: {instead}") from ex
+        options = [option for action in self._actions for option in action.option_strings]
+        raise UsageError(with_near_matches(message, options)) from ex
+
+    def show_help(self, full: bool) -> None:
+        """Print the common options, or all."""
+        parameters = inspect.signature(self._function).parameters
+        rare = {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+        hidden = [action for action in self._actions if action.dest in rare or action.dest not in parameters]
+        needed = " ".join(action.dest.upper() for action in self._actions if not action.option_strings)
+        self.usage = f"elastic {self._name} {needed} [OPTION ...]"
+        if not full:
+            for action in hidden:
+                action.help = SUPPRESS
+            self.epilog = f"--help_all shows {len(hidden)} more options." if hidden else None
+        self.print_help()
+
+
+class _HelpFormatter(DefaultHelpFormatter):
+    """An option, what it means, and its default where that says something."""
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        says = action.option_strings and action.default not in (None, "", False, SUPPRESS)
+        return f"{text} (default: %(default)s)" if says else text

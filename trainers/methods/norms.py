@@ -1,0 +1,5 @@
+"""The norms that a perturbation of an image is measured by."""
+
+from typing import Literal
+
+Norm = Literal["linf", "l2"]
