@@ -1,4 +1,4 @@
-from .checkpoints import load_supernet as load_supernet
+from .checkpoints import load_from_checkpoint as load_from_checkpoint
 from .data.digit_scenes import DigitScenes as DigitScenes
 from .data.digits import Digits as Digits
 from .data.glue import Glue as Glue

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from elastic import Supernet
 from elastic.errors import CheckpointError, first_line
-from elastic.supernet import folder as storage
-from elastic.supernet.folder import build_saved, digest_supernet
+from elastic.supernet.folder import build_saved, digest_supernet, load_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.files import replacing
 from elastic.support.weights import check_tensors
@@ -143,7 +142,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
-def load_supernet(path: str | os.PathLike[str]) -> Supernet:
+def load_from_checkpoint(path: str | os.PathLike[str]) -> Supernet:
     """The trained supernet of a checkpoint or of a run's folder, in eval mode, its largest subnet active.
 
     Args:
@@ -154,7 +153,7 @@ def load_supernet(path: str | os.PathLike[str]) -> Supernet:
             builds with other dims.
     """
     if Path(path).is_dir():
-        return storage.load_supernet(Path(path))
+        return load_supernet(Path(path))
     checkpoint = read_checkpoint(path)
     supernet = build_saved(SupernetSource.from_dict(checkpoint[KEY]["source"]), path, checkpoint[KEY].get("versions"))
     state = checkpoint["state_dict"]

@@ -25,16 +25,16 @@ from elastic.shipping.export import Exported
 from elastic.space.arch import Arch
 from elastic.space.sampling import spread_rows
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, accuracy, resized, top1
-from elastic.supernet.folder import load_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_json
 from elastic.support.text import short, spell_count, spell_figure
 from elastic.timing.backends import prepare, torch_threads
 from elastic.timing.protocol import time_runs
 from elastic.timing.setting import Setting
-from trainers.judging import Judge, first_images, load_data
-from trainers.search_results import agreement, measured_again, prediction_note
+from trainers.judging import Judge, first_images
+from trainers.searching import agreement, measured_again, prediction_note
 from trainers.shipping import extract_to
+from trainers.trained import open_trained
 
 if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData
@@ -88,7 +88,8 @@ def run(
     _say("1  Train a supernet on handwritten digits")
     train(folder, config)
     run = folder / "train"
-    supernet, data = load_supernet(run), load_data(run / "config.yaml")
+    trained = open_trained(run)
+    supernet, data = trained.supernet, trained.data()
 
     _say("2  Measure this machine")
     profile = measure_profile(supernet, setting, subnets, time_limit, seed=seed, progress=True)
@@ -120,7 +121,7 @@ def run(
     chosen = result.best
     subnet = judge.validation.subnet(chosen.arch)
     card = Card(f"Handwritten digits, subnet {chosen.arch.id}", chosen.figures, data="scikit-learn's digits")
-    written = extract_to(supernet, subnet, chosen.arch, run, folder / "subnet", ["safetensors", "onnx"], card, data)
+    written = extract_to(trained, subnet, chosen.arch, folder / "subnet", ["safetensors", "onnx"], card, data)
     verified = verify(supernet, chosen.arch, subnet, written.folder / "model.onnx", data)
     write_json(folder / "verified.json", vars(verified))
     get_console().print(export_table(written))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -37,40 +35,6 @@ CALIBRATION_BATCHES = 8
 
 VALIDATION_IMAGES = 1000
 """Labelled images that int8's accuracy is measured on, in whole batches."""
-
-
-def find_data(supernet: Supernet, place: str, data: str | None) -> SupernetData:
-    """The images that subnets are judged on, and that BatchNorm statistics are re-estimated on.
-
-    Args:
-        supernet: whose subnets.
-        place: where it is from; by default its training's own `config.yaml` says which images.
-        data: a folder of images, or a YAML file with a data section.
-
-    Raises:
-        CheckpointError: no such file, or no `data` section that can be understood.
-    """
-    if data is not None and Path(data).is_dir():
-        if supernet.recipe.vocabulary is not None:
-            raise CheckpointError(
-                f"{data} is a folder, as images have it, and this supernet reads text; give a YAML file with the data "
-                "section of a training, such as data: {class_path: Glue, init_args: {task: sst2, root: FOLDER, …}}"
-            )
-        from trainers.data.image_folder import ImageFolder
-
-        return ImageFolder(data, supernet)
-    found = load_data(data or Path(place) / "config.yaml")
-    found.check(supernet)
-    return found
-
-
-def digest_data(place: str, data: str | None) -> str:
-    """Eight hexadecimal digits for what `find_data` has found: for a folder's path, or what the data section says."""
-    import yaml
-
-    path = Path(data or Path(place) / "config.yaml")
-    told = str(path.resolve()) if path.is_dir() else yaml.safe_load(path.read_text("utf-8"))["data"]
-    return hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
 
 
 def load_data(path: str | Path) -> SupernetData:
@@ -176,6 +140,12 @@ def name_of(data: SupernetData) -> str:
 class Judge:
     """Measures subnets: for the search on validation images, afterwards on images that the search hasn't seen.
 
+    Attributes:
+        data: what they are judged on.
+        metrics: what is measured, by name.
+        validation: measures a subnet for the search.
+        fresh: measures one on other images; None where there are none.
+
     Args:
         supernet: whose subnets.
         data: the images; those for afterwards are the test images, or validation images that are left over where
@@ -207,6 +177,8 @@ class Judge:
                 return RobustAccuracy(supernet, batches, calibration, attack, threat, recalibrate=recalibrate)
             return MeasuredAccuracy(supernet, batches, calibration, data.metric, by, recalibrate)
 
+        self.data = data
+        self.metrics = [data.metric] if threat is None else ["accuracy", "robust"]
         self.validation = judging(chosen, "pgd-20")
         left = data.test_dataloader() if data.splits.has_test else islice(validation, len(chosen), None)
         fresh = first_images(left, images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,70 +10,63 @@ from rich import get_console
 from torch import Tensor, nn
 
 from elastic.reporting.tables import export_table
+from elastic.searching.result import Candidate
 from elastic.shipping.card import Card
 from elastic.shipping.export import Exported, export
 from elastic.shipping.writing import needs_inputs
 from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, resized
-from elastic.supernet.folder import is_name, load_source
-from elastic.supernet.registry import find_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
 from elastic.upstream import library_of
 from trainers.data.text import fit_tokenizer, load_tokenizer, save_tokenizer
 from trainers.judging import VALIDATION_IMAGES, name_of, samples
-from zoo.catalog import vocabulary_file
+from trainers.trained import Trained
 
 if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData
 
 
 def write_subnet(
-    supernet: Supernet,
+    trained: Trained,
     subnet: nn.Module,
-    arch: Arch,
-    origin: str,
+    chosen: Candidate,
     out: str,
     formats: str,
-    figures: Mapping[str, float],
     data: SupernetData | None,
     made_up: Sequence[Tensor] = (),
 ) -> None:
-    """Export an extracted subnet, `formats` separated by commas, with a card; and show its files."""
-    named = find_supernet(origin) if is_name(origin) else None
-    title, license_ = f"Subnet {arch.id} of {Path(origin).name}", named.license if named else ""
-    card = Card(title, figures, data="" if data is None else name_of(data), license=license_)
+    """Export an extracted subnet with a card, and show its files.
+
+    Args:
+        trained: what it was cut out of.
+        subnet: the model.
+        chosen: its arch, and what was measured of it.
+        out: the folder to write.
+        formats: separated by commas.
+        data: what it was judged on, where there is any.
+        made_up: inputs at full resolution to check the files on, where there is no data.
+    """
+    card = Card(
+        f"Subnet {chosen.arch.id} of {Path(trained.place).name}",
+        chosen.figures,
+        data="" if data is None else name_of(data),
+        license=trained.license,
+    )
     wanted = ["safetensors", *names_in(formats)]
     if data is not None and needs_inputs(wanted):
-        inputs, labelled = samples(supernet, arch, data, VALIDATION_IMAGES)
+        inputs, labelled = samples(trained.supernet, chosen.arch, data, VALIDATION_IMAGES)
     else:
-        inputs, labelled = resized(supernet, arch, made_up), []
-    written = extract_to(supernet, subnet, arch, origin, out, wanted, card, data, inputs, labelled)
+        inputs, labelled = resized(trained.supernet, chosen.arch, made_up), []
+    written = extract_to(trained, subnet, chosen.arch, out, wanted, card, data, inputs, labelled)
     get_console().print(export_table(written))
 
 
-def _example(supernet: Supernet, subnet: nn.Module, arch: Arch) -> Inputs:
-    """Made-up inputs of the size that costs are counted on; of texts one is padded."""
-    if supernet.recipe.vocabulary is None:
-        return supernet.example_inputs(arch, 4, seed=0)
-    return library_of(subnet).example_text(*supernet.input_shape(arch))
-
-
-def _preprocessing(subnet: nn.Module, origin: str | Path, data: SupernetData | None) -> dict[str, Any]:
-    """What the data says; of a named text model, which tokenizer."""
-    if data is not None:
-        return data.preprocessing
-    if vocabulary_file(str(origin)) is None:
-        return {}
-    return {"tokenizer": str(origin), "max_length": library_of(subnet).longest_text}
-
-
 def extract_to(
-    supernet: Supernet,
+    trained: Trained,
     subnet: nn.Module,
     arch: Arch,
-    origin: str | Path,
     out: str | Path,
     formats: list[str],
     card: Card,
@@ -85,17 +78,17 @@ def extract_to(
 
     Files are checked on `inputs`, and int8 is calibrated on them; on made-up ones where there are none.
     """
-    shape = supernet.input_shape(arch)
-    preprocessing = _preprocessing(subnet, origin, data)
+    shape = trained.supernet.input_shape(arch)
+    preprocessing = _preprocessing(trained, subnet, data)
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
     written = export(
         subnet,
         out,
         formats,
-        example=None if inputs else _example(supernet, subnet, arch),
+        example=None if inputs else _example(trained.supernet, subnet, arch),
         arch=arch,
-        source=load_source(origin),
+        source=trained.source,
         card=card,
         preprocessing=preprocessing or None,
         calibration=inputs,
@@ -103,8 +96,24 @@ def extract_to(
     )
     if data is not None:
         data.save_preprocessing(out)
-    elif vocabulary_file(str(origin)) is not None:
-        tokenizer = load_tokenizer(str(origin))
+    elif trained.tokenizer:
+        tokenizer = load_tokenizer(trained.tokenizer)
         fit_tokenizer(tokenizer, subnet)
         save_tokenizer(tokenizer, out, library_of(subnet).longest_text)
     return written
+
+
+def _example(supernet: Supernet, subnet: nn.Module, arch: Arch) -> Inputs:
+    """Made-up inputs of the size that costs are counted on; of texts one is padded."""
+    if supernet.recipe.vocabulary is None:
+        return supernet.example_inputs(arch, 4, seed=0)
+    return library_of(subnet).example_text(*supernet.input_shape(arch))
+
+
+def _preprocessing(trained: Trained, subnet: nn.Module, data: SupernetData | None) -> dict[str, Any]:
+    """What the data says; of published weights for text, which tokenizer."""
+    if data is not None:
+        return data.preprocessing
+    if not trained.tokenizer:
+        return {}
+    return {"tokenizer": trained.tokenizer, "max_length": library_of(subnet).longest_text}

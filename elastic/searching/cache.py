@@ -14,7 +14,7 @@ from elastic.supernet.folder import digest_supernet, digest_weights
 from elastic.supernet.supernet import Supernet
 from elastic.support.journal import Journal
 
-Evaluate = Callable[[Arch], Mapping[str, float]]
+EvaluateArch = Callable[[Arch], Mapping[str, float]]
 """Measures a subnet: figures by name, such as `{"accuracy": 97.5}`."""
 
 _KIND = "elastic search cache"
@@ -34,7 +34,7 @@ class Measurements:
 
     def __init__(
         self,
-        evaluate: Evaluate,
+        evaluate: EvaluateArch,
         known: dict[Arch, dict[str, float]] | None = None,
         journal: Journal | None = None,
         wanted: Collection[str] = (),
@@ -56,7 +56,7 @@ class Measurements:
 
 @contextmanager
 def open_measurements(
-    evaluate: Evaluate, supernet: Supernet, path: str | Path | None, wanted: Collection[str] = ()
+    evaluate: EvaluateArch, supernet: Supernet, path: str | Path | None, wanted: Collection[str] = ()
 ) -> Iterator[Measurements]:
     """Measurements that are kept in the file at `path`, where one is given; nobody else has it meanwhile.
 

@@ -9,7 +9,7 @@ import numpy as np
 from elastic.errors import ProfileError
 from elastic.prediction.features import ArchFeatures
 from elastic.prediction.predictor import Predictor, check_count, fit_predictor
-from elastic.searching.cache import Evaluate, open_measurements
+from elastic.searching.cache import EvaluateArch, open_measurements
 from elastic.space.sampling import corner_rows, distinct_rows, spread_rows
 from elastic.supernet.supernet import Supernet
 from elastic.support.progress import progress_bar
@@ -20,7 +20,7 @@ _DRAWN = 4
 
 def fit_figures(
     supernet: Supernet,
-    evaluate: Evaluate,
+    evaluate: EvaluateArch,
     subnets: int = 200,
     kind: str = "auto",
     seed: int = 0,

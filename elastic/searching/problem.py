@@ -8,10 +8,8 @@ import numpy as np
 
 from elastic.errors import BudgetError
 from elastic.searching.budget import Budget, Predict
-from elastic.space.arch import Arch
+from elastic.searching.cache import EvaluateArch
 from elastic.space.space import Floats, Rows
-
-Measure = Callable[[Arch], Mapping[str, float]]
 
 
 class Problem:
@@ -42,7 +40,7 @@ class Problem:
         budget: Budget,
         maximize: Sequence[str],
         minimize: Sequence[str],
-        measure: Measure | None = None,
+        measure: EvaluateArch | None = None,
         seed: Sequence[int] = (0,),
         most: int | None = None,
         advance: Callable[[int], None] = lambda steps: None,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from elastic.errors import BudgetError
 from elastic.prediction.predictor import Predictor
 from elastic.searching.budget import Budget, CostModel, Predict, Profiles
-from elastic.searching.cache import Evaluate, Measurements, open_measurements
+from elastic.searching.cache import EvaluateArch, Measurements, open_measurements
 from elastic.searching.fronts import hypervolume_history, spread_along, undominated
 from elastic.searching.problem import Problem
 from elastic.searching.result import Candidate, SearchResult
@@ -33,7 +33,7 @@ def search(
     maximize: Sequence[str] = ("accuracy",),
     minimize: Sequence[str] = ("latency_ms",),
     subject_to: Mapping[str, float] | None = None,
-    evaluate: Evaluate | None = None,
+    evaluate: EvaluateArch | None = None,
     profile: Profiles | None = None,
     predict: Mapping[str, Predict] | None = None,
     algorithm: str | None = None,
@@ -55,7 +55,8 @@ def search(
         subject_to: the largest value allowed of `latency_ms` (milliseconds), `macs`, `params`, `memory_bytes`, or
             of what `predict` predicts; in any combination.
         evaluate: measures a subnet (see `MeasuredAccuracy`); not needed where every objective is a cost or predicted.
-        profile: predicts `latency_ms`; several by name predict `latency_ms.NAME` each.
+        profile: predicts `latency_ms`; several by name predict `latency_ms.NAME` each, one of the
+            empty name `latency_ms`.
         predict: predictors of other figures, by name: from encoded archs to a number each.
         algorithm: by default linas where an objective is measured, else nsga2:
             nsga2, nsga3 (three objectives and more), evolution (the fastest where figures are predicted),
@@ -108,7 +109,7 @@ def search(
 
 @contextmanager
 def _measurements(
-    evaluate: Evaluate | None, supernet: Supernet, cache: str | Path | None, wanted: Collection[str]
+    evaluate: EvaluateArch | None, supernet: Supernet, cache: str | Path | None, wanted: Collection[str]
 ) -> Iterator[Measurements | None]:
     if evaluate is None:
         yield None
@@ -156,5 +157,5 @@ def _device(profile: Profiles | None) -> dict[str, Any]:
     if profile is None:
         return {}
     if isinstance(profile, Mapping):
-        return {name: _device(one) for name, one in profile.items()}
+        return _device(profile[""]) if "" in profile else {name: _device(one) for name, one in profile.items()}
     return {**profile.device, **vars(profile.setting)}

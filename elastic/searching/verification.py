@@ -11,7 +11,7 @@ from elastic.errors import ElasticError
 from elastic.profiles.measuring import check_device
 from elastic.profiles.plan import plan_check
 from elastic.profiles.profile import DeviceProfile
-from elastic.searching.cache import Evaluate
+from elastic.searching.cache import EvaluateArch
 from elastic.searching.result import Candidate, SearchResult
 from elastic.space.arch import Arch
 from elastic.supernet.supernet import Supernet
@@ -23,7 +23,7 @@ from elastic.timing.protocol import Timing, time_runs
 def verify(
     supernet: Supernet,
     result: SearchResult,
-    evaluate: Evaluate | None = None,
+    evaluate: EvaluateArch | None = None,
     profile: DeviceProfile | None = None,
     subnets: int = 8,
     seconds: float = 20.0,

@@ -21,7 +21,7 @@ Batch = tuple[Any, Tensor]
 Recalibrate = Callable[[nn.Module, Iterable[Any]], None]
 """Re-estimates the BatchNorm statistics of a model on batches of inputs, in place."""
 
-Measure = Callable[[nn.Module, Iterable[Batch]], float]
+BatchMetric = Callable[[nn.Module, Iterable[Batch]], float]
 """A metric of a model on labelled batches."""
 
 
@@ -43,7 +43,7 @@ class MeasuredAccuracy:
         validation: Iterable[Batch],
         calibration: Iterable[Inputs] = (),
         metric: str = "accuracy",
-        measure: Measure | None = None,
+        measure: BatchMetric | None = None,
         recalibrate: Recalibrate = recalibrate,
     ) -> None:
         self.supernet = supernet

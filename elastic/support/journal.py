@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +40,30 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
-        if not whole and not _line(header).startswith(content):
+        if whole:
+            self._read(whole.splitlines(), header, cure)
+            if len(whole) < len(content):
+                os.truncate(path, len(whole))
+        elif _line(header).startswith(content):
+            path.write_bytes(_line(header))
+        else:
             raise self._foreign("it has no whole line")
-        if len(whole) < len(content):
-            os.truncate(path, len(whole))
-        if not whole:
-            self._append(header)
-            return
-        before, *self.entries = (self._parsed(at, line) for at, line in enumerate(whole.splitlines(), 1))
+
+    def _read(self, lines: Sequence[bytes], header: Mapping[str, Any], cure: str) -> None:
+        before, *self.entries = (self._parsed(at, line) for at, line in enumerate(lines, 1))
         if before.get("kind") != header["kind"]:
             raise self._foreign(f"its kind is {before.get('kind')!r}")
         key = next((key for key in header if before.get(key) != header[key]), None)
         if key is not None:
-            raise error(
-                f"{path} holds {what} with another {key}: {_short(before.get(key))}, now {_short(header[key])}; {cure}"
-            )
+            was, now = _short(before.get(key)), _short(header[key])
+            raise self._error(f"{self.path} holds {self._what} with another {key}: {was}, now {now}; {cure}")
 
     def add(self, entry: dict[str, Any]) -> None:
         """Keep one more entry; it is on the disk when this returns."""
         self.entries.append(entry)
-        self._append(entry)
-
-    def _append(self, values: Mapping[str, Any]) -> None:
         if self.path is not None:
             with self.path.open("ab") as file:
-                file.write(_line(values))
+                file.write(_line(entry))
                 file.flush()
                 os.fsync(file.fileno())
 

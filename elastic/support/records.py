@@ -15,7 +15,13 @@ T = TypeVar("T")
 
 def to_plain(record: Any) -> Any:
     """A dataclass as JSON has it: dicts, sequences, strings and Python's own numbers."""
-    return msgspec.to_builtins(record, enc_hook=lambda one: dict(one) if isinstance(one, Mapping) else one.item())
+    return msgspec.to_builtins(record, enc_hook=_plain)
+
+
+def _plain(one: Any) -> Any:
+    if isinstance(one, Mapping):
+        return dict(one)
+    return str(one) if isinstance(one, str) else one.item()  # torch.__version__ is a kind of text
 
 
 def from_plain(values: Any, cls: type[T]) -> T:

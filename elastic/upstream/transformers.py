@@ -93,6 +93,20 @@ LOAD_TOKENIZER = 'from transformers import AutoTokenizer\n\ntokenizer = AutoToke
 """Python that loads the tokenizer in the folder it runs in."""
 
 
+def copy_tokenizer(source: str | Path, target: str | Path) -> None:
+    """Write the tokenizer in one folder into another, with all of its files; nothing where there is none.
+
+    Args:
+        source: has `tokenizer_config.json`, as each folder that a tokenizer was saved into.
+        target: a folder.
+    """
+    if not (Path(source) / "tokenizer_config.json").is_file():
+        return
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(source).save_pretrained(target)
+
+
 def example_text(config: Any, length: int, n: int = 2) -> dict[str, Tensor]:
     """Random text for a model of transformers, the same for each call.
 

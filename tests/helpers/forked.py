@@ -14,7 +14,7 @@ from pathlib import Path
 _PRELOADED = (
     "trainers.cli.main",
     "trainers.fitting",
-    "trainers.search_results",
+    "trainers.searching",
     "trainers.robust.examiner",
     "trainers.demo",
 )

@@ -7,7 +7,7 @@ from watching import images
 
 from elastic.errors import CheckpointError
 from elastic.supernet.source import SupernetSource
-from trainers import ModelTeacher, OptimizerOptions, StepOptions, SupernetModule, load_supernet
+from trainers import ModelTeacher, OptimizerOptions, StepOptions, SupernetModule, load_from_checkpoint
 from trainers.checkpoints import KEY, AtomicCheckpointIO, check_description, describe
 from trainers.cli.main import main
 
@@ -29,7 +29,7 @@ def checkpoint(source, supernet):
 def test_round_trip_gives_the_same_logits(source, tmp_path):
     supernet, path = randomised(source), tmp_path / "deep" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(source, supernet), path)
-    loaded = load_supernet(path)
+    loaded = load_from_checkpoint(path)
     images = torch.randn(2, 1, 32, 32)
     for arch in supernet.space.sample(0, 3):
         with supernet.active(arch), loaded.active(arch):
@@ -44,7 +44,7 @@ def test_round_trip_gives_the_same_logits(source, tmp_path):
 def test_trained_run_loads_from_checkpoint_and_folder(config, tmp_path):
     assert main(["fit", "--config", str(config)]) == 0
     run, images = tmp_path / "runs" / "tiny", torch.randn(2, 1, 32, 32)
-    one, other = load_supernet(run / "last.ckpt"), load_supernet(run)
+    one, other = load_from_checkpoint(run / "last.ckpt"), load_from_checkpoint(run)
     assert torch.equal(one(images), other(images))
 
 
@@ -54,24 +54,24 @@ def test_truncated_or_foreign_file(source, tmp_path, content):
     AtomicCheckpointIO().save_checkpoint(checkpoint(source, source.build()), path)
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
     with pytest.raises(CheckpointError, match=r"last.ckpt can't be read as a checkpoint \(.*truncated or foreign"):
-        load_supernet(path)
+        load_from_checkpoint(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.ckpt doesn't exist; wanted a checkpoint that elastic fit wrote"):
-        load_supernet(tmp_path / "none.ckpt")
+        load_from_checkpoint(tmp_path / "none.ckpt")
 
 
 def test_checkpoint_of_something_else(tmp_path):
     torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match=r"isn't a checkpoint of elastic fit: it holds \['epoch', 'state_dict'\]"):
-        load_supernet(tmp_path / "other.ckpt")
+        load_from_checkpoint(tmp_path / "other.ckpt")
 
 
 def test_pickled_code_is_not_run(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "pickled.ckpt")
     with pytest.raises(CheckpointError, match="can't be read"):
-        load_supernet(tmp_path / "pickled.ckpt")
+        load_from_checkpoint(tmp_path / "pickled.ckpt")
 
 
 def test_misshapen_weights(source, tmp_path):
@@ -79,11 +79,11 @@ def test_misshapen_weights(source, tmp_path):
     content["state_dict"]["supernet.model.fc.bias"] = torch.zeros(3)
     torch.save(content, tmp_path / "bad.ckpt")
     with pytest.raises(CheckpointError, match=r"fc.bias is \(3,\), the model's is \(10,\)"):
-        load_supernet(tmp_path / "bad.ckpt")
+        load_from_checkpoint(tmp_path / "bad.ckpt")
     del content["state_dict"]["supernet.model.fc.bias"]
     torch.save(content, tmp_path / "bad.ckpt")
     with pytest.raises(CheckpointError, match=r"it lacks \['fc.bias'\]"):
-        load_supernet(tmp_path / "bad.ckpt")
+        load_from_checkpoint(tmp_path / "bad.ckpt")
 
 
 def test_another_supernets_checkpoint(source):

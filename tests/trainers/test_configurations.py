@@ -10,7 +10,7 @@ from trainers.checkpoints import read_checkpoint
 from trainers.cli.main import main
 from trainers.configurations import FORMER_MODULES, current_paths
 from trainers.judging import load_data
-from trainers.robust.statistics import recalibration_for
+from trainers.robust.statistics import statistics_of_run
 
 FORMER_CLASSES = {
     "adversary": "Adversary",
@@ -84,7 +84,7 @@ def test_a_run_that_was_written_with_former_paths_is_resumed_and_read(config, tm
     assert current_paths(written) == written, "what is written names classes where they are"
     (run / "config.yaml").write_text(config.read_text())
     assert load_data(run / "config.yaml").batch_size == 16
-    assert recalibration_for(run).keywords["adversary"].steps == 1
+    assert statistics_of_run(run / "config.yaml").keywords["adversary"].steps == 1
     resumed = ["fit", "--config", str(run / "config.yaml"), *fit[3:], "--ckpt_path", "last"]
     assert main([*resumed, "--model.teacher.class_path=trainers.teachers.InPlaceTeacher"]) == 0
     assert read_checkpoint(run / "last.ckpt")["global_step"] == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elastic.errors import ArchError, ProfileError
 from elastic.profiles.profile import DeviceProfile
-from elastic.searching.result import SearchResult
+from elastic.searching.result import Candidate, SearchResult
 from elastic.space.arch import Arch
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import read_json
@@ -48,25 +48,33 @@ def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
     return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
 
 
-def choose_arch(supernet: Supernet, arch: str | None = None, result: str | None = None) -> Arch:
-    """The arch that a user names.
+def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | None = None) -> Candidate:
+    """The subnet that a user names, with what is known of it.
 
     Args:
-        supernet: whose arch it must be.
-        arch: `smallest`, `largest`, JSON such as `{"depth": 3, …}`, or a file with such JSON.
-        result: a search result, whose best arch is taken.
+        supernet: whose it must be.
+        arch: as for `parse_arch`.
+        result: a search result, whose best subnet is taken.
 
     Raises:
         ArchError: both or neither given, not an arch of this supernet, or another supernet's result.
         CheckpointError: no search result.
     """
-    if (arch is None) == (result is None):
-        raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
-    if result is not None:
+    if result is not None and arch is None:
         found = SearchResult.load(result)
         found.check_supernet(supernet)
-        return found.best.arch
-    assert arch is not None
+        return found.best
+    if arch is None or result is not None:
+        raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
+    return Candidate(parse_arch(supernet, arch), {})
+
+
+def parse_arch(supernet: Supernet, arch: str) -> Arch:
+    """`smallest`, `largest`, JSON such as `{"depth": 3, …}`, or a file with such JSON as an arch.
+
+    Raises:
+        ArchError: not an arch of this supernet.
+    """
     if arch in ("smallest", "largest"):
         return supernet.space.smallest if arch == "smallest" else supernet.space.largest
     if not arch.lstrip().startswith("{"):

@@ -68,42 +68,36 @@ def attack(
 
     from rich import get_console
 
-    from elastic.supernet.folder import digest_supernet, load_supernet
     from elastic.support.files import write_json
-    from elastic.support.progress import progress_bar
     from elastic.support.text import names_in
-    from trainers.judging import calibration_for, find_data, held_out
+    from trainers.judging import calibration_for, held_out
     from trainers.robust.attack_report import write_attack_report
     from trainers.robust.attacks import Threat, find_attack
     from trainers.robust.examiner import Examiner
     from trainers.robust.smoothing import Smoothing
-    from trainers.robust.statistics import recalibration_for
+    from trainers.trained import open_trained
 
     threat, names = Threat(norm, epsilon), list(dict.fromkeys(names_in(attacks)))
     for name in names:
         find_attack(name, norm)
     _check(names, split, device, seed, images=images, batch=batch, front=front, samples=samples)
-    trained = load_supernet(supernet)
-    chosen = choose_archs(trained, archs, middles, result, front, seed)
-    shown = find_data(trained, supernet, data)
+    trained = open_trained(supernet)
+    chosen = parse_archs(trained.supernet, archs, middles, result, front, seed)
+    shown = trained.data(data)
     batches, where = held_out(shown, split, images, batch)
-    calibration = calibration_for(trained, shown)
-    judge = Examiner(trained, batches, calibration, names, threat, seed, device, recalibration_for(supernet))
+    calibration = calibration_for(trained.supernet, shown)
+    judge = Examiner(trained.supernet, batches, calibration, names, threat, seed, device, trained.recalibrate)
     smoothing = Smoothing(certify, n=samples) if certify is not None else None
-    with progress_bar("attacking", len(chosen) * judge.steps(sanity, smoothing is not None)) as advance:
-        found = [
-            judge.examine(name, arch, sanity, smoothing, advance, examples=report is not None)
-            for name, arch in chosen.items()
-        ]
+    found = judge.examine_all(chosen, sanity, smoothing, examples=report is not None)
     notes = f"{where} Each may be moved by ε = {threat.epsilon} ({norm}). Intervals are Wilson's, 95 %."
     settings = {"norm": norm, "epsilon": epsilon, "attacks": names, "seed": seed, "sigma": certify, "notes": notes}
-    described = {"kind": _KIND, "supernet": digest_supernet(trained), **settings}
+    described = {"kind": _KIND, "supernet": trained.digest, **settings}
     write_json(out, {**described, "subnets": [one.to_dict() for one in found]})
     _show(found, notes, out)
     if report is not None:
         command = f"elastic attack {supernet} --epsilon {epsilon} --norm {norm} --attacks {attacks} --out {out}"
         title = f"Subnets of {Path(supernet).name}, attacked"
-        written = write_attack_report(report, title, trained, threat, found, notes, [("attack", command)])
+        written = write_attack_report(report, title, trained.supernet, threat, found, notes, [("attack", command)])
         get_console().print(f"report: {written}", highlight=False)
 
 
@@ -143,7 +137,7 @@ def _show(found: "Sequence[Attacked]", notes: str, out: str) -> None:
     console.print(f"{notes}\nattack: {out}", highlight=False)
 
 
-def choose_archs(
+def parse_archs(
     supernet: "Supernet", archs: str | None, middles: int, result: str | None, front: int, seed: int
 ) -> "dict[str, Arch]":
     """The subnets to attack, by name; equal ones once, under the first name.
@@ -159,7 +153,7 @@ def choose_archs(
     from elastic.searching.result import SearchResult
     from elastic.searching.verification import spread
     from elastic.support.text import names_in
-    from trainers.cli.arguments import choose_arch
+    from trainers.cli.arguments import parse_arch
     from trainers.validation import distinct
 
     if archs is not None and result is not None:
@@ -171,11 +165,11 @@ def choose_archs(
         found = [one.arch for one in spread(searched, front)]
         named = {one.id: one for one in found}
     elif archs is not None and archs.lstrip().startswith("{"):
-        one = choose_arch(supernet, archs)
+        one = parse_arch(supernet, archs)
         named = {one.id: one}
     else:
         listed = names_in("smallest,largest" if archs is None else archs)
-        named = {Path(name).stem: choose_arch(supernet, name) for name in listed}
+        named = {Path(name).stem: parse_arch(supernet, name) for name in listed}
     drawn = supernet.space.sample(seed, max(middles, 0))
     named |= {f"middle_{at}": arch for at, arch in enumerate(drawn, 1)}
     if not named:

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
-    from pathlib import Path
-
     from torch import nn
 
+    from elastic.shipping.loading import OpenedSubnet
     from elastic.supernet.evaluation import Batch
     from elastic.support.inputs import Inputs
 
@@ -46,25 +45,26 @@ def export(
     from elastic.reporting.tables import export_table, latency_table
     from elastic.shipping.card import Card
     from elastic.shipping.export import export as export_subnet
-    from elastic.shipping.loading import load_subnet
+    from elastic.shipping.loading import open_subnet
     from elastic.shipping.pushing import check_repo
     from elastic.shipping.pushing import push as push_folder
-    from elastic.supernet.source import SupernetSource
     from elastic.support.text import names_in
+    from elastic.upstream.transformers import copy_tokenizer
 
     if push is not None:
         check_repo(push)
-    subnet, config = load_subnet(folder)
+    opened = open_subnet(folder)
+    subnet, config = opened.subnet, opened.config
     card = Card(figures=config["figures"], **config.get("card", {}))
-    inputs, labelled, name = _samples(config, data, images)
+    inputs, labelled, name = _samples(opened, folder, data, images)
     written = export_subnet(
         subnet,
         out or folder,
         # with the same weights beside them, the files that are there stay
         names_in(formats) if out else ["safetensors", *names_in(formats)],
         example=None if inputs else _example(subnet, config),
-        arch=config["arch"],
-        source=SupernetSource.from_dict(config["source"]),
+        arch=opened.arch,
+        source=opened.source,
         card=replace(card, data=card.data or name),
         preprocessing=config["preprocessing"],
         calibration=inputs,
@@ -72,8 +72,8 @@ def export(
         latency=latency,
         threads=threads,
     )
-    if out is not None:
-        _copy_tokenizer(Path(folder), written.folder)
+    if Path(folder).resolve() != written.folder.resolve():
+        copy_tokenizer(folder, written.folder)
     console = get_console()
     console.print(export_table(written))
     if written.latency:
@@ -83,31 +83,19 @@ def export(
         console.print(f"published: {page}", highlight=False, soft_wrap=True)
 
 
-def _copy_tokenizer(source: "Path", target: "Path") -> None:
-    import shutil
-
-    for pattern in ("*token*.json", "vocab.txt") if source.resolve() != target.resolve() else ():
-        for file in source.glob(pattern):
-            shutil.copy2(file, target)
-
-
-def _samples(config: Mapping[str, Any], data: str | None, images: int) -> "tuple[list[Any], list[Batch], str]":
+def _samples(
+    opened: "OpenedSubnet", folder: str, data: str | None, images: int
+) -> "tuple[list[Any], list[Batch], str]":
     """Inputs of the subnet's size to calibrate on, labelled ones to judge on, and what the data is called."""
     from elastic.supernet.evaluation import resized
-    from elastic.supernet.folder import is_name
-    from elastic.supernet.source import SupernetSource
-    from trainers.judging import find_data, name_of, samples
-    from zoo.calibration import calibration
+    from trainers.judging import name_of, samples
+    from trainers.trained import of_subnet
 
-    name = config["source"]["model"]
-    if data is None and not is_name(name):
-        return [], [], ""
-    supernet = SupernetSource.from_dict(config["source"]).build()
-    arch = supernet.space.arch(config["arch"])
+    trained = of_subnet(opened, folder)
     if data is None:
-        return resized(supernet, arch, calibration(name)), [], ""
-    found = find_data(supernet, name, data)
-    return *samples(supernet, arch, found, images), name_of(found)
+        return resized(trained.supernet, opened.arch, trained.made_up), [], ""
+    found = trained.data(data)
+    return *samples(trained.supernet, opened.arch, found, images), name_of(found)
 
 
 def _example(subnet: "nn.Module", config: Mapping[str, Any]) -> "Inputs":

@@ -25,26 +25,19 @@ def extract(
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
     """
-    from pathlib import Path
-
     from elastic.layers.batchnorm import has_batchnorm
-    from elastic.searching.result import SearchResult
     from elastic.shipping.writing import needs_inputs
-    from elastic.supernet.folder import is_name, load_supernet
     from elastic.support.text import names_in
-    from trainers.cli.arguments import choose_arch
-    from trainers.judging import calibrated, find_data
-    from trainers.robust.statistics import recalibration_for
+    from trainers.cli.arguments import choose_subnet
+    from trainers.judging import calibrated
     from trainers.shipping import write_subnet
-    from zoo.calibration import calibration
+    from trainers.trained import open_trained
 
-    trained = load_supernet(supernet)
-    chosen = choose_arch(trained, arch, result)
+    trained = open_trained(supernet)
+    chosen = choose_subnet(trained.supernet, arch, result)
+    made_up = trained.made_up if data is None else []
     # without BatchNorm, all that the data adds is what the card says
-    made_up = calibration(supernet) if data is None and is_name(supernet) else []
-    needed = has_batchnorm(trained) or needs_inputs(names_in(formats))
-    wanted = data is not None or (Path(supernet) / "config.yaml").exists() or (needed and not made_up)
-    images = find_data(trained, supernet, data) if wanted else None
-    subnet = calibrated(trained, chosen, images, made_up, recalibration_for(supernet))
-    figures = {} if result is None else dict(SearchResult.load(result).best.figures)
-    write_subnet(trained, subnet, chosen, supernet, out, formats, figures, images, made_up)
+    needed = (has_batchnorm(trained.supernet) or needs_inputs(names_in(formats))) and not made_up
+    images = trained.data(data) if data is not None or trained.has_data or needed else None
+    subnet = calibrated(trained.supernet, chosen.arch, images, made_up, trained.recalibrate)
+    write_subnet(trained, subnet, chosen, out, formats, images, made_up)

@@ -27,13 +27,14 @@ def inspect(
 
     from rich import get_console
 
-    from elastic.supernet.folder import load_source
     from elastic.supernet.inspection import inspect as inspect_supernet
     from elastic.supernet.inspection import render
     from elastic.supernet.source import SupernetSource
+    from trainers.trained import open_trained
 
     if Path(model).is_dir():
-        source = load_source(model)
+        supernet = open_trained(model).supernet
     else:
         source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {}, couple=couple or {})
-    get_console().print(render(inspect_supernet(source.untrained().build())))
+        supernet = source.untrained().build()
+    get_console().print(render(inspect_supernet(supernet)))

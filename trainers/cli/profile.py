@@ -45,15 +45,15 @@ def profile(
         accept_noise: end well even if the measurement is noisy.
     """
     from elastic.profiles.measuring import measure_profile
-    from elastic.supernet.folder import load_supernet
     from elastic.timing.backends import check_setting
     from elastic.timing.setting import Setting
     from trainers.cli.arguments import parse_resolutions
+    from trainers.trained import open_trained
 
     setting = Setting(runtime, device, threads, batch_size, precision)
     check_setting(setting)
     sides = parse_resolutions(resolutions)
-    trained = load_supernet(supernet)
+    trained = open_trained(supernet).supernet
     found = measure_profile(
         trained, setting, subnets, time_limit, blocks=blocks, resolutions=sides, seed=seed, out=out, progress=True
     )
@@ -83,10 +83,10 @@ def check(
     """
     from elastic.profiles.measuring import check_profile
     from elastic.profiles.profile import DeviceProfile
-    from elastic.supernet.folder import load_supernet
+    from trainers.trained import open_trained
 
     given = DeviceProfile.load(profile)
-    trained = load_supernet(supernet)
+    trained = open_trained(supernet).supernet
     checked = given.with_check(check_profile(trained, given, subnets, time_limit, seed=seed, progress=True))
     _save(checked, trained, profile, accept_noise)
 
@@ -121,13 +121,13 @@ def kit(
     from rich import get_console
 
     from elastic.profiles.kit import write_kit
-    from elastic.supernet.folder import load_supernet
     from elastic.timing.setting import Setting
     from trainers.cli.arguments import parse_resolutions
+    from trainers.trained import open_trained
 
     setting, sides = Setting("onnxruntime", "cpu", threads, batch_size), parse_resolutions(resolutions)
     folder = write_kit(
-        load_supernet(supernet),
+        open_trained(supernet).supernet,
         out,
         setting,
         subnets,
@@ -150,9 +150,9 @@ def import_(supernet: str, measured: str, out: str = "profile.json", *, accept_n
         accept_noise: end well even if the measurement is noisy.
     """
     from elastic.profiles.kit import read_measured
-    from elastic.supernet.folder import load_supernet
+    from trainers.trained import open_trained
 
-    trained = load_supernet(supernet)
+    trained = open_trained(supernet).supernet
     _save(read_measured(trained, measured), trained, out, accept_noise)
 
 

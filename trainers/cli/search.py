@@ -1,11 +1,6 @@
 """`elastic search`: the best subnets within a budget, what became of them when measured again, and a report."""
 
-from typing import TYPE_CHECKING
-
 from trainers.methods.norms import Norm
-
-if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
-    from trainers.robust.attacks import Threat
 
 
 def search(
@@ -69,96 +64,24 @@ def search(
         norm: of the attack, linf or l2.
         robust_again: the attack of the front's second measurement, as elastic attack takes it.
     """
-    from itertools import starmap
-    from pathlib import Path
-
-    from rich import get_console
-
-    from elastic.errors import UsageError
-    from elastic.reporting.report import Report, write_csv, write_report
-    from elastic.reporting.tables import result_table
-    from elastic.searching.budget import latency_name, parse_limits
-    from elastic.searching.learning import fit_figures
-    from elastic.searching.search import search as run_search
+    from elastic.searching.budget import parse_limits
     from elastic.shipping.writing import check_formats
-    from elastic.supernet.folder import load_supernet
     from elastic.support.packages import require_packages
     from elastic.support.text import names_in
-    from elastic.timing.backends import torch_threads
     from trainers.cli.arguments import load_profiles
-    from trainers.judging import Judge, digest_data, find_data
     from trainers.robust.attacks import Threat
-    from trainers.robust.statistics import recalibration_for
-    from trainers.search_results import agreement, measured_again, prediction_note, predictor_note, summarize
-    from trainers.shipping import write_subnet
+    from trainers.searching import Effort, Goals, Judging, Outputs, find_best, write_results
+    from trainers.trained import open_trained
 
     if report is not None:
         require_packages("--report", "plotly")
     if extract is not None:
         check_formats(names_in(formats), calibration=True)
-    trained = load_supernet(supernet)
-    profiles = load_profiles(profile, trained)
-    for name, number in (("images", images), ("threads", threads)):
-        if number < 1:
-            raise UsageError(f"--{name} {number}: wanted 1 or more")
-    shown = find_data(trained, supernet, data)
-    threat = None if robust is None else Threat(norm, robust)
-    judge = Judge(trained, shown, images, threat, robust_again, recalibration_for(supernet))
-    wanted = shown.metric if threat is None else "accuracy,robust"
-    latencies = [latency_name(name) for name in profiles]
-    kept = cache or Path(out).with_suffix(_cache_suffix(images, threat, digest_data(supernet, data)))
-    with torch_threads(threads):
-        learned = {}
-        if predictor:
-            learned = fit_figures(trained, judge.validation, predictor, seed=seed, cache=kept, progress=True)
-        result = run_search(
-            trained,
-            maximize=names_in(maximize or wanted),
-            minimize=names_in(minimize or ",".join(latencies or ["macs"])),
-            subject_to=parse_limits(budget),
-            evaluate=None if learned else judge.validation,
-            profile=profiles.get("", profiles or None),
-            predict=learned,
-            algorithm=algorithm,
-            population=population,
-            generations=generations,
-            cache=kept,
-            seed=seed,
-            progress=True,
-        )
-        result.save(out)
-        result = measured_again(trained, result, judge, profiles, again, seed)
-        result.save(out)
-    console = get_console()
-    console.print(result_table(result))
-    learned_notes = list(starmap(predictor_note, result.predictors.items()))
-    for note in learned_notes:
-        console.print(note, highlight=False)
-    if extract is None:
-        console.print(f"search: {out}; cut the best out with: {_extraction(supernet, out, data)}", highlight=False)
-    else:
-        best, subnet = result.best, judge.validation.subnet(result.best.arch)
-        write_subnet(trained, subnet, best.arch, supernet, extract, formats, best.figures, shown)
-    if csv is not None:
-        console.print(f"table: {write_csv(result, csv)}", highlight=False)
-    if report is not None:
-        steps = [("search", f"elastic search {supernet} --budget {budget or '…'} --out {out}")]
-        page = Report(
-            f"Subnets of {supernet}",
-            trained,
-            result,
-            summarize(trained, result),
-            steps,
-            agreement=agreement(result, profiles),
-            front_notes=" ".join([*(prediction_note(one, trained) for one in profiles.values()), *learned_notes]),
-        )
-        console.print(f"report: {write_report(page, report)}", highlight=False)
-
-
-def _cache_suffix(images: int, threat: "Threat | None", data: str) -> str:
-    """How a cache is called: it belongs to one way of measuring, and to the data with this digest."""
-    return f".{images}-images-{data}{'' if threat is None else f'-{threat.norm}-{threat.radius:.4f}'}.jsonl"
-
-
-def _extraction(supernet: str, out: str, data: str | None) -> str:
-    return f"elastic extract {supernet} --result {out}" + ("" if data is None else f" --data {data}")
+    effort = Effort(algorithm, population, generations, predictor, again, threads, seed)
+    judging = Judging(data, images, None if robust is None else Threat(norm, robust), robust_again)
+    limits = parse_limits(budget)
+    trained = open_trained(supernet)
+    goals = Goals(limits, maximize, minimize, load_profiles(profile, trained.supernet))
+    judge = judging.judge(trained)
+    found = find_best(trained.supernet, judge, goals, effort, cache or judging.cache(trained, out), out)
+    write_results(trained, found, judge, goals, Outputs(out, csv, report, extract, formats), data)

@@ -54,7 +54,8 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
 
     from elastic.reporting.tables import export_table
     from elastic.supernet.folder import save_supernet
-    from zoo.catalog import import_checkpoint, load, source_of
+    from trainers.trained import statistics_of
+    from zoo.catalog import find, import_checkpoint, load, source_of
     from zoo.match_arch import export_specialised
 
     console = get_console()
@@ -63,7 +64,7 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
         return
     options: dict[str, Any] = {} if resolutions is None else {"resolutions": resolutions}
     supernet = load(name, **options) if path is None else import_checkpoint(name, path, **options)
-    save_supernet(supernet, source_of(name, **options), out)
+    save_supernet(supernet, source_of(name, **options), out, statistics_of(find(name)))
     console.print(
         f"supernet: {out}; cut a subnet out with: elastic extract {out} --arch smallest --data DATA.yaml",
         highlight=False,

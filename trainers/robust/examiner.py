@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import predict
+from elastic.support.progress import progress_bar
 from elastic.upstream import library_of
 from trainers.methods.adversary import seeded
 from trainers.robust.accuracy import classifies, measure_robustness
@@ -77,6 +78,15 @@ class Examiner:
         checked = len(few) * masking_steps() if sanity else 0
         noisy = sum(len(labels) for _, labels in few) if smoothing else 0
         return len(self.batches) * len(self.attacks) + checked + noisy
+
+    def examine_all(
+        self, chosen: Mapping[str, Arch], sanity: bool, smoothing: Smoothing | None, examples: bool
+    ) -> list[Attacked]:
+        """Examine several subnets, by name, behind a progress bar."""
+        with progress_bar("attacking", len(chosen) * self.steps(sanity, smoothing is not None)) as advance:
+            return [
+                self.examine(name, arch, sanity, smoothing, advance, examples=examples) for name, arch in chosen.items()
+            ]
 
     def examine(
         self,

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from elastic.errors import CheckpointError, TrainingError
 from elastic.layers.batchnorm import has_batchnorm, recalibrate
 from elastic.supernet.evaluation import Recalibrate
-from elastic.supernet.folder import is_name, read_description
-from elastic.supernet.registry import find_supernet
 from elastic.support.inputs import predict
 from trainers.configurations import read_configuration
 from trainers.methods.adversary import Adversary, seeded
@@ -88,25 +86,18 @@ def read_statistics(described: Mapping[str, Any]) -> Recalibrate:
         ) from error
 
 
-def recalibration_for(place: str | Path) -> Recalibrate:
-    """How statistics of a supernet's subnets are re-estimated.
+def statistics_of_run(config: Path) -> Recalibrate:
+    """How BatchNorm statistics are re-estimated after a run of a former version, whose `supernet.json` doesn't say so.
 
     Args:
-        place: a run's folder, whose `supernet.json` says how; or, where a former version wrote that, its `config.yaml`.
-            Or a named supernet.
+        config: the training's configuration; it may be missing.
     """
-    if is_name(place):
-        options = getattr(find_supernet(str(place)), "adversary", None)
-        return read_statistics({} if options is None else {"adversary": options})
-    described = read_description(place).get("batchnorm")
-    if described is not None:
-        return read_statistics(described)
-    options = _trained_under(Path(place) / "config.yaml")
+    options = _trained_under(config)
     return read_statistics({} if options is None else {"adversary": options})
 
 
 def _trained_under(config: Path) -> Mapping[str, Any] | None:
-    """The adversary's options of a run whose last phase was trained under attack: as former versions kept it."""
+    """The adversary's options of a run whose last phase was trained under attack."""
     model = (read_configuration(config) or {}).get("model") if config.is_file() else None
     if not model:
         return None

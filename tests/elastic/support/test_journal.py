@@ -49,6 +49,7 @@ def test_cut_short_at_any_byte_it_goes_on(tmp_path):
         ("notes\n", "isn't a list of soups: line 1 isn't JSON"),
         ("[1]\n", "line 1 is a list, no JSON object"),
         ('{"kind": "salads"}\n', "its kind is 'salads'"),
+        ('{"kind": "salads"}\n{"salad": ', "its kind is 'salads'"),
         ('{"kind": "soups", "cook": 2, "sizes": [1, 2]}\n', "holds a list of soups with another cook: 2, now 1; cook"),
         ('{"kind": "soups", "cook": 1, "sizes": [1, 2]}\nsalt\n{}\n', "line 2 isn't JSON"),
     ],

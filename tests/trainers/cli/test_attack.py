@@ -16,7 +16,7 @@ from elastic.searching.result import Candidate, SearchResult
 from elastic.supernet.evaluation import MeasuredAccuracy, resized
 from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
 from elastic.supernet.source import SupernetSource
-from trainers.cli.attack import attack, choose_archs
+from trainers.cli.attack import attack, parse_archs
 from trainers.cli.main import main
 from trainers.judging import calibration_for, held_out, load_data
 from trainers.robust.accuracy import Robustness, Share, measure_robustness
@@ -93,25 +93,25 @@ def test_the_figures_are_those_of_the_subnets_as_they_are_cut_out(run, tmp_path)
 
 def test_which_subnets(run, tmp_path):
     space = (supernet := load_supernet(run)).space
-    assert choose_archs(supernet, None, 0, None, 8, 0) == {"smallest": space.smallest, "largest": space.largest}
-    drawn = choose_archs(supernet, "", 2, None, 8, 5)
+    assert parse_archs(supernet, None, 0, None, 8, 0) == {"smallest": space.smallest, "largest": space.largest}
+    drawn = parse_archs(supernet, "", 2, None, 8, 5)
     assert drawn == dict(zip(("middle_1", "middle_2"), space.sample(5, 2), strict=True))
     one = space.sample(1)
-    assert choose_archs(supernet, one.to_json(), 0, None, 8, 0) == {one.id: one}
+    assert parse_archs(supernet, one.to_json(), 0, None, 8, 0) == {one.id: one}
     (tmp_path / "mine.json").write_text(space.largest.to_json())
-    assert choose_archs(supernet, f"{tmp_path / 'mine.json'},largest", 0, None, 8, 0) == {"mine": space.largest}
+    assert parse_archs(supernet, f"{tmp_path / 'mine.json'},largest", 0, None, 8, 0) == {"mine": space.largest}
 
     candidates = tuple(Candidate(arch, {"accuracy": at, "macs": at}) for at, arch in enumerate(space.sample(2, 5)))
     result = SearchResult(digest_supernet(supernet), ("accuracy",), ("macs",), {}, candidates).save(tmp_path / "s.json")
-    chosen = choose_archs(supernet, None, 0, str(result), 3, 0)
+    chosen = parse_archs(supernet, None, 0, str(result), 3, 0)
     assert candidates[-1].arch in chosen.values()
     assert 1 < len(chosen) <= 3
     with pytest.raises(UsageError, match="either --archs, or --result"):
-        choose_archs(supernet, "smallest", 0, str(result), 3, 0)
+        parse_archs(supernet, "smallest", 0, str(result), 3, 0)
     with pytest.raises(UsageError, match="no subnets: name some with --archs"):
-        choose_archs(supernet, "", 0, None, 8, 0)
+        parse_archs(supernet, "", 0, None, 8, 0)
     with pytest.raises(ArchError):
-        choose_archs(supernet, "medium", 0, None, 8, 0)
+        parse_archs(supernet, "medium", 0, None, 8, 0)
 
 
 def test_images_that_chose_nothing_are_taken_where_there_are_any(run):

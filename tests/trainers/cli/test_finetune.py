@@ -9,14 +9,14 @@ from safetensors.torch import load_file
 from elastic.errors import CheckpointError
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.source import SupernetSource
-from trainers import load_supernet
+from trainers import load_from_checkpoint
 from trainers.cli.main import main
 
 
 def test_a_subnet_is_trained_further(config, tmp_path, capsys):
     runs, small, tuned = tmp_path / "runs", tmp_path / "small", tmp_path / "tuned"
     assert main(["fit", "--config", str(config)]) == 0
-    space = load_supernet(runs / "tiny").space
+    space = load_from_checkpoint(runs / "tiny").space
     arch = tmp_path / "arch.json"
     arch.write_text(json.dumps(dict(space.variant({"resolution": 32}, of=space.smallest))))
     assert main(["extract", str(runs / "tiny"), "--arch", str(arch), "--out", str(small)]) == 0
@@ -24,7 +24,7 @@ def test_a_subnet_is_trained_further(config, tmp_path, capsys):
     short = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3", "--model.curriculum.scale", "0.08"]
     assert main([*fit, *short, "--name", "tuned"]) == 0, capsys.readouterr().err
     begun, _ = load_subnet(small)
-    trained = load_supernet(runs / "tuned")
+    trained = load_from_checkpoint(runs / "tuned")
     assert not trained.space.dims
     assert trained.space.size == 1
     assert [p.shape for p in trained.model.parameters()] == [p.shape for p in begun.parameters()]

@@ -14,7 +14,7 @@ from elastic.reporting.tables import profile_table, result_table
 from elastic.searching.search import search
 from elastic.supernet.folder import load_supernet, save_supernet
 from elastic.timing.records import Conditions
-from trainers.cli.arguments import choose_arch
+from trainers.cli.arguments import choose_subnet, parse_arch
 from trainers.cli.inspect import inspect
 from trainers.cli.main import main
 from trainers.cli.profile import check, import_, kit, profile
@@ -133,11 +133,12 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
     arch = space.sample(3)
     file = tmp_path / "arch.json"
     file.write_text(arch.to_json())
-    assert choose_arch(supernet, "smallest") == space.smallest
-    assert choose_arch(supernet, "largest") == space.largest
-    assert choose_arch(supernet, arch.to_json()) == choose_arch(supernet, str(file)) == arch
+    assert parse_arch(supernet, "smallest") == space.smallest
+    assert parse_arch(supernet, "largest") == space.largest
+    assert parse_arch(supernet, arch.to_json()) == parse_arch(supernet, str(file)) == arch
+    assert choose_subnet(supernet, "smallest").arch == space.smallest
     saved = result.save(tmp_path / "s.json")
-    assert choose_arch(supernet, result=str(saved)) == result.best.arch
+    assert choose_subnet(supernet, result=str(saved)) == result.best
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
 )
 def test_an_arch_that_is_none_is_refused(supernet, arch, result, message):
     with pytest.raises(ArchError, match=message):
-        choose_arch(supernet, arch, result)
+        choose_subnet(supernet, arch, result)
 
 
 def test_other_mistakes_end_in_one_clear_sentence(net, tmp_path):

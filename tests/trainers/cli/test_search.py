@@ -17,7 +17,8 @@ from trainers.cli.arguments import load_profiles
 from trainers.cli.main import main
 from trainers.cli.search import search
 from trainers.judging import Judge, first_images, load_data
-from trainers.search_results import prediction_note
+from trainers.searching import prediction_note
+from trainers.trained import Trained
 
 
 def test_search_then_extract(run, tmp_path, capsys):
@@ -121,8 +122,8 @@ def test_other_data_has_a_cache_of_its_own(run, tmp_path, image_folder):
     again = tmp_path / "again.yaml"
     again.write_text((run / "config.yaml").read_text() + "name: again\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elastic.searching.search.search", fruitless)
-        patch.setattr("trainers.judging.find_data", lambda supernet, *_: load_data(run / "config.yaml"))
+        patch.setattr("trainers.searching.search", fruitless)
+        patch.setattr(Trained, "data", lambda trained, given: load_data(run / "config.yaml"))
         for data in (None, str(again), str(other), str(image_folder)):
             with pytest.raises(BudgetError):
                 search(str(run), images=32, data=data, out=str(tmp_path / "s.json"))

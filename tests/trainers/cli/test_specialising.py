@@ -17,9 +17,11 @@ from elastic.searching.result import SearchResult
 from elastic.supernet.evaluation import resized
 from elastic.supernet.folder import load_source, load_supernet
 from elastic.supernet.registry import register_supernets
+from elastic.supernet.source import SupernetSource
 from elastic.support.weights import save_weights
 from trainers.cli.main import main
-from trainers.judging import CALIBRATION_BATCHES, find_data
+from trainers.judging import CALIBRATION_BATCHES
+from trainers.trained import open_trained
 from zoo.catalog import find
 from zoo.entry import Weights
 
@@ -65,14 +67,14 @@ def test_one_command_specialises_published_weights(published, folder, tmp_path, 
     subnet, about = elastic.load_subnet(out)
     assert about["arch"] == dict(best.arch)
     assert best.arch["resolution"] in (28, 32)
-    assert about["source"] == load_source(NAME).to_dict()
+    assert replace(SupernetSource.from_dict(about["source"]), layout=None) == load_source(NAME)
     assert about["preprocessing"]["mean"] == list(published.model.pretrained_cfg["mean"])
     assert about["figures"].items() >= best.figures.items()
     assert (out / "model.onnx").exists()
     assert "| license | MIT |" in (out / "README.md").read_text()
 
     plain = published.extract(best.arch)
-    batches = list(islice(find_data(published, NAME, str(folder)).calibration_batches(), CALIBRATION_BATCHES))
+    batches = list(islice(open_trained(NAME).data(str(folder)).calibration_batches(), CALIBRATION_BATCHES))
     assert sum(map(len, batches)) == 30
     recalibrate(plain, resized(published, best.arch, batches))
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in subnet.state_dict().items())
@@ -92,7 +94,7 @@ def test_a_name_is_as_good_as_a_folder(published):
 
 def test_a_folder_of_other_classes_is_refused(published, image_folder):
     with pytest.raises(TrainingError, match="images has 3 classes in its split 'train', the supernet 10; give"):
-        find_data(published, NAME, str(image_folder)).setup("fit")
+        open_trained(NAME).data(str(image_folder)).setup("fit")
 
 
 def test_a_name_without_data_says_what_to_pass(published, capsys):

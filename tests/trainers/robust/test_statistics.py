@@ -19,8 +19,8 @@ from trainers.robust.statistics import (
     describe_statistics,
     read_statistics,
     recalibrate_attacked,
-    recalibration_for,
 )
+from trainers.trained import open_trained
 
 ADVERSARY = Adversary(epsilon=0.2, steps=2, step_size=0.1)
 
@@ -88,7 +88,7 @@ def test_a_run_says_how_it_was_trained(source, tmp_path, model, attacked):
     data = {"class_path": "Digits", "init_args": {"batch_size": 16, "raw": True}}
     options = {"epsilon": "0.2", "steps": 2, "step_size": 0.1}
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": data, "model": {**model, "adversary": options}}))
-    recalibrate = recalibration_for(folder)
+    recalibrate = open_trained(folder).recalibrate
     assert isinstance(recalibrate, partial) == attacked
     if attacked:
         assert recalibrate.keywords["adversary"] == Adversary(**options)
@@ -104,7 +104,7 @@ def test_a_folder_says_by_itself_how_statistics_are_re_estimated(source, tmp_pat
     """Whatever its configuration says, and without one."""
     folder = save_supernet(source.build(), source, tmp_path / "run", describe_statistics(adversary))
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": TRADES}))
-    recalibrate = recalibration_for(folder)
+    recalibrate = open_trained(folder).recalibrate
     if adversary is None:
         assert recalibrate is elastic.recalibrate
     else:
@@ -118,13 +118,13 @@ def test_another_description_of_statistics_is_refused():
 
 
 def test_a_folder_that_says_nothing_was_trained_without_attacks(source, tmp_path):
-    assert recalibration_for(save_supernet(source.build(), source, tmp_path)) is elastic.recalibrate
-    assert recalibration_for("ofa_mbv3_fashion_mnist") is elastic.recalibrate
+    assert open_trained(save_supernet(source.build(), source, tmp_path)).recalibrate is elastic.recalibrate
+    assert open_trained("ofa_mbv3_fashion_mnist").recalibrate is elastic.recalibrate
 
 
 def test_a_named_supernet_says_what_its_weights_were_trained_under(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recalibrate = recalibration_for("robust_wrn_fashion_mnist")
+    recalibrate = open_trained("robust_wrn_fashion_mnist").recalibrate
     assert recalibrate.keywords["adversary"] == Adversary(epsilon=0.1, steps=3, step_size=0.05)
     assert main(["extract", "robust_wrn_fashion_mnist", "--arch", "smallest", "--out", "subnet"]) == 0
     supernet = zoo.load("robust_wrn_fashion_mnist")

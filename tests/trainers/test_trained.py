@@ -1,0 +1,83 @@
+"""Where a supernet is, is asked once: what a run's folder, a name and an exported subnet's folder say."""
+
+import pytest
+import torch
+import yaml
+
+import elastic
+from elastic.errors import CheckpointError
+from elastic.shipping.loading import load_subnet
+from elastic.supernet.folder import digest_supernet, load_supernet
+from trainers import Digits
+from trainers.cli.attack import attack
+from trainers.cli.extract import extract
+from trainers.trained import keep_statistics, open_trained
+
+FASHION = "ofa_mbv3_fashion_mnist"
+
+
+def test_a_runs_folder(run, source):
+    trained = open_trained(run)
+    assert trained.place == str(run)
+    assert trained.supernet.space.dims == source.build().space.dims
+    assert trained.source.layout is not None
+    assert trained.digest == digest_supernet(trained.supernet)
+    assert isinstance(trained.data(), Digits)
+    assert (trained.name, trained.license, trained.tokenizer, trained.made_up) == ("", "", "", [])
+    assert trained.has_data
+
+
+def test_a_name():
+    trained = open_trained(FASHION)
+    assert trained.name == FASHION
+    assert trained.license == "Apache-2.0"
+    assert trained.made_up
+    assert trained.tokenizer == ""
+    assert not trained.has_data
+    assert trained.source.model == FASHION
+    with pytest.raises(CheckpointError, match="pass --data, a folder of images"):
+        trained.data()
+
+
+def test_an_exported_subnet_is_a_supernet_of_one_with_its_own_statistics(run, tmp_path):
+    extract(str(run), load_supernet(run).space.sample(1).to_json(), out=str(tmp_path / "sub"))
+    subnet, _ = load_subnet(tmp_path / "sub")
+    trained = open_trained(tmp_path / "sub")
+    assert trained.supernet.space.size == 1
+    images = torch.randn(2, *trained.supernet.input_shape(), generator=torch.Generator().manual_seed(0))
+    alone = trained.supernet.extract(trained.supernet.space.largest)
+    with torch.no_grad():
+        assert torch.equal(alone(images), subnet(images))
+    assert trained.recalibrate is keep_statistics
+    before = alone.bn1.running_mean.clone()
+    trained.recalibrate(alone, [images])
+    assert torch.equal(alone.bn1.running_mean, before)
+
+
+def test_an_exported_subnet_can_be_attacked(run, tmp_path):
+    config = run / "config.yaml"
+    config.write_text(yaml.safe_dump({"data": {"class_path": "Digits", "init_args": {"batch_size": 16, "raw": True}}}))
+    extract(str(run), "largest", out=str(tmp_path / "sub"))
+    out = tmp_path / "a.json"
+    attack(str(tmp_path / "sub"), "largest", attacks="fgsm", images=8, data=str(config), sanity=False, out=str(out))
+    assert out.exists()
+
+
+def test_text_takes_no_folder_of_images(tmp_path):
+    supernet, source = _text()
+    trained = open_trained(elastic.supernet.folder.save_supernet(supernet, source, tmp_path / "run"))
+    with pytest.raises(CheckpointError, match="this supernet reads text; give a YAML file"):
+        trained.data(str(tmp_path))
+
+
+def _text():
+    from elastic.supernet.source import SupernetSource
+
+    tiny = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    source = SupernetSource("transformers:bert", {**tiny, "intermediate_size": 64, "max_position_embeddings": 32})
+    return source.build(), source
+
+
+def test_nothing_there_is_said_clearly(tmp_path):
+    with pytest.raises(CheckpointError, match="or a name that elastic zoo list shows"):
+        open_trained(tmp_path / "nothing")

@@ -1,0 +1,259 @@
+"""What `elastic search` does: search by measured metrics, measure the best again, and write what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import starmap
+from pathlib import Path
+from typing import Any
+
+from rich import get_console
+
+from elastic.errors import UsageError
+from elastic.profiles.profile import DeviceProfile
+from elastic.reporting.charts import Pairs
+from elastic.reporting.report import Report, write_csv, write_report
+from elastic.reporting.tables import result_table
+from elastic.searching.budget import latency_name
+from elastic.searching.learning import fit_figures
+from elastic.searching.result import SearchResult
+from elastic.searching.search import search
+from elastic.searching.verification import is_here, verify
+from elastic.supernet.supernet import Supernet
+from elastic.support.text import names_in, spell_count, spell_figure, spell_name
+from elastic.timing.backends import torch_threads
+from trainers.judging import Judge
+from trainers.robust.attacks import Threat
+from trainers.shipping import write_subnet
+from trainers.trained import Trained
+
+Profiles = Mapping[str, DeviceProfile]
+"""Device profiles by name; a single one's name is empty."""
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What is searched for.
+
+    Attributes:
+        budget: the largest values allowed, by metric.
+        maximize: metrics, separated by commas; those of the judge by default.
+        minimize: likewise; latencies where there are profiles, else MACs.
+        profiles: they predict latencies.
+    """
+
+    budget: Mapping[str, float]
+    maximize: str | None
+    minimize: str | None
+    profiles: Profiles
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is searched, and how.
+
+    Attributes:
+        algorithm: as for `elastic.search`.
+        population: subnets per generation.
+        generations: how many.
+        predictor: random subnets that metrics are learned from; 0: each evaluated subnet is measured.
+        again: subnets of the front that are measured again.
+        threads: that measuring takes.
+        seed: draws the subnets.
+    """
+
+    algorithm: str | None
+    population: int
+    generations: int
+    predictor: int
+    again: int
+    threads: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise UsageError(f"--threads {self.threads}: wanted 1 or more")
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What subnets are judged on.
+
+    Attributes:
+        data: as for `Trained.data`.
+        images: how many, at most.
+        threat: what attacks are allowed where the accuracy under attack is measured, too.
+        again: the attack of the second measurement.
+    """
+
+    data: str | None
+    images: int
+    threat: Threat | None
+    again: str
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise UsageError(f"--images {self.images}: wanted 1 or more")
+
+    def judge(self, trained: Trained) -> Judge:
+        """Measures the subnets of `trained`."""
+        data = trained.data(self.data)
+        return Judge(trained.supernet, data, self.images, self.threat, self.again, trained.recalibrate)
+
+    def cache(self, trained: Trained, out: str) -> Path:
+        """The file beside `out` that keeps what was measured: it belongs to one way of measuring, and to the data."""
+        attacked = "" if self.threat is None else f"-{self.threat.norm}-{self.threat.radius:.4f}"
+        return Path(out).with_suffix(f".{self.images}-images-{trained.digest_data(self.data)}{attacked}.jsonl")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that are written beside the result.
+
+    Attributes:
+        out: the result itself.
+        csv: a table of all evaluated subnets.
+        report: an HTML page.
+        extract: a folder for the best subnet.
+        formats: of its files, separated by commas.
+    """
+
+    out: str
+    csv: str | None
+    report: str | None
+    extract: str | None
+    formats: str
+
+
+def find_best(
+    supernet: Supernet, judge: Judge, goals: Goals, effort: Effort, cache: str | Path, out: str
+) -> SearchResult:
+    """Search, and measure the front again; both results are saved as `out`."""
+    wanted = judge.metrics if goals.maximize is None else names_in(goals.maximize)
+    latencies = [latency_name(name) for name in goals.profiles]
+    with torch_threads(effort.threads):
+        learned = {}
+        if effort.predictor:
+            learned = fit_figures(
+                supernet, judge.validation, effort.predictor, seed=effort.seed, cache=cache, progress=True
+            )
+        result = search(
+            supernet,
+            maximize=wanted,
+            minimize=(latencies or ["macs"]) if goals.minimize is None else names_in(goals.minimize),
+            subject_to=goals.budget,
+            evaluate=None if learned else judge.validation,
+            profile=goals.profiles or None,
+            predict=learned,
+            algorithm=effort.algorithm,
+            population=effort.population,
+            generations=effort.generations,
+            cache=cache,
+            seed=effort.seed,
+            progress=True,
+        )
+        result.save(out)
+        result = measured_again(supernet, result, judge, goals.profiles, effort.again, effort.seed)
+        result.save(out)
+    return result
+
+
+def measured_again(
+    supernet: Supernet, result: SearchResult, judge: Judge, profiles: Profiles, subnets: int, seed: int = 0
+) -> SearchResult:
+    """The front measured again: accuracy on fresh images, latency on this device where a profile is of it."""
+    if subnets < 1:
+        return result
+    local = {name: one for name, one in profiles.items() if is_here(one)}
+    name, here = next(iter(local.items()), ("", None))
+    if profiles and here is None:
+        get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
+    return verify(
+        supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency_name(name)
+    )  # fmt: skip
+
+
+# --- what comes of it ------------------------------------------------------------------------------------------------
+
+
+def write_results(
+    trained: Trained, result: SearchResult, judge: Judge, goals: Goals, outputs: Outputs, data: str | None
+) -> None:
+    """Show a search's result, and write the files that were asked for."""
+    console = get_console()
+    console.print(result_table(result))
+    for note in starmap(predictor_note, result.predictors.items()):
+        console.print(note, highlight=False)
+    if outputs.extract is None:
+        words = f"elastic extract {trained.place} --result {outputs.out}" + ("" if data is None else f" --data {data}")
+        console.print(f"search: {outputs.out}; cut the best out with: {words}", highlight=False)
+    else:
+        subnet = judge.validation.subnet(result.best.arch)
+        write_subnet(trained, subnet, result.best, outputs.extract, outputs.formats, judge.data)
+    if outputs.csv is not None:
+        console.print(f"table: {write_csv(result, outputs.csv)}", highlight=False)
+    if outputs.report is not None:
+        page = describe(trained, result, goals, outputs.out)
+        console.print(f"report: {write_report(page, outputs.report)}", highlight=False)
+
+
+def describe(trained: Trained, result: SearchResult, goals: Goals, out: str) -> Report:
+    """The report's content."""
+    budget = ",".join(f"{name}={value:g}" for name, value in goals.budget.items())
+    notes = [prediction_note(one, trained.supernet) for one in goals.profiles.values()]
+    return Report(
+        f"Subnets of {trained.place}",
+        trained.supernet,
+        result,
+        summarize(trained.supernet, result),
+        [("search", f"elastic search {trained.place} --budget {budget or '…'} --out {out}")],
+        agreement=agreement(result, goals.profiles),
+        front_notes=" ".join([*notes, *starmap(predictor_note, result.predictors.items())]),
+    )
+
+
+def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
+    """Predicted and measured latencies: of the front, and of the random subnets that a profile was checked with."""
+    found: dict[str, Pairs] = {}
+    for name, one in profiles.items():
+        figure = latency_name(name)
+        pairs: dict[str, Any] = {}
+        if one.checks:
+            last = one.checks[-1]
+            pairs["random subnets"] = list(last.predicted_ms), last.measured_ms.tolist()
+        again = [c for c in result.candidates if figure in c.measured]
+        if again:
+            pairs["the front"] = [c.figures[figure] for c in again], [c.measured[figure] for c in again]
+        if pairs:
+            found[figure] = pairs
+    return found
+
+
+def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
+    """The figures of a search's best, for the top of its report."""
+    figures: dict[str, Any] = dict(result.best.figures)
+    shown = [*result.maximize, *result.minimize, "params", "macs"]
+    summary = {spell_name(name): spell_figure(name, figures[name]) for name in dict.fromkeys(shown)}
+    again = {f"{spell_name(name)}, measured again": spell_figure(name, v) for name, v in result.best.measured.items()}
+    return {**summary, **again, "subnets in all": spell_count(supernet.space.size)}
+
+
+def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
+    """How far predicted latencies are from measured ones, for a report."""
+    if not profile.subnets:
+        return "Latencies are sums of a table's blocks; no whole subnet was measured."
+    error = profile.prediction_error(supernet)
+    return (
+        f"Latencies are predicted; cross-validated over {error.n} measured subnets, the prediction is off by "
+        f"{error.mape:.1f} % on average, with Kendall τ {error.tau:.2f}."
+    )
+
+
+def predictor_note(name: str, facts: Mapping[str, Any]) -> str:
+    """How far a predicted figure is from a measured one, by `SearchResult.predictors`."""
+    return (
+        f"{spell_name(name).capitalize()} is predicted ({facts['kind']}); cross-validated over {facts['n']} measured "
+        f"subnets, it is off by {spell_figure(name, facts['rmse'])} (root mean square), "
+        f"with Kendall τ {facts['tau']:.2f}."
+    )

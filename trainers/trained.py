@@ -1,0 +1,185 @@
+"""A trained supernet, wherever it is: a run's folder, a supernet's name, or the folder of an exported subnet.
+
+Every command begins with `open_trained`, and passes on what it gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from elastic.errors import CheckpointError
+from elastic.supernet.evaluation import Recalibrate
+from elastic.supernet.folder import build_saved, digest_supernet, is_name, load_supernet, read_description
+from elastic.supernet.registry import NamedSupernet, find_supernet
+from elastic.supernet.source import SupernetSource
+from elastic.supernet.subnet_folder import CONFIG, read_config
+from elastic.supernet.supernet import Supernet
+from trainers.robust.statistics import read_statistics, statistics_of_run
+
+if TYPE_CHECKING:
+    from elastic.shipping.loading import OpenedSubnet
+    from trainers.data.supernet_data import SupernetData
+
+_DATA = "config.yaml"
+"""In a run's folder: its training's configuration, with a data section."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained supernet, and what there is to know of it.
+
+    Attributes:
+        place: where it is from, as the user names it.
+        supernet: with its weights, in evaluation mode; of an exported subnet a supernet of one.
+        source: what it is made from, its layout written out.
+        recalibrate: re-estimates the BatchNorm statistics of its subnets, as after its training.
+        name: of the supernet that its weights are published under; empty where there is none.
+        license: of the weights.
+    """
+
+    place: str
+    supernet: Supernet
+    source: SupernetSource
+    recalibrate: Recalibrate
+    name: str = ""
+    license: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its dims and shapes (see `elastic.supernet.folder.digest_supernet`)."""
+        return digest_supernet(self.supernet)
+
+    @cached_property
+    def made_up(self) -> list[Tensor]:
+        """Made-up images that come with published weights, for BatchNorm statistics where there are no real ones."""
+        if not self.name:
+            return []
+        from zoo.calibration import calibration
+
+        return calibration(self.name)
+
+    @property
+    def tokenizer(self) -> str:
+        """What `trainers.data.text.load_tokenizer` finds the tokenizer of published weights by; empty without one."""
+        if not self.name:
+            return ""
+        from zoo.catalog import vocabulary_file
+
+        return "" if vocabulary_file(self.name) is None else self.name
+
+    @property
+    def has_data(self) -> bool:
+        """Whether its training says which data it was trained on."""
+        return (Path(self.place) / _DATA).is_file()
+
+    def data(self, given: str | None = None) -> SupernetData:
+        """The examples that subnets are judged on, and that BatchNorm statistics are re-estimated on.
+
+        Args:
+            given: a folder of images, or a YAML file with a data section; its training's own by default.
+
+        Raises:
+            CheckpointError: no such file, no data section in it that can be understood, or images for text.
+        """
+        if given is None or not Path(given).is_dir():
+            from trainers.judging import load_data
+
+            found = load_data(self._data_file(given))
+            found.check(self.supernet)
+            return found
+        if self.supernet.recipe.vocabulary is not None:
+            raise CheckpointError(
+                f"{given} is a folder, as images have it, and this supernet reads text; give a YAML file with the data "
+                "section of a training, such as data: {class_path: Glue, init_args: {task: sst2, root: FOLDER, …}}"
+            )
+        from trainers.data.image_folder import ImageFolder
+
+        return ImageFolder(given, self.supernet)
+
+    def digest_data(self, given: str | None = None) -> str:
+        """Eight hexadecimal digits for what `data` gives: for a folder's path, or what the data section says."""
+        import yaml
+
+        path = self._data_file(given)
+        described = str(path.resolve()) if path.is_dir() else yaml.safe_load(path.read_text("utf-8"))["data"]
+        text = json.dumps(described, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+    def _data_file(self, given: str | None) -> Path:
+        return Path(given or Path(self.place) / _DATA)
+
+
+def open_trained(place: str | Path) -> Trained:
+    """The trained supernet at `place`: every command begins with it.
+
+    Args:
+        place: a run's folder, or another with `supernet.json`; a named supernet's name, for its pretrained weights; or
+            the folder of an exported subnet.
+
+    Raises:
+        CheckpointError: none of these, a broken file, or weights that can't be had.
+    """
+    place = str(place)
+    if is_name(place):
+        return _named(place)
+    exported = (Path(place) / CONFIG).is_file() and not (Path(place) / "supernet.json").exists()
+    return _exported(place) if exported else _run(place)
+
+
+def _run(place: str) -> Trained:
+    supernet, described = load_supernet(place), read_description(place)
+    statistics = described.get("batchnorm")
+    return Trained(
+        place,
+        supernet,
+        SupernetSource.from_dict(described["source"]).to_save(supernet),
+        statistics_of_run(Path(place) / _DATA) if statistics is None else read_statistics(statistics),
+    )
+
+
+def _named(name: str) -> Trained:
+    named, supernet = find_supernet(name), load_supernet(name)
+    assert named is not None
+    recalibrate = read_statistics(statistics_of(named))
+    return Trained(name, supernet, SupernetSource(name).to_save(supernet), recalibrate, name, named.license)
+
+
+def statistics_of(named: NamedSupernet) -> dict[str, Any]:
+    """How BatchNorm statistics are re-estimated with published weights, as `supernet.json` says it."""
+    adversary: Mapping[str, Any] | None = getattr(named, "adversary", None)
+    return {} if adversary is None else {"adversary": dict(adversary)}
+
+
+def of_subnet(opened: OpenedSubnet, place: str) -> Trained:
+    """The supernet, with fresh weights, that an exported subnet was cut out of.
+
+    Args:
+        opened: what `elastic.shipping.loading.open_subnet` gave.
+        place: its folder.
+    """
+    name = _published(opened.source)
+    license_ = opened.config.get("card", {}).get("license", "")
+    return Trained(place, opened.supernet, opened.source, keep_statistics, name, license_)
+
+
+def _exported(place: str) -> Trained:
+    config, source = read_config(place), SupernetSource.of_subnet(place)
+    supernet = build_saved(source, place).eval()
+    license_ = config.get("card", {}).get("license", "")
+    return Trained(place, supernet, source.to_save(supernet), keep_statistics, _published(source), license_)
+
+
+def _published(source: SupernetSource) -> str:
+    return source.model if find_supernet(source.model) is not None else ""
+
+
+def keep_statistics(model: nn.Module, batches: Any) -> None:
+    """For `Trained.recalibrate`: an exported subnet's statistics are a part of what was exported."""
