@@ -20,7 +20,7 @@ from elastic.reporting.report import Report, read_curves, write_csv, write_repor
 from elastic.reporting.tables import export_table, profile_table, result_table
 from elastic.searching.result import Candidate, SearchResult
 from elastic.searching.search import search
-from elastic.shipping.card import Card
+from elastic.shipping.card import ModelCard
 from elastic.shipping.export import Exported
 from elastic.space.arch import Arch
 from elastic.space.sampling import spread_rows
@@ -85,7 +85,7 @@ def run(
 ) -> None:
     """Do the whole job in `folder`; the arguments are the command's."""
     began = time.perf_counter()
-    _say("1  Train a supernet on handwritten digits")
+    _say("1  Train a supernet on handwritten digits over photographs")
     train(folder, config)
     run = folder / "train"
     trained = open_trained(run)
@@ -120,9 +120,11 @@ def run(
     _say("4  Cut it out, export it, and check the files")
     chosen = result.best
     subnet = judge.validation.subnet(chosen.arch)
-    card = Card(f"Handwritten digits, subnet {chosen.arch.id}", chosen.figures, data="scikit-learn's digits")
+    data_name = "scikit-learn's digits over its photographs"
+    card = Card(f"Digits over photographs, subnet {chosen.arch.id}", chosen.figures, data=data_name)
     written = extract_to(trained, subnet, chosen.arch, folder / "subnet", ["safetensors", "onnx"], card, data)
-    verified = verify(supernet, chosen.arch, subnet, written.folder / "model.onnx", data)
+    onnx = written.folder / "model.onnx"
+    verified = verify(supernet, chosen.arch, subnet, onnx, data, setting.batch_size)
     write_json(folder / "verified.json", vars(verified))
     get_console().print(export_table(written))
 
@@ -142,17 +144,19 @@ def train(folder: Path, config: str) -> None:
     fitting.train(words)
 
 
-def verify(supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: SupernetData) -> Verified:
+def verify(
+    supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: SupernetData, batch_size: int = 1
+) -> Verified:
     """Measure the extracted subnet and its ONNX file: latency, and accuracy on images that chose nothing."""
     batches = first_images(data.test_dataloader(), 1 << 30)
     images = resized(supernet, arch, [one for one, _ in batches])
     sized: list[Batch] = [(one, labels) for one, (_, labels) in zip(images, batches, strict=True)]
-    session, single = open_onnx(onnx, threads=1), open_onnx(onnx, threads=1, batch_size=1)
+    session, single = open_onnx(onnx, threads=1), open_onnx(onnx, threads=1, batch_size=batch_size)
     shipped = top1((torch.from_numpy(run_onnx(session, [one])[0]), labels) for one, labels in sized)
-    one = images[0][:1]
+    one = torch.cat(images)[:batch_size]
     feeds = {single.get_inputs()[0].name: one.numpy()}
     with torch_threads(1):
-        runs = [prepare(subnet, [one], Setting()), lambda: single.run(None, feeds)]
+        runs = [prepare(subnet, [one], Setting(batch_size=batch_size)), lambda: single.run(None, feeds)]
         plain, exported = time_runs(runs, _SECONDS, tolerance=0.01)
     return Verified(plain.median_ms, exported.median_ms, accuracy(subnet, sized), shipped)
 
@@ -179,7 +183,7 @@ def describe(
     where = f"{device['processor']}, {setting.threads} thread, batch {setting.batch_size}, {runtime}"
     logs = sorted((folder / "train").glob("csv/version_*/metrics.csv"))
     return Report(
-        title="Handwritten digits: one training, every latency",
+        title="Digits over photographs: one training, every latency",
         supernet=supernet,
         result=result,
         summary={
@@ -206,7 +210,8 @@ def _steps(folder: Path, config: str, result: SearchResult) -> list[tuple[str, s
         ("Train the supernet", f"elastic fit --config {config} --runs {folder} --name train"),
         (
             "Measure the machine",
-            f"elastic profile {run} --runtime {result.device['runtime']} --out {folder / 'profile.json'}",
+            f"elastic profile {run} --runtime {result.device['runtime']} --batch_size {result.device['batch_size']}"
+            f" --out {folder / 'profile.json'}",
         ),
         (
             "Search within the budget",

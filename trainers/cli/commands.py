@@ -97,7 +97,7 @@ COMMANDS: Mapping[str, Command] = {
     "zoo convert": Command("trainers.cli.zoo:convert", "Convert a subnet's encoding to an arch, or back."),
     "demo": Command(
         "trainers.cli.demo:demo",
-        "Train on handwritten digits, profile, search, extract, export, and draw a report.",
+        "Train on digits over photographs, profile, search, extract, export, and draw a report.",
         ("example", "tutorial"),
         ("lightning", "torchmetrics", "tensorboard", "pymoo", "sklearn", "plotly"),
     ),
