@@ -121,7 +121,7 @@ def run(
     chosen = result.best
     subnet = judge.validation.subnet(chosen.arch)
     data_name = "scikit-learn's digits over its photographs"
-    card = Card(f"Digits over photographs, subnet {chosen.arch.id}", chosen.figures, data=data_name)
+    card = ModelCard(f"Digits over photographs, subnet {chosen.arch.id}", chosen.figures, data=data_name)
     written = extract_to(trained, subnet, chosen.arch, folder / "subnet", ["safetensors", "onnx"], card, data)
     onnx = written.folder / "model.onnx"
     verified = verify(supernet, chosen.arch, subnet, onnx, data, setting.batch_size)
