@@ -127,8 +127,10 @@ def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[l
 
 def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> tuple[list[Any], list[Batch]]:
     """Training inputs of a subnet's size to calibrate int8 on; and labelled ones, `images` or a few more."""
-    judged = MeasuredAccuracy(supernet, first_images(data.val_dataloader(), images))
-    return resized(supernet, arch, calibration_images(data)), judged.sized(arch)
+    labelled = first_images(data.val_dataloader(), images)
+    judged = resized(supernet, arch, [inputs for inputs, _ in labelled])
+    sized = [(inputs, labels) for inputs, (_, labels) in zip(judged, labelled, strict=True)]
+    return resized(supernet, arch, calibration_images(data)), sized
 
 
 def name_of(data: SupernetData) -> str:

@@ -78,6 +78,7 @@ def extract_to(
 
     Files are checked on `inputs`, and int8 is calibrated on them; on made-up ones where there are none.
     """
+    subnet = subnet.cpu()  # files are written, read back and compared there
     shape = trained.supernet.input_shape(arch)
     preprocessing = _preprocessing(trained, subnet, data)
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`

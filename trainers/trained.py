@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
-from elastic.errors import CheckpointError
+from elastic.errors import CheckpointError, UsageError
 from elastic.supernet.evaluation import Recalibrate
 from elastic.supernet.folder import build_saved, digest_supernet, is_name, load_supernet, read_description
 from elastic.supernet.registry import NamedSupernet, find_supernet
@@ -117,17 +118,39 @@ class Trained:
         return Path(given or Path(self.place) / _DATA)
 
 
-def open_trained(place: str | Path) -> Trained:
+def open_trained(place: str | Path, device: str = "cpu") -> Trained:
     """The trained supernet at `place`: every command begins with it.
 
     Args:
         place: a run's folder, or another with `supernet.json`; a named supernet's name, for its pretrained weights; or
             the folder of an exported subnet.
+        device: that the supernet is put on, and subnets are judged on: cpu, cuda, cuda:1, mps.
 
     Raises:
         CheckpointError: none of these, a broken file, or weights that can't be had.
+        UsageError: a device that isn't there.
     """
-    place = str(place)
+    check_device(device)
+    trained = _open(str(place))
+    trained.supernet.to(device)
+    return trained
+
+
+def check_device(device: str) -> None:
+    """Check that PyTorch can compute on a device.
+
+    Raises:
+        UsageError: no device of this name, or one that isn't there.
+    """
+    kinds = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = ", ".join(kind for kind, usable in kinds.items() if usable)
+    kind, _, number = device.partition(":")
+    exists = kinds.get(kind, False) and (not number or number.isdecimal())
+    if not exists or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
+        raise UsageError(f"--device {device}: PyTorch can't compute on that here; choose one of {there}")
+
+
+def _open(place: str) -> Trained:
     if is_name(place):
         return _named(place)
     exported = (Path(place) / CONFIG).is_file() and not (Path(place) / "supernet.json").exists()

@@ -12,7 +12,7 @@ from elastic.layers.batchnorm import recalibrate
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
-from elastic.support.inputs import Inputs, predict
+from elastic.support.inputs import Inputs, moved, predict
 
 Batch = tuple[Any, Tensor]
 """Images `(N, C, H, W)`, or what a tokenizer gives; and labels int64 `(N,)`, where images are mixed probabilities
@@ -29,7 +29,7 @@ class MeasuredAccuracy:
     """Measures subnets for `elastic.search`, with the weights that the supernet has at that moment.
 
     Args:
-        supernet: whose subnets; it is left as it was.
+        supernet: whose subnets; it is left as it was. Batches are moved to the device that it is on.
         validation: labelled batches to count on; never those that the supernet was trained on.
         calibration: batches of training images for the BatchNorm statistics; none where there is no BatchNorm.
         metric: its name.
@@ -47,8 +47,9 @@ class MeasuredAccuracy:
         recalibrate: Recalibrate = recalibrate,
     ) -> None:
         self.supernet = supernet
-        self.validation = list(validation)
-        self.calibration = list(calibration)
+        device = next(supernet.parameters(), torch.empty(0)).device
+        self.validation = [(moved(inputs, device), labels.to(device)) for inputs, labels in validation]
+        self.calibration = [moved(inputs, device) for inputs in calibration]
         self.metric = metric
         self.measure = measure or accuracy
         self.recalibrate = recalibrate

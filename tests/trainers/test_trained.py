@@ -3,10 +3,12 @@
 import pytest
 import torch
 import yaml
+from small import mobilenet
 
 import elastic
-from elastic.errors import CheckpointError
+from elastic.errors import CheckpointError, UsageError
 from elastic.shipping.loading import load_subnet
+from elastic.supernet.evaluation import MeasuredAccuracy
 from elastic.supernet.folder import digest_supernet, load_supernet
 from trainers import Digits
 from trainers.cli.attack import attack
@@ -81,3 +83,18 @@ def _text():
 def test_nothing_there_is_said_clearly(tmp_path):
     with pytest.raises(CheckpointError, match="or a name that elastic zoo list shows"):
         open_trained(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cpu:x", "tpu"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(device):
+    with pytest.raises(UsageError, match=rf"--device {device}: PyTorch can't compute on that here; choose one of cpu"):
+        open_trained("ofa_mbv3_fashion_mnist", device)
+
+
+def test_batches_are_moved_to_where_the_supernet_is():
+    supernet = mobilenet()
+    images, labels = torch.zeros(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64)
+    supernet.to("meta")
+    measured = MeasuredAccuracy(supernet, [(images, labels)], [images])
+    assert {one.device.type for batch in measured.validation for one in batch} == {"meta"}
+    assert measured.calibration[0].device.type == "meta"

@@ -53,7 +53,7 @@ def attack(
         images: to attack, at most.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
-        device: cpu or cuda.
+        device: that subnets are attacked on: cpu, cuda, cuda:1, mps.
         out: the JSON file to write.
         report: an HTML page to write, too.
         front: how many of them.
@@ -80,13 +80,13 @@ def attack(
     threat, names = Threat(norm, epsilon), list(dict.fromkeys(names_in(attacks)))
     for name in names:
         find_attack(name, norm)
-    _check(names, split, device, seed, images=images, batch=batch, front=front, samples=samples)
-    trained = open_trained(supernet)
+    _check(names, split, seed, images=images, batch=batch, front=front, samples=samples)
+    trained = open_trained(supernet, device)
     chosen = parse_archs(trained.supernet, archs, middles, result, front, seed)
     shown = trained.data(data)
     batches, where = held_out(shown, split, images, batch)
     calibration = calibration_for(trained.supernet, shown)
-    judge = Examiner(trained.supernet, batches, calibration, names, threat, seed, device, trained.recalibrate)
+    judge = Examiner(trained.supernet, batches, calibration, names, threat, seed, trained.recalibrate)
     smoothing = Smoothing(certify, n=samples) if certify is not None else None
     found = judge.examine_all(chosen, sanity, smoothing, examples=report is not None)
     notes = f"{where} Each may be moved by ε = {threat.epsilon} ({norm}). Intervals are Wilson's, 95 %."
@@ -101,17 +101,13 @@ def attack(
         get_console().print(f"report: {written}", highlight=False)
 
 
-def _check(attacks: Sequence[str], split: str, device: str, seed: int, **counts: int) -> None:
-    import torch
-
+def _check(attacks: Sequence[str], split: str, seed: int, **counts: int) -> None:
     from elastic.errors import UsageError
 
     if not attacks:
         raise UsageError("--attacks is empty: wanted one at least, such as pgd-20")
     if split not in ("test", "val"):
         raise UsageError(f"--split {split}: wanted test or val")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch finds no GPU here; leave it out")
     if seed < 0:
         raise UsageError(f"--seed {seed}: wanted 0 or more")
     for name, number in counts.items():

@@ -10,6 +10,8 @@ def extract(
     out: str = "subnet",
     formats: str = "safetensors",
     data: str | None = None,
+    *,
+    device: str = "cpu",
 ) -> None:
     """Cut a subnet out of a trained supernet: an ordinary model, in a folder of its own.
 
@@ -24,6 +26,7 @@ def extract(
         formats: as for elastic export, separated by commas; safetensors is always among them.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
+        device: that BatchNorm statistics are re-estimated on: cpu, cuda, cuda:1, mps.
     """
     from elastic.layers.batchnorm import has_batchnorm
     from elastic.shipping.writing import needs_inputs
@@ -33,7 +36,7 @@ def extract(
     from trainers.shipping import write_subnet
     from trainers.trained import open_trained
 
-    trained = open_trained(supernet)
+    trained = open_trained(supernet, device)
     chosen = choose_subnet(trained.supernet, arch, result)
     made_up = trained.made_up if data is None else []
     # without BatchNorm, all that the data adds is what the card says

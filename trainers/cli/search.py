@@ -24,6 +24,7 @@ def search(
     cache: str | None = None,
     csv: str | None = None,
     threads: int = 1,
+    device: str = "cpu",
     seed: int = 0,
     robust: str | None = None,
     norm: Norm = "linf",
@@ -58,6 +59,7 @@ def search(
         cache: keeps what was measured; beside `out` by default.
         csv: a table of all evaluated subnets to write, too.
         threads: threads that measuring the accuracy takes; small networks lose with more than one.
+        device: that metrics are measured on: cpu, cuda, cuda:1, mps.
         seed: draws the subnets.
         robust: measure the accuracy under attack (pgd-20), too, within this ε, such as 8/255: the figure robust, which
             is maximised beside the accuracy by default.
@@ -80,7 +82,7 @@ def search(
     effort = Effort(algorithm, population, generations, predictor, again, threads, seed)
     judging = Judging(data, images, None if robust is None else Threat(norm, robust), robust_again)
     limits = parse_limits(budget)
-    trained = open_trained(supernet)
+    trained = open_trained(supernet, device)
     goals = Goals(limits, maximize, minimize, load_profiles(profile, trained.supernet))
     judge = judging.judge(trained)
     found = find_best(trained.supernet, judge, goals, effort, cache or judging.cache(trained, out), out)

@@ -49,7 +49,6 @@ class Examiner:
         attacks: by name.
         threat: what they are allowed.
         seed: of what they draw.
-        device: where.
         recalibrate: re-estimates the statistics.
     """
 
@@ -61,7 +60,6 @@ class Examiner:
         attacks: Sequence[str],
         threat: Threat,
         seed: int = 0,
-        device: str = "cpu",
         recalibrate: Recalibrate = recalibrate,
     ) -> None:
         self.judge = MeasuredAccuracy(supernet, batches, calibration, recalibrate=recalibrate)
@@ -70,7 +68,6 @@ class Examiner:
         self.attacks = attacks
         self.threat = threat
         self.seed = seed
-        self.device = device
 
     def steps(self, sanity: bool, smoothing: bool) -> int:
         """How often `examine` advances."""
@@ -98,8 +95,7 @@ class Examiner:
         examples: bool,
     ) -> Attacked:
         """Attack a subnet; check the attacks, certify its answers, and keep attacked images, where that is wanted."""
-        model = self.judge.subnet(arch).to(self.device)
-        batches = [(images.to(self.device), labels.to(self.device)) for images, labels in self.judge.sized(arch)]
+        model, batches = self.judge.subnet(arch), self.judge.sized(arch)
         few = _few(batches)
         robustness = measure_robustness(model, batches, self.attacks, self.threat, self.seed, advance)
         macs, params = (int(cost([arch])[0]) for cost in (self.supernet.macs, self.supernet.params))
