@@ -145,7 +145,7 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
     with pytest.raises(UsageError, match="--split train: wanted test or val"):
         attack(str(run), attacks="pgd", split="train", out=out)
     if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="--device cuda: PyTorch can.t compute on that here"):
+        with pytest.raises(UsageError, match=r"--device cuda: PyTorch can.t compute on that here"):
             attack(str(run), attacks="pgd", device="cuda", out=out)
     (run / "config.yaml").write_text(yaml.safe_dump({"data": {"class_path": "Digits"}}))
     with pytest.raises(TrainingError, match="whatever normalises them belongs into the model"):
