@@ -49,7 +49,8 @@ MAY_IMPORT |= {
 TRAINING = {name for name in MAY_IMPORT if name.startswith("trainers.")}
 MAY_IMPORT |= {
     "trainers": LIBRARY | TRAINING | {"zoo"},
-    "trainers.cli": LIBRARY | TRAINING | {"zoo", "zoo.published", "trainers"},
+    "trainers.jobs": LIBRARY | TRAINING | {"zoo", "zoo.published", "trainers"},
+    "trainers.cli": LIBRARY | TRAINING | {"zoo", "zoo.published", "trainers", "trainers.jobs"},
 }
 
 # Lightning trains; whoever deploys a model needs no trainer.

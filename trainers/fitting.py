@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import trainers
 from elastic.errors import CheckpointError, TrainingError, UsageError, first_line
 from elastic.supernet.source import SupernetSource
-from trainers.callbacks import LAST, LastValidation, PhaseProgressBar, RunFolder, SubnetReport
+from trainers.callbacks import LastValidation, PhaseProgressBar, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import (
     current_paths,
@@ -32,6 +32,7 @@ from trainers.configurations import (
 from trainers.data.supernet_data import SupernetData
 from trainers.module import SupernetModule
 from trainers.near_matches import with_near_matches
+from trainers.run_folder import LAST, RunFolder
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 """What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""

@@ -10,7 +10,7 @@ from typing import Any
 from elastic.errors import ExportError
 from elastic.formats import FORMATS, Format, Original
 from elastic.formats.compare import TOLERANCE, Forward, compare, measure_difference, one_by_one
-from elastic.shipping.judging import judge
+from elastic.shipping.int8_cost import judge
 from elastic.supernet.evaluation import Batch
 from elastic.support.files import sha256
 

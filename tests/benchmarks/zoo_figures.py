@@ -10,7 +10,7 @@ import sys
 
 import zoo
 from elastic.supernet.evaluation import MeasuredAccuracy
-from trainers.judging import calibration_images, load_data
+from trainers.jobs.judge import calibration_images, load_data
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 _PRELOADED = (
     "trainers.cli.main",
     "trainers.fitting",
-    "trainers.searching",
+    "trainers.jobs.search",
     "trainers.robust.examiner",
-    "trainers.demo",
+    "trainers.jobs.demo",
 )
 
 

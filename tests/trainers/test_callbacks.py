@@ -7,7 +7,7 @@ from watching import images
 
 from elastic.errors import TrainingError
 from trainers import Curriculum, Phase, SupernetModule, UniformSampler, ValidationOptions
-from trainers.callbacks import LAST, RunFolder
+from trainers.run_folder import LAST, RunFolder
 
 
 def kept(folder, source, keep_best, curriculum=None, **options):

@@ -9,7 +9,7 @@ import yaml
 from trainers.checkpoints import read_checkpoint
 from trainers.cli.main import main
 from trainers.configurations import FORMER_MODULES, current_paths
-from trainers.judging import load_data
+from trainers.jobs.judge import load_data
 from trainers.robust.statistics import statistics_of_run
 
 FORMER_CLASSES = {

@@ -1,4 +1,4 @@
-"""What commands are given, as text: budgets, archs, profiles, resolutions."""
+"""What commands are given, as text: archs, profiles, resolutions; budgets are read in `elastic.searching.budget`."""
 
 from __future__ import annotations
 

@@ -70,12 +70,12 @@ def attack(
 
     from elastic.support.files import write_json
     from elastic.support.text import names_in
-    from trainers.judging import calibration_for, held_out
+    from trainers.jobs.judge import calibration_for, held_out
+    from trainers.jobs.trained import open_trained
     from trainers.robust.attack_report import write_attack_report
     from trainers.robust.attacks import Threat, find_attack
     from trainers.robust.examiner import Examiner
     from trainers.robust.smoothing import Smoothing
-    from trainers.trained import open_trained
 
     threat, names = Threat(norm, epsilon), list(dict.fromkeys(names_in(attacks)))
     for name in names:

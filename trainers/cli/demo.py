@@ -8,7 +8,7 @@ def demo(
     config: str | None = None,
     runtime: str = "onnxruntime",
     *,
-    subnets: int = 24,
+    subnets: int = 32,
     time_limit: float = 20.0,
     population: int = 16,
     generations: int = 5,
@@ -35,7 +35,7 @@ def demo(
     from elastic.formats.onnx_files import require_onnx
     from elastic.timing.backends import check_setting, torch_threads
     from elastic.timing.setting import Setting
-    from trainers.demo import run
+    from trainers.jobs.demo import run
 
     setting = Setting(runtime, batch_size=batch_size)
     check_setting(setting)

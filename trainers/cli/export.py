@@ -88,8 +88,8 @@ def _samples(
 ) -> "tuple[list[Any], list[Batch], str]":
     """Inputs of the subnet's size to calibrate on, labelled ones to judge on, and what the data is called."""
     from elastic.supernet.evaluation import resized
-    from trainers.judging import name_of, samples
-    from trainers.trained import of_subnet
+    from trainers.jobs.judge import name_of, samples
+    from trainers.jobs.trained import of_subnet
 
     trained = of_subnet(opened, folder)
     if data is None:

@@ -32,9 +32,9 @@ def extract(
     from elastic.shipping.writing import needs_inputs
     from elastic.support.text import names_in
     from trainers.cli.arguments import choose_subnet
-    from trainers.judging import calibrated
-    from trainers.shipping import write_subnet
-    from trainers.trained import open_trained
+    from trainers.jobs.judge import calibrated
+    from trainers.jobs.trained import open_trained
+    from trainers.jobs.write_subnet import write_subnet
 
     trained = open_trained(supernet, device)
     chosen = choose_subnet(trained.supernet, arch, result)

@@ -30,7 +30,7 @@ def inspect(
     from elastic.supernet.inspection import inspect as inspect_supernet
     from elastic.supernet.inspection import render
     from elastic.supernet.source import SupernetSource
-    from trainers.trained import open_trained
+    from trainers.jobs.trained import open_trained
 
     if Path(model).is_dir():
         supernet = open_trained(model).supernet

@@ -48,7 +48,7 @@ def profile(
     from elastic.timing.backends import check_setting
     from elastic.timing.setting import Setting
     from trainers.cli.arguments import parse_resolutions
-    from trainers.trained import open_trained
+    from trainers.jobs.trained import open_trained
 
     setting = Setting(runtime, device, threads, batch_size, precision)
     check_setting(setting)
@@ -83,7 +83,7 @@ def check(
     """
     from elastic.profiles.measuring import check_profile
     from elastic.profiles.profile import DeviceProfile
-    from trainers.trained import open_trained
+    from trainers.jobs.trained import open_trained
 
     given = DeviceProfile.load(profile)
     trained = open_trained(supernet).supernet
@@ -123,7 +123,7 @@ def kit(
     from elastic.profiles.kit import write_kit
     from elastic.timing.setting import Setting
     from trainers.cli.arguments import parse_resolutions
-    from trainers.trained import open_trained
+    from trainers.jobs.trained import open_trained
 
     setting, sides = Setting("onnxruntime", "cpu", threads, batch_size), parse_resolutions(resolutions)
     folder = write_kit(
@@ -150,7 +150,7 @@ def import_(supernet: str, measured: str, out: str = "profile.json", *, accept_n
         accept_noise: end well even if the measurement is noisy.
     """
     from elastic.profiles.kit import read_measured
-    from trainers.trained import open_trained
+    from trainers.jobs.trained import open_trained
 
     trained = open_trained(supernet).supernet
     _save(read_measured(trained, measured), trained, out, accept_noise)

@@ -71,9 +71,9 @@ def search(
     from elastic.support.packages import require_packages
     from elastic.support.text import names_in
     from trainers.cli.arguments import load_profiles
+    from trainers.jobs.search import Effort, Goals, Judging, Outputs, find_best, write_results
+    from trainers.jobs.trained import open_trained
     from trainers.robust.attacks import Threat
-    from trainers.searching import Effort, Goals, Judging, Outputs, find_best, write_results
-    from trainers.trained import open_trained
 
     if report is not None:
         require_packages("--report", "plotly")

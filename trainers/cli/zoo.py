@@ -54,7 +54,7 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
 
     from elastic.reporting.tables import export_table
     from elastic.supernet.folder import save_supernet
-    from trainers.trained import statistics_of
+    from trainers.jobs.trained import statistics_of
     from zoo.catalog import find, import_checkpoint, load, source_of
     from zoo.match_arch import export_specialised
 

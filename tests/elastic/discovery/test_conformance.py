@@ -6,7 +6,7 @@ import pytest
 from examples import mostly_swept
 
 from trainers.cli.conformance import conformance
-from trainers.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
+from trainers.jobs.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
 
 KNOWN = [*ARCHITECTURES, *(TRANSFORMERS if find_spec("transformers") else ())]
 ALWAYS = [name for name in ("resnet18", "mixer_s32_224", "transformers:gpt2") if name in KNOWN]

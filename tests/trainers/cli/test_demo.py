@@ -10,7 +10,7 @@ from elastic.searching.result import SearchResult
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.folder import load_supernet
 from trainers.cli.demo import demo
-from trainers.demo import _steps
+from trainers.jobs.demo import _steps
 
 
 def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):

@@ -8,7 +8,7 @@ from elastic.supernet.evaluation import resized
 from elastic.supernet.folder import load_supernet
 from trainers import Digits
 from trainers.cli.extract import extract
-from trainers.judging import CALIBRATION_BATCHES, first_images, load_data
+from trainers.jobs.judge import CALIBRATION_BATCHES, first_images, load_data
 
 
 def test_extract_re_estimates_batchnorm(run, tmp_path):

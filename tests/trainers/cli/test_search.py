@@ -16,9 +16,9 @@ from elastic.supernet.folder import load_supernet
 from trainers.cli.arguments import load_profiles
 from trainers.cli.main import main
 from trainers.cli.search import search
-from trainers.judging import Judge, first_images, load_data
-from trainers.searching import prediction_note
-from trainers.trained import Trained
+from trainers.jobs.judge import Judge, first_images, load_data
+from trainers.jobs.search import prediction_note
+from trainers.jobs.trained import Trained
 
 
 def test_search_then_extract(run, tmp_path, capsys):
@@ -122,7 +122,7 @@ def test_other_data_has_a_cache_of_its_own(run, tmp_path, image_folder):
     again = tmp_path / "again.yaml"
     again.write_text((run / "config.yaml").read_text() + "name: again\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.searching.search", fruitless)
+        patch.setattr("trainers.jobs.search.search", fruitless)
         patch.setattr(Trained, "data", lambda trained, given: load_data(run / "config.yaml"))
         for data in (None, str(again), str(other), str(image_folder)):
             with pytest.raises(BudgetError):

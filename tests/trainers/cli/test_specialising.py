@@ -20,8 +20,8 @@ from elastic.supernet.registry import register_supernets
 from elastic.supernet.source import SupernetSource
 from elastic.support.weights import save_weights
 from trainers.cli.main import main
-from trainers.judging import CALIBRATION_BATCHES
-from trainers.trained import open_trained
+from trainers.jobs.judge import CALIBRATION_BATCHES
+from trainers.jobs.trained import open_trained
 from zoo.catalog import find
 from zoo.entry import Weights
 

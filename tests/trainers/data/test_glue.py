@@ -14,7 +14,7 @@ from trainers.data.loading import EpochOrder
 from trainers.data.metrics import answers, make_metric
 from trainers.data.supernet_data import HELD_OUT
 from trainers.data.text import Collator, Texts, WordReplacer, load_tokenizer
-from trainers.judging import Judge
+from trainers.jobs.judge import Judge
 
 transformers = pytest.importorskip("transformers")
 

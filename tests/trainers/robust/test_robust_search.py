@@ -8,7 +8,7 @@ from elastic.supernet.evaluation import resized
 from elastic.supernet.folder import load_supernet, save_supernet
 from elastic.supernet.source import SupernetSource
 from trainers.cli.main import main
-from trainers.judging import calibration_for, first_images, load_data
+from trainers.jobs.judge import calibration_for, first_images, load_data
 from trainers.robust.accuracy import RobustAccuracy, measure_robustness
 from trainers.robust.attacks import Threat
 

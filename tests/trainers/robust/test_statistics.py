@@ -13,14 +13,14 @@ from elastic.errors import CheckpointError
 from elastic.supernet.folder import load_supernet, save_supernet
 from trainers import Adversary
 from trainers.cli.main import main
-from trainers.judging import calibrated, load_data
+from trainers.jobs.judge import calibrated, load_data
+from trainers.jobs.trained import open_trained
 from trainers.methods.adversary import seeded
 from trainers.robust.statistics import (
     describe_statistics,
     read_statistics,
     recalibrate_attacked,
 )
-from trainers.trained import open_trained
 
 ADVERSARY = Adversary(epsilon=0.2, steps=2, step_size=0.1)
 

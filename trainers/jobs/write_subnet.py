@@ -21,8 +21,8 @@ from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
 from elastic.upstream import library_of
 from trainers.data.text import fit_tokenizer, load_tokenizer, save_tokenizer
-from trainers.judging import VALIDATION_IMAGES, name_of, samples
-from trainers.trained import Trained
+from trainers.jobs.judge import VALIDATION_IMAGES, name_of, samples
+from trainers.jobs.trained import Trained
 
 if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData

@@ -1,8 +1,9 @@
-"""Judging subnets: data by name or file, calibration, and accuracy on images that chose nothing."""
+"""Judging subnets: their data, BatchNorm re-estimated on some of it, and accuracy on images that chose nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,6 @@ from elastic.layers.batchnorm import has_batchnorm, recalibrate
 from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.supernet.supernet import Supernet
-
-if TYPE_CHECKING:
-    from trainers.data.supernet_data import SupernetData
-from functools import partial
-from typing import TYPE_CHECKING
-
 from trainers.configurations import read_configuration
 from trainers.methods.adversary import check_pixels
 from trainers.robust.accuracy import RobustAccuracy
@@ -29,9 +24,8 @@ from trainers.robust.attacks import Threat
 if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData
 
-
 CALIBRATION_BATCHES = 8
-
+"""Batches of training images that BatchNorm statistics are re-estimated on."""
 
 VALIDATION_IMAGES = 1000
 """Labelled images that int8's accuracy is measured on, in whole batches."""

@@ -31,10 +31,10 @@ from elastic.support.text import short, spell_count, spell_figure
 from elastic.timing.backends import prepare, torch_threads
 from elastic.timing.protocol import time_runs
 from elastic.timing.setting import Setting
-from trainers.judging import Judge, first_images
-from trainers.searching import agreement, measured_again, prediction_note
-from trainers.shipping import extract_to
-from trainers.trained import open_trained
+from trainers.jobs.judge import Judge, first_images
+from trainers.jobs.search import agreement, measured_again, prediction_note
+from trainers.jobs.trained import open_trained
+from trainers.jobs.write_subnet import extract_to
 
 if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData
@@ -92,7 +92,8 @@ def run(
     supernet, data = trained.supernet, trained.data()
 
     _say("2  Measure this machine")
-    profile = measure_profile(supernet, setting, subnets, time_limit, seed=seed, progress=True)
+    # whole subnets alone: the hundreds of different blocks would take minutes to prepare
+    profile = measure_profile(supernet, setting, subnets, time_limit, blocks=0, seed=seed, progress=True)
     profile = profile.with_check(check_profile(supernet, profile, _CHECKED, time_limit / 2, seed=seed, progress=True))
     profile.save(folder / "profile.json")
     get_console().print(profile_table(profile, supernet))
@@ -210,7 +211,7 @@ def _steps(folder: Path, config: str, result: SearchResult) -> list[tuple[str, s
         ("Train the supernet", f"elastic fit --config {config} --runs {folder} --name train"),
         (
             "Measure the machine",
-            f"elastic profile {run} --runtime {result.device['runtime']} --batch_size {result.device['batch_size']}"
+            f"elastic profile {run} --runtime {result.device['runtime']} --batch_size {result.device['batch_size']} --blocks 0"
             f" --out {folder / 'profile.json'}",
         ),
         (

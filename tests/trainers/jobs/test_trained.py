@@ -13,7 +13,7 @@ from elastic.supernet.folder import digest_supernet, load_supernet
 from trainers import Digits
 from trainers.cli.attack import attack
 from trainers.cli.extract import extract
-from trainers.trained import keep_statistics, open_trained
+from trainers.jobs.trained import keep_statistics, open_trained
 
 FASHION = "ofa_mbv3_fashion_mnist"
 

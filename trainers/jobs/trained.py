@@ -1,6 +1,6 @@
 """A trained supernet, wherever it is: a run's folder, a supernet's name, or the folder of an exported subnet.
 
-Every command begins with `open_trained`, and passes on what it gives.
+Commands that take a trained supernet begin with `open_trained`, and pass on what it gives.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Trained:
             CheckpointError: no such file, no data section in it that can be understood, or images for text.
         """
         if given is None or not Path(given).is_dir():
-            from trainers.judging import load_data
+            from trainers.jobs.judge import load_data
 
             found = load_data(self._data_file(given))
             found.check(self.supernet)

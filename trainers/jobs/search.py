@@ -23,10 +23,10 @@ from elastic.searching.verification import is_here, verify
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import names_in, spell_count, spell_figure, spell_name
 from elastic.timing.backends import torch_threads
-from trainers.judging import Judge
+from trainers.jobs.judge import Judge
+from trainers.jobs.trained import Trained
+from trainers.jobs.write_subnet import write_subnet
 from trainers.robust.attacks import Threat
-from trainers.shipping import write_subnet
-from trainers.trained import Trained
 
 Profiles = Mapping[str, DeviceProfile]
 """Device profiles by name; a single one's name is empty."""
