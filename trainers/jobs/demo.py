@@ -211,8 +211,8 @@ def _steps(folder: Path, config: str, result: SearchResult) -> list[tuple[str, s
         ("Train the supernet", f"elastic fit --config {config} --runs {folder} --name train"),
         (
             "Measure the machine",
-            f"elastic profile {run} --runtime {result.device['runtime']} --batch_size {result.device['batch_size']} --blocks 0"
-            f" --out {folder / 'profile.json'}",
+            f"elastic profile {run} --runtime {result.device['runtime']} --batch_size {result.device['batch_size']}"
+            f" --blocks 0 --out {folder / 'profile.json'}",
         ),
         (
             "Search within the budget",
