@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -54,9 +55,19 @@ class GradientProjection:
             gradient.mul_(shrink * (1 + along)).add_(own)
 
 
-def take_gradients(parameters: Sequence[nn.Parameter], into: Sequence[Tensor]) -> None:
-    """Move the gradients accumulated so far out of `.grad`, adding them to `into`."""
-    for parameter, kept in zip(parameters, into, strict=True):
-        if parameter.grad is not None:
-            kept.add_(parameter.grad)
-            parameter.grad.zero_()
+@contextmanager
+def gradients_apart(parameters: Sequence[nn.Parameter], into: Sequence[Tensor]) -> Iterator[None]:
+    """Within the block, backward passes add to `into`; behind it, every `.grad` is as it was before.
+
+    Args:
+        parameters: those whose gradients are kept apart.
+        into: for each, a tensor of its shape and dtype on its device.
+    """
+    others = [parameter.grad for parameter in parameters]
+    for parameter, own in zip(parameters, into, strict=True):
+        parameter.grad = own
+    try:
+        yield
+    finally:
+        for parameter, other in zip(parameters, others, strict=True):
+            parameter.grad = other

@@ -41,16 +41,19 @@ class GradientCosines:
     """
 
     def __init__(self) -> None:
-        self._before: list[Tensor | None] | None = None
+        self._before: list[Tensor | None] = []
         self._first: list[Tensor] | None = None
         self.values: list[Tensor] = []
         """For the second, third, … subnet of the step: a scalar between −1 and 1 on the device."""
 
-    def observe(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Take in the gradient that the last backward pass has added to `.grad`."""
-        before = self._before or [None] * len(parameters)
-        own = [_added(parameter, former) for parameter, former in zip(parameters, before, strict=True)]
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Remember each `.grad` as it is before a backward pass."""
         self._before = [None if p.grad is None else p.grad.clone() for p in parameters]
+
+    def observe(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Take in the gradient that the backward pass since `begin` has added to `.grad`."""
+        own = [_added(parameter, former) for parameter, former in zip(parameters, self._before, strict=True)]
+        self._before = []
         if self._first is None:
             self._first = own
         else:
@@ -62,10 +65,6 @@ class GradientCosines:
         for rung, value in zip(rungs[1:], self.values, strict=True):
             grouped.setdefault(rung, []).append(value)
         return {rung: torch.stack(values).mean() for rung, values in sorted(grouped.items())}
-
-    def forget(self) -> None:
-        """The gradients have been taken out of `.grad`."""
-        self._before = None
 
 
 def _added(parameter: nn.Parameter, former: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +19,7 @@ from trainers.methods.loss import StepBatch, SubnetLoss
 from trainers.methods.regularization import without_dropout
 from trainers.methods.samplers import Contest
 from trainers.methods.teacher_outputs import TeacherOutput, TeacherOutputs
-from trainers.steps.conflicts import take_gradients
+from trainers.steps.conflicts import gradients_apart
 from trainers.steps.diagnosis import GradientCosines
 from trainers.steps.options import StepOptions
 from trainers.steps.sync_batchnorm import synced_batchnorm
@@ -125,29 +125,35 @@ class SubnetGradients:
         seed = (*step.seed, step.number, batch)
         trial = loss.trial(self.supernet, StepBatch(inputs, labels, self.adversary, step.epoch, seed))
         in_place: TeacherOutput | None = None
+        observed = step.cosines if step.losses is None else None
         losses = []
         for k, arch in enumerate(step.archs):
             with self.supernet.active(arch):
                 output = teacher(arch) if callable(teacher) else in_place
                 with self._forward(largest=arch == largest):
                     value = trial.loss(k, output)
-                self.backward(value * share if share != 1.0 else value)
+                with self._apart(step, parameters) if arch == largest else nullcontext():
+                    if observed is not None:
+                        observed.begin(parameters)
+                    self.backward(value * share if share != 1.0 else value)
+                    if observed is not None:
+                        observed.observe(parameters)
                 if arch == largest and teacher == "in place":
                     with self._forward(largest=True):
                         in_place = trial.output(arch)
             losses.append(value.detach())
-            if step.cosines is not None and step.losses is None:
-                step.cosines.observe(parameters)
-            if self.options.projection is not None and arch == largest:
-                step.largest = step.largest or [torch.zeros_like(parameter) for parameter in parameters]
-                take_gradients(parameters, step.largest)
-                if step.cosines is not None:
-                    step.cosines.forget()
         stacked = torch.stack(losses)
         finite = stacked.isfinite().tolist()  # the step's only wait for the device
         if not all(finite):
             _refuse(stacked, step, finite.index(False))
         return stacked
+
+    def _apart(self, step: OptimizerStep, parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
+        """With a projection, keeps the largest subnet's gradients apart in `step.largest`."""
+        if self.options.projection is None:
+            return nullcontext()
+        step.largest = step.largest or [torch.zeros_like(parameter) for parameter in parameters]
+        return gradients_apart(parameters, step.largest)
 
     def _forward(self, largest: bool) -> ExitStack:
         stack = ExitStack()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from elastic.errors import TrainingError
-from trainers.steps.conflicts import GradientProjection, take_gradients
+from trainers.steps.conflicts import GradientProjection, gradients_apart
 
 
 def gradients(seed, scale):
@@ -50,12 +50,13 @@ def test_no_gradients_of_others_leave_the_largest_alone():
     torch.testing.assert_close(flat([p.grad for p in parameters]), flat(largest))
 
 
-def test_gradients_are_moved():
+def test_gradients_within_the_block_are_kept_apart():
     parameters, kept = gradients(2, 1.0)
-    expected = flat(kept) + flat([p.grad for p in parameters])
-    take_gradients(parameters, kept)
-    torch.testing.assert_close(flat(kept), expected)
-    assert not flat([p.grad for p in parameters]).any()
+    own, others = flat(kept), flat([p.grad for p in parameters])
+    with gradients_apart(parameters, kept):
+        flat(parameters).sum().backward()
+    torch.testing.assert_close(flat(kept), own + 1)
+    assert torch.equal(flat([p.grad for p in parameters]), others)
 
 
 def test_wrong_options():

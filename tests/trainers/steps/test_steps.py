@@ -27,9 +27,10 @@ from trainers import (
 from trainers.methods.samplers import Contest, SamplingContext
 from trainers.methods.teachers import ModelTeacher, SnapshotTeacher
 from trainers.steps.conflicts import GradientProjection
-from trainers.steps.diagnosis import RUNGS
+from trainers.steps.diagnosis import RUNGS, GradientCosines
 from trainers.steps.optimizer_steps import plain_optimizer
 from trainers.steps.options import StepOptions
+from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
 
 
 class Duel:
@@ -98,6 +99,33 @@ def test_projection_combines_the_two_gradients(vit, after):
             parameter.grad += own
     for name, parameter in model.model.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [("largest", "smallest"), ("smallest", "largest", "smallest")])
+def test_the_largest_subnets_gradients_are_its_own_over_several_batches(vit, order):
+    supernet = fresh(vit).supernet.train()
+    batches = [images(8, seed).tensors for seed in (0, 1)]
+    wanted = {}
+    for name in set(order):
+        subnet = supernet.extract(getattr(supernet.space, name)).train()
+        for x, y in batches:
+            (nn.functional.cross_entropy(subnet(x), y) / 2).backward()
+        wanted[name] = {name: parameter.grad for name, parameter in subnet.named_parameters()}
+    step = OptimizerStep(0, archs=[getattr(supernet.space, name) for name in order], cosines=GradientCosines())
+    step_gradients = SubnetGradients(supernet, StepOptions(projection=GradientProjection()), torch.Tensor.backward)
+    for number, (x, y) in enumerate(batches):
+        losses = step_gradients.accumulate(step, x, y, supernet.space.largest, NoDistiller(), None, 0.5, number)
+        step.losses = losses if step.losses is None else step.losses + losses
+    for (name, parameter), own in zip(supernet.model.named_parameters(), step.largest, strict=True):
+        torch.testing.assert_close(own, wanted["largest"][name], rtol=1e-4, atol=1e-6)
+        if name in wanted["smallest"]:
+            others = order.count("smallest") * wanted["smallest"][name].norm()
+            torch.testing.assert_close(parameter.grad.norm(), others, rtol=1e-4, atol=1e-6)
+        else:
+            assert parameter.grad is None
+    assert len(step.cosines.values) == len(order) - 1
+    if len(order) == 3:  # the third subnet is the first again
+        torch.testing.assert_close(step.cosines.values[-1], torch.tensor(1.0))
 
 
 def test_averaged_weights_are_the_moving_average(vit):
