@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.layers.modules import write_active, writes_through
+from elastic.support.inputs import run_model
 
 
 def has_batchnorm(model: nn.Module) -> bool:
@@ -28,7 +29,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
 
     Args:
         model: any module; nothing happens to one without BatchNorm.
-        batches: inputs, or tuples whose first entry is the input.
+        batches: inputs (a tensor, or a mapping of tensors by name), or tuples whose first entry is the input.
 
     Raises:
         ValueError: no batches. On any error the former statistics and modes are restored.
@@ -39,7 +40,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     with _estimating(model, norms) as sums:
         count = 0
         for batch in batches:
-            model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            run_model(model, batch[0] if isinstance(batch, (tuple, list)) else batch)
             count += 1
         if not _over_ranks(_statistic(norms[0]).new_tensor([count]))[0]:
             raise ValueError("recalibrate: no batches; give it some of the training inputs")

@@ -23,7 +23,7 @@ def predict(model: nn.Module, inputs: Inputs) -> Tensor:
         model: takes `inputs`, and returns logits, or a record with `logits` as the models of transformers do.
         inputs: images, token ids, or what a tokenizer gives.
     """
-    return logits_of(_output(model, inputs))
+    return logits_of(run_model(model, inputs))
 
 
 def predict_all(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
@@ -32,7 +32,7 @@ def predict_all(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     A question answering model of transformers has `start_logits` and `end_logits`; a bare tensor is called `logits`,
     and several without names by their numbers.
     """
-    output = _output(model, inputs)
+    output = run_model(model, inputs)
     if isinstance(output, (tuple, list)):
         return {str(at): leaf for at, leaf in enumerate(tree_leaves(output)) if isinstance(leaf, Tensor)}
     if not isinstance(output, Mapping):
@@ -41,7 +41,8 @@ def predict_all(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     return {"logits": found.pop("logits"), **found} if "logits" in found else found
 
 
-def _output(model: nn.Module, inputs: Inputs) -> Any:
+def run_model(model: nn.Module, inputs: Inputs) -> Any:
+    """The output of `model` as it is; a mapping's tensors are passed by name."""
     return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
 
 

@@ -12,7 +12,7 @@ from elastic.errors import TrainingError
 from elastic.support.inputs import Inputs, moved
 
 
-def calibration_batches(module: LightningModule, count: int) -> Iterator[Tensor]:
+def calibration_batches(module: LightningModule, count: int) -> Iterator[Inputs]:
     """The first training inputs without augmentation, `count` batches; read only when they are asked for.
 
     Raises:
@@ -24,9 +24,9 @@ def calibration_batches(module: LightningModule, count: int) -> Iterator[Tensor]
             "BatchNorm is re-estimated on training images, for validation and for a snapshot that teaches, and the "
             "data has no calibration_batches(); pass the trainer a datamodule such as trainers.Digits"
         )
-    batches: Iterator[Tensor] = iter(data.calibration_batches())  # type: ignore[union-attr]
-    for images in islice(batches, count):
-        yield module.trainer.precision_plugin.convert_input(images.to(module.device))
+    batches: Iterator[Inputs] = iter(data.calibration_batches())  # type: ignore[union-attr]
+    for inputs in islice(batches, count):
+        yield module.trainer.precision_plugin.convert_input(moved(inputs, module.device))
 
 
 def held_out_batches(module: LightningModule) -> Iterator[tuple[Inputs, Tensor]]:

@@ -39,6 +39,18 @@ def test_batches_may_carry_targets_and_models_without_batchnorm_are_left_alone()
     elastic.recalibrate(nn.Linear(3, 4), [])
 
 
+def test_batches_may_be_tensors_by_name():
+    class Named(nn.Sequential):
+        def forward(self, pixels):
+            return super().forward(pixels)
+
+    one, images = model(), torch.randn(8, 3, 6, 6)
+    other = Named(*model())
+    elastic.recalibrate(one, [images])
+    elastic.recalibrate(other, [{"pixels": images}])
+    assert torch.equal(one[1].running_var, other[1].running_var)
+
+
 def test_on_a_supernet_is_on_the_extracted_subnet():
     supernet, images = mobilenet(), torch.randn(12, 3, 32, 32)
     arch = supernet.space.sample(3)
