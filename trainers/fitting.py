@@ -44,9 +44,14 @@ set_loader(_YAML, lambda text: get_loader("yaml")(current_paths(text)), (yaml.YA
 
 
 class SupernetCLI(LightningCLI):
-    """`SupernetModule` and `SupernetData` behind a command line; all of a run lies in `<runs>/<name>/`."""
+    """`SupernetModule` and `SupernetData` behind a command line; all of a run lies in `<runs>/<name>/`.
+
+    Args:
+        args: the command (fit, validate or test) and its options.
+    """
 
     def __init__(self, args: list[str]) -> None:
+        self._command = args[0]  # first: the parsers that are built below depend on it
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         options: dict[str, Any] = {"exit_on_error": False, "parser_mode": _YAML}
@@ -62,15 +67,13 @@ class SupernetCLI(LightningCLI):
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
             },
-            parser_kwargs={**options, "prog": "elastic", **{verb: dict(options) for verb in self.subcommands()}},
+            parser_kwargs={**options, "prog": "elastic", self._command: dict(options)},
             args=args,
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's commands, without `predict`."""
-        verbs = LightningCLI.subcommands()
-        return {verb: verbs[verb] for verb in ("fit", "validate", "test")}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # Lightning only calls it on instances
+        """The command that was asked for: a parser takes long to build, and the others' would be of no use."""
+        return {self._command: LightningCLI.subcommands()[self._command]}
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The seed, as a number only."""
@@ -119,7 +122,7 @@ class SupernetCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
-            actions = self._parser("fit")._actions  # validate's and test's are among them
+            actions = self._parser(self._command)._actions
             options = [option for action in actions for option in action.option_strings]
             raise UsageError(with_near_matches(str(error), options)) from error
         config = self.config[self.config.subcommand]
