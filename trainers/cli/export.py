@@ -43,7 +43,7 @@ def export(
     from rich import get_console
 
     from elastic.reporting.tables import export_table, latency_table
-    from elastic.shipping.card import Card
+    from elastic.shipping.card import ModelCard
     from elastic.shipping.export import export as export_subnet
     from elastic.shipping.loading import open_subnet
     from elastic.shipping.pushing import check_repo
@@ -55,7 +55,7 @@ def export(
         check_repo(push)
     opened = open_subnet(folder)
     subnet, config = opened.subnet, opened.config
-    card = Card(figures=config["figures"], **config.get("card", {}))
+    card = ModelCard(figures=config["figures"], **config.get("card", {}))
     inputs, labelled, name = _samples(opened, folder, data, images)
     written = export_subnet(
         subnet,

@@ -76,7 +76,7 @@ from elastic.upstream.building import build_transformer
 model = elastic.elasticize(timm.create_model("resnet18", num_classes=10, pretrained=False))
 subnet = model.extract(model.space.smallest)
 says(elastic.search, model)
-says(fit_predictor, elastic.Features(model.space), model.space.sample_rows(0, 20), np.ones(20))
+says(fit_predictor, elastic.ArchFeatures(model.space), model.space.sample_rows(0, 20), np.ones(20))
 says(draw_lines, {}, "", "")
 says(build_transformer, "transformers/bert", {})
 says(getattr, trainers, "SupernetModule")
