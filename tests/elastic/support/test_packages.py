@@ -82,7 +82,7 @@ says(build_transformer, "transformers/bert", {})
 says(getattr, trainers, "SupernetModule")
 for name in ("onnx", "openvino", "openvino-int8", "executorch"):
     says(elastic.export, subnet, "out", [name], torch.rand(2, 3, 64, 64), [torch.rand(1, 3, 64, 64)])
-for words in (["fit"], ["search", "runs/run"], ["profile", "runs/run"], ["demo"]):
+for words in (["fit", "--config", "digits"], ["search", "runs/run"], ["profile", "runs/run"], ["demo"]):
     assert main(words) == 2
 """
     wanted = [
