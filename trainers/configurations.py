@@ -29,11 +29,19 @@ FORMER_MODULES = {name: f"{folder}.{name}" for folder, names in _FOLDERS.items()
 """Modules of `trainers` that class paths in older configurations name, and where their classes are now."""
 
 _FORMER_CLASS = re.compile(rf"(?<![\w.])trainers\.({'|'.join(FORMER_MODULES)})\.(?=[A-Z])")
+_BARE_CLASS = re.compile(r"""(class_path["']?\s*:\s*["']?)([A-Z]\w*)(?![\w.])""")
 
 
 def current_paths(text: str) -> str:
-    """A configuration or a word of a command line, with each class under the module that it is in now."""
-    return _FORMER_CLASS.sub(lambda found: f"trainers.{FORMER_MODULES[found[1]]}.", text)
+    """A configuration or a word of a command line, with each class of `trainers` under the path that it has now.
+
+    Without a path, jsonargparse doesn't find a class that is an argument of another class.
+    """
+    import trainers
+
+    public = frozenset(dir(trainers))
+    text = _FORMER_CLASS.sub(lambda found: f"trainers.{FORMER_MODULES[found[1]]}.", text)
+    return _BARE_CLASS.sub(lambda found: f"{found[1]}trainers.{found[2]}" if found[2] in public else found[0], text)
 
 
 def read_configuration(path: str | Path) -> Any:

@@ -1,7 +1,5 @@
 """Hidden states: a transformer's subnets learn from the output of each of the teacher's blocks, too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

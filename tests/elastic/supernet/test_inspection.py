@@ -71,6 +71,6 @@ def test_a_model_with_nothing_elastic_is_said_to_be_its_only_subnet():
 
 
 def test_one_network_at_several_resolutions_is_counted_in_the_singular():
-    recipe = Recipe({}, {"resolution": resolution_rule(8, 4)}, resolution=8, input_size=(3, 8, 8))
+    recipe = Recipe({}, {"resolution": resolution_rule(32, 4)}, resolution=32, input_size=(3, 32, 32))
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1))
-    assert "Sequential: 1 subnet, at 2 resolutions" in rendered(elasticize(model, recipe))
+    assert "Sequential: 1 subnet, at 4 resolutions" in rendered(elasticize(model, recipe))

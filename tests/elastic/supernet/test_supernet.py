@@ -170,9 +170,12 @@ def test_resolutions_that_the_model_cannot_take_are_refused(resolutions):
         elastic.elasticize(model, resolutions=resolutions)
 
 
-def test_a_single_arch_is_not_a_list_of_them():
-    with pytest.raises(TypeError, match=r"write \[arch\]"):
-        vit().params(vit().space.largest)
+def test_one_arch_costs_one_number_and_many_an_array_of_them():
+    supernet = vit()
+    arch = supernet.space.largest
+    for cost in (supernet.params, supernet.macs, supernet.memory):
+        assert isinstance(cost(arch), int)
+        assert cost([arch, arch]).tolist() == [cost(arch)] * 2
 
 
 @families

@@ -53,7 +53,7 @@ def test_a_method_trains_on_digits(method, tmp_path, capsys):
 
 def test_every_shipped_configuration_is_trained_somewhere():
     data = {"digits", "digits_mobilenetv3", "digits_vit", "fashion_mnist", "imagenet_mobilenetv3", "folder", "finetune"}
-    data |= {"digits_robust", "proard_cifar10", "robust_fashion_mnist"}
+    data |= {"digit_scenes", "digits_robust", "proard_cifar10", "robust_fashion_mnist"}
     data |= {"ofa_cifar10", "ofa_fashion_mnist", "ofa_imagenet"}
     data |= {"dynabert", "dynabert_sst2", "dynabert_cola", "dynabert_finetune", "glue_sandwich"}  # in test_dynabert.py
     assert set(shipped_configurations()) == data | set(METHODS)
