@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elastic.reporting.tables import export_table
 from elastic.searching.result import Candidate
-from elastic.shipping.card import Card
+from elastic.shipping.card import ModelCard
 from elastic.shipping.export import Exported, export
 from elastic.shipping.writing import needs_inputs
 from elastic.space.arch import Arch
@@ -48,7 +48,7 @@ def write_subnet(
         data: what it was judged on, where there is any.
         made_up: inputs at full resolution to check the files on, where there is no data.
     """
-    card = Card(
+    card = ModelCard(
         f"Subnet {chosen.arch.id} of {Path(trained.place).name}",
         chosen.figures,
         data="" if data is None else name_of(data),
@@ -69,7 +69,7 @@ def extract_to(
     arch: Arch,
     out: str | Path,
     formats: list[str],
-    card: Card,
+    card: ModelCard,
     data: SupernetData | None = None,
     inputs: Sequence[Inputs] = (),
     labelled: Sequence[Batch] = (),
