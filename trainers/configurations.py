@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,7 @@ def current_paths(text: str) -> str:
 
     Without a path, jsonargparse doesn't find a class that is an argument of another class.
     """
-    import trainers
-
-    public = frozenset(dir(trainers))
+    public = frozenset(dir(import_module(__package__)))
     text = _FORMER_CLASS.sub(lambda found: f"trainers.{FORMER_MODULES[found[1]]}.", text)
     return _BARE_CLASS.sub(lambda found: f"{found[1]}trainers.{found[2]}" if found[2] in public else found[0], text)
 
