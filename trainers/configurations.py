@@ -72,6 +72,8 @@ def find_configuration(name: str) -> str:
     shipped = shipped_configurations()
     if name.removesuffix(".yaml") in shipped:
         return str(shipped[name.removesuffix(".yaml")])
+    if _is_folder(name):
+        raise UsageError(f"{name} is a folder, wanted a YAML file; images are trained on with elastic fit {name}")
     cure = did_you_mean(name, list(shipped), f"give a YAML file, or a shipped one: {', '.join(shipped)}")
     raise UsageError(f"there is no configuration {name}; {cure}")
 
@@ -79,6 +81,13 @@ def find_configuration(name: str) -> str:
 def is_inline(name: str) -> bool:
     """True for YAML itself, False for the name of a file."""
     return "\n" in name or name.lstrip().startswith("{")
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # longer than a name may be
+        return False
 
 
 def _is_there(path: Path) -> bool:

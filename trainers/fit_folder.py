@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elastic.errors import UsageError
+from elastic.errors import RecipeError, UsageError
+from elastic.support.text import nearest
+from trainers.configurations import find_configuration
 
 SHORT = {
     "--model": "a model of timm (the default is mobilenetv3_large_100)",
@@ -61,7 +63,7 @@ def expand(words: Sequence[str]) -> list[str]:
     short, rest = _split(words[2:])
     facts = look_into(folder)
     named = [] if {"--name"} & {word.partition("=")[0] for word in rest} else ["--name", folder.resolve().name]
-    method = ["--config", short["--method"]] if "--method" in short else []
+    method = ["--config", find_configuration(short["--method"])] if "--method" in short else []
     written = json.dumps(_configuration(folder, facts, short))
     return ["fit", "--config", "folder", *method, "--config", written, *named, *rest]
 
@@ -74,6 +76,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     for word in waiting:
         name, equals, value = word.partition("=")
         if name not in SHORT:
+            _refuse_near_option(name)
             rest.append(word)
             continue
         found = value if equals else next(waiting, None)
@@ -81,6 +84,18 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             raise UsageError(f"{name} needs a value: {SHORT[name]}")
         short[name] = found
     return short, rest
+
+
+def _refuse_near_option(name: str) -> None:
+    """Refuse `--epoch`, whose nearest options are otherwise sought among those of the long form.
+
+    Raises:
+        UsageError: it begins like one of the short options, or one begins like it.
+    """
+    if name.startswith("--") and "." not in name:
+        near = [option for option in SHORT if option.startswith(name) or name.startswith(option)]
+        if near and name not in SHORT:
+            raise UsageError(f"no option {name}; did you mean {nearest(name, near)[0]}?")
 
 
 def look_into(folder: Path) -> ImageFolderFacts:
@@ -127,16 +142,25 @@ def _mode(path: Path) -> str:
 
 def _configuration(folder: Path, facts: ImageFolderFacts, short: dict[str, str]) -> dict[str, Any]:
     """What stands behind the shipped `folder.yaml`."""
-    from elastic.upstream.building import configured_input
+    from elastic.supernet.registry import find_supernet
+    from elastic.upstream.building import PREFIX, configured_input
 
     model = short.get("--model", "mobilenetv3_large_100")
-    wanted = configured_input(model)
+    try:
+        wanted = configured_input(model)
+    except RecipeError as error:
+        if find_supernet(model) is None and not model.startswith(PREFIX):
+            raise
+        raise UsageError(
+            f"--model {model}: with a folder of images a model of timm is trained; for this one write a YAML file, and "
+            "train with elastic fit --config FILE"
+        ) from error
     side = _number("--size", short["--size"], int) if "--size" in short else wanted.side
     shape = [facts.channels, side, side]
     grey = facts.channels == 1
     arguments = {"num_classes": facts.classes, **({"in_chans": 1} if grey else {})}
     if "--pretrained" in short:
-        arguments["pretrained"] = short["--pretrained"].lower() in ("true", "1", "yes")
+        arguments["pretrained"] = _truth("--pretrained", short["--pretrained"])
     supernet: dict[str, Any] = {"model": model, "model_args": arguments, "input_size": shape}
     supernet |= {"choices": {}, "options": {}} if "--model" in short or "--size" in short else {}
     data: dict[str, Any] = {
@@ -168,6 +192,12 @@ def _curriculum(short: dict[str, str]) -> dict[str, Any]:
     rate = _number("--lr", short.get("--lr", "0.1"), float)
     phase = {"name": "sandwich", "epochs": epochs, "learning_rate": rate, "warmup_epochs": min(5.0, epochs / 10)}
     return {"curriculum": {"phases": [phase]}}
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise UsageError(f"{name} {text}: wanted true or false; {name} {SHORT[name]}")
+    return text.lower() == "true"
 
 
 def _number(name: str, text: str, kind: type[int] | type[float], least: int = 1) -> Any:

@@ -165,7 +165,11 @@ class SupernetCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer whose files lie in the run's folder."""
+        """A trainer whose files lie in the run's folder.
+
+        Raises:
+            UsageError: Lightning knows no such accelerator, strategy or the like.
+        """
         config = self._get(self.config_init, "trainer")
         saves = config.enable_checkpointing is not False and not config.fast_dev_run
         callbacks: list[Callback] = [LastValidation(), SubnetReport()]
@@ -182,7 +186,10 @@ class SupernetCLI(LightningCLI):
             kwargs["logger"] = loggers if self.subcommand == "fit" else False
         if config.max_epochs is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.curriculum.epochs
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except ValueError as error:
+            raise UsageError(f"an option of --trainer: {first_line(error)}") from error
 
     def _configuration(self) -> str | None:
         """The content of a fit's config.yaml: all options but the checkpoint that was continued.

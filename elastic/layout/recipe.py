@@ -10,6 +10,7 @@ from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.space.sizes import Derived, DimRule, Number, for_name
+from elastic.support.text import did_you_mean
 
 if TYPE_CHECKING:
     from elastic.layers.rules import Transform
@@ -93,7 +94,8 @@ class Recipe:
     def _nearest(self, key: str) -> DimRule:
         kind = key.split(".")[0]
         if kind not in self.dims:
-            raise LayoutError(f"choices of {key!r}: the recipe has no such dim; it offers {sorted(self.dims)}")
+            cure = did_you_mean(kind, list(self.dims), f"it offers {', '.join(sorted(self.dims))}")
+            raise LayoutError(f"choices of {key!r}: the recipe has no such dim; {cure}")
         return self.dims[kind]
 
 

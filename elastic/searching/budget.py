@@ -18,7 +18,7 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.space.sampling import corner_rows, spread_rows
 from elastic.space.space import Floats, Rows
 from elastic.supernet.supernet import Supernet
-from elastic.support.text import names_in
+from elastic.support.text import did_you_mean, names_in
 
 COSTS = ("latency_ms", "macs", "params", "memory_bytes")
 """What can be minimised or limited without evaluating a subnet."""
@@ -140,7 +140,8 @@ class Budget:
         for name, limit in limits.items():
             costs.check(name, "a budget of")
             if name not in costs.names:
-                raise BudgetError(f"no cost is called {name!r}; a budget may limit {', '.join(costs.names)}")
+                cure = did_you_mean(name, costs.names, f"a budget may limit {', '.join(costs.names)}")
+                raise BudgetError(f"no cost is called {name!r}; {cure}")
             if isinstance(limit, bool) or not isinstance(limit, Real) or not 0 < limit < math.inf:
                 raise BudgetError(f"the budget of {name} must be a number above 0, got {limit!r}")
         self.costs = costs

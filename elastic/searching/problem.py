@@ -10,6 +10,7 @@ from elastic.errors import BudgetError
 from elastic.searching.budget import Budget, Predict
 from elastic.searching.cache import EvaluateArch
 from elastic.space.space import Floats, Rows
+from elastic.support.text import did_you_mean
 
 
 class Problem:
@@ -130,7 +131,8 @@ class Problem:
             figures = self.measure(arch)
             lacking = [name for name in self.unpredicted if name not in figures]
             if lacking:
-                raise BudgetError(f"evaluate gave {sorted(figures)}, without the objective {lacking[0]!r}")
+                cure = did_you_mean(lacking[0], [*self.budget.costs.names, *figures])
+                raise BudgetError(f"evaluate gave {sorted(figures)}, without the objective {lacking[0]!r}; {cure}")
             found.append(figures)
             self.advance(1)
         self.measured += found

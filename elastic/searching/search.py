@@ -21,6 +21,7 @@ from elastic.supernet.folder import digest_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.packages import require_packages
 from elastic.support.progress import progress_bar
+from elastic.support.text import did_you_mean
 
 _ALL = 2000
 """So many evaluated subnets are all kept, and so many of a front."""
@@ -89,7 +90,8 @@ def search(
         problem = Problem(budget, maximize, minimize, measure, (seed,), population * generations)
         name = algorithm or ("linas" if problem.unpredicted else "nsga2")
         if name not in ALGORITHMS:
-            raise BudgetError(f"no algorithm is called {name!r}; choose one of {', '.join(ALGORITHMS)}")
+            cure = did_you_mean(name, list(ALGORITHMS), f"choose one of {', '.join(ALGORITHMS)}")
+            raise BudgetError(f"no algorithm is called {name!r}; {cure}")
         with progress_bar("evaluating subnets", population * generations, progress) as problem.advance:
             ALGORITHMS[name](problem, population, generations)
     return SearchResult(

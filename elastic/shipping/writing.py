@@ -13,6 +13,7 @@ from elastic.formats.compare import TOLERANCE, Forward, compare, measure_differe
 from elastic.shipping.int8_cost import judge
 from elastic.supernet.evaluation import Batch
 from elastic.support.files import sha256
+from elastic.support.text import did_you_mean
 
 
 def check_formats(names: Sequence[str], calibration: bool) -> list[str]:
@@ -28,7 +29,8 @@ def check_formats(names: Sequence[str], calibration: bool) -> list[str]:
     """
     for name in names:
         if name not in FORMATS:
-            raise ExportError(f"no format {name!r}; choose of {', '.join(FORMATS)}")
+            cure = did_you_mean(name, list(FORMATS), f"choose of {', '.join(FORMATS)}")
+            raise ExportError(f"no format {name!r}; {cure}")
     for name in names:
         FORMATS[name].require()
         if FORMATS[name].quantized and not calibration:

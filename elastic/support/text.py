@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
@@ -85,6 +86,13 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def names_in(text: str) -> list[str]:
     """What is written with commas between."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def pairs_in(text: str) -> dict[str, str]:
+    """What is written as `depth=1,2,width=0.5`, by name: `{"depth": "1,2", "width": "0.5"}`; empty if it isn't so."""
+    pairs = [piece.strip().partition("=") for piece in re.split(r",(?=[^,=]+=)", text)]
+    whole = all(name and equals and value for name, equals, value in pairs)
+    return {name.strip(): value.strip() for name, _, value in pairs} if whole else {}
 
 
 def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:

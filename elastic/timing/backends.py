@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from elastic.errors import ExportError, ProfileError, first_line
 from elastic.formats.onnx_files import open_onnx, require_onnx, write_onnx_files
 from elastic.formats.openvino import compile_file, require_openvino
+from elastic.support.text import did_you_mean
 from elastic.timing.protocol import Run, describe_device
 from elastic.timing.setting import Setting
 
@@ -187,7 +188,8 @@ def check_setting(setting: Setting) -> None:
         PackageError: the runtime isn't installed.
     """
     if setting.runtime not in RUNTIMES:
-        raise ProfileError(f"no runtime {setting.runtime!r}; choose one of {', '.join(RUNTIMES)}")
+        cure = did_you_mean(setting.runtime, list(RUNTIMES), f"choose one of {', '.join(RUNTIMES)}")
+        raise ProfileError(f"no runtime {setting.runtime!r}; {cure}")
     runtime = RUNTIMES[setting.runtime]
     if setting.precision not in runtime.precisions:
         wanted = " or ".join(runtime.precisions)

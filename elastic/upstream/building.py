@@ -82,10 +82,7 @@ def build_timm(
         raise RecipeError(f"timm's {name} can't be made with model_args {given}: {error}") from error
     except RuntimeError as error:
         if "Invalid pretrained tag" in str(error):
-            architecture, _, tag = name.partition(".")
-            tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(architecture))
-            had = f"it has {tags or 'none'}"
-            raise RecipeError(f"timm's {architecture} has no pretrained tag {tag!r}; {had}") from error
+            raise _unknown_tag(name) from error
         if "Unknown model" not in str(error):
             raise
         raise unknown_model(name, others) from error
@@ -107,6 +104,14 @@ def unknown_model(name: str, others: Sequence[str] = ()) -> RecipeError:
     return RecipeError(f"there is no model {name!r}, neither timm's nor a named supernet; {cure}")
 
 
+def _unknown_tag(name: str) -> RecipeError:
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(architecture))
+    return RecipeError(f"timm's {architecture} has no pretrained tag {tag!r}; it has {tags or 'none'}")
+
+
 class ConfiguredInput(NamedTuple):
     """Images that a model of timm takes: side in pixels; mean and standard deviation of values between 0 and 1."""
 
@@ -119,13 +124,16 @@ def configured_input(name: str) -> ConfiguredInput:
     """The input of timm's model `name`; ImageNet's usual values if timm doesn't say.
 
     Raises:
-        RecipeError: timm has no such model.
+        RecipeError: timm has no such model, or no such pretrained tag.
     """
     from timm.models import get_pretrained_cfg
 
     if not is_timm_model(name):
         raise unknown_model(name)
-    config = get_pretrained_cfg(name)
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise _unknown_tag(name) from error
     if config is None:
         return ConfiguredInput(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return ConfiguredInput(int(config.input_size[-1]), tuple(config.mean), tuple(config.std))
@@ -166,9 +174,11 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
         _check_fields(own, config, unknown)
         return _made(builder.from_config(config))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
+        cure = did_you_mean(own, list(transformers.CONFIG_MAPPING), "")
+        cure = f"; {cure}" if cure else ""
         raise RecipeError(
             f"transformers can't make {own!r} with {fields or 'no arguments'}: {first_line(error)}; give a type such "
-            "as bert, a published model's name (which needs a network the first time), or its folder"
+            f"as bert, a published model's name (which needs a network the first time), or its folder{cure}"
         ) from error
 
 
@@ -178,11 +188,17 @@ def language_model_arguments(name: str, fields: Mapping[str, Any]) -> dict[str, 
     Args:
         name: a type behind the prefix.
         fields: of a configuration.
+
+    Raises:
+        RecipeError: transformers has no such type.
     """
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     own = name.removeprefix(PREFIX)
+    if own not in CONFIG_MAPPING:
+        cure = did_you_mean(own, list(CONFIG_MAPPING), "such as bert or llama")
+        raise RecipeError(f"transformers has no type of model {own!r}; {cure}")
     config = AutoConfig.for_model(own)
     known = {field: value for field, value in fields.items() if hasattr(config, field)}
     return {**known, "head": "masked_lm" if own in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "causal_lm"}

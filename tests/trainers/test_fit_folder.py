@@ -6,6 +6,7 @@ from forked import run_elastic
 from PIL import Image
 
 from elastic.errors import UsageError
+from trainers.cli.fit import OPTIONS
 from trainers.fit_folder import ImageFolderFacts, expand, look_into
 
 
@@ -52,6 +53,12 @@ def test_the_long_form_says_what_was_found(tmp_path):
     assert (phase["epochs"], phase["learning_rate"]) == (20, 0.01)
 
 
+def test_options_of_the_long_form_are_left_to_it(tmp_path):
+    photos(tmp_path)
+    long = [f"{name}=1" for name in (*OPTIONS, "--checkpoint_every", "--trainer", "--verbose") if name != "--config"]
+    assert expand(["fit", str(tmp_path), "--model", "resnet18", *long])[-len(long) :] == long
+
+
 def test_what_is_no_folder_stays_as_it_is():
     for words in (["fit", "--config", "digits"], ["validate", "photos"], ["fit"]):
         assert expand(words) == words
@@ -65,6 +72,11 @@ def test_what_is_no_folder_stays_as_it_is():
         (["photos", "--epochs", "many"], "--epochs many: wanted a whole number, 1 or more"),
         (["photos", "--lr", "-1"], "--lr -1: wanted a number above 0"),
         (["photos", "--model", "resnet81"], "did you mean resnet18"),
+        (["photos", "--model", "resnet18.in22"], "resnet18 has no pretrained tag 'in22'; it has a1_in1k"),
+        (["photos", "--model", "ofa_resnet50"], "a model of timm is trained; for this one write a YAML file"),
+        (["photos", "--epoch", "3"], r"no option --epoch; did you mean --epochs\?"),
+        (["photos", "--pretrained", "maybe"], "--pretrained maybe: wanted true or false"),
+        (["photos", "--method", "sandwhich"], "did you mean sandwich"),
         (["photos", "--method", "compofa", "--lr", "1"], "--method compofa brings phases of its own"),
         (["one"], "has 1 class folders; wanted two or more"),
         (["empty"], "there is no image in"),

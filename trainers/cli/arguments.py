@@ -9,9 +9,10 @@ from elastic.errors import ArchError, ProfileError
 from elastic.profiles.profile import DeviceProfile
 from elastic.searching.result import Candidate, SearchResult
 from elastic.space.arch import Arch
+from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import read_json
-from elastic.support.text import names_in
+from elastic.support.text import names_in, nearest, pairs_in
 from zoo.published.latency_tables import load_ofa_table
 
 
@@ -72,11 +73,26 @@ def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | Non
 def parse_arch(supernet: Supernet, arch: str) -> Arch:
     """`smallest`, `largest`, JSON such as `{"depth": 3, …}`, or a file with such JSON as an arch.
 
+    `depth=2,kernel.1.*=3` is the largest arch but for these dims, as `SearchSpace.variant` has it.
+
     Raises:
         ArchError: not an arch of this supernet.
     """
     if arch in ("smallest", "largest"):
         return supernet.space.smallest if arch == "smallest" else supernet.space.largest
+    changes = {} if arch.lstrip().startswith("{") or Path(arch).exists() else pairs_in(arch)
+    if changes:
+        return supernet.space.variant({name: _number(arch, value) for name, value in changes.items()})
+    near = [] if Path(arch).exists() else nearest(arch, ("smallest", "largest"))
+    if near:
+        raise ArchError(f"there is no arch {arch!r}; did you mean {near[0]}?")
     if not arch.lstrip().startswith("{"):
         arch = json.dumps(read_json(arch, ArchError, "an arch: smallest, largest, JSON, or a file with it"))
     return supernet.space.arch(Arch.from_json(arch))
+
+
+def _number(arch: str, text: str) -> Number:
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise ArchError(f"--arch {arch}: {text!r} is no number; write it as depth=2,width=0.5") from None

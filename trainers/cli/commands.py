@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from pkgutil import resolve_name
 
 from elastic.errors import UsageError
-from elastic.support.text import did_you_mean
+from elastic.support.text import did_you_mean, nearest
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,10 @@ COMMANDS: Mapping[str, Command] = {
 """Name → command, in the order of `elastic --help`; a name of two words is a subcommand."""
 
 
+_OPTIONS = ("--help", "--help_all", "--version", "--debug")
+"""Of the program itself."""
+
+
 def subcommands(group: str) -> list[str]:
     """The names of the commands below `group`, such as `zoo list` below `zoo`."""
     return [name for name in COMMANDS if name.startswith(f"{group} ")]
@@ -132,15 +137,32 @@ def find_command(words: Sequence[str]) -> tuple[str, list[str]]:
     if name in COMMANDS:
         return name, list(words[2:])
     group = words[0]
-    if group in COMMANDS:
-        return group, list(words[1:])
     below = subcommands(group)
+    if group in COMMANDS:
+        _refuse_near_subcommand(words[1:], below)
+        return group, list(words[1:])
+    if group.startswith("-"):
+        cure = did_you_mean(group, _OPTIONS, "elastic --help shows the commands, each has options of its own")
+        raise UsageError(f"no option {group!r}; {cure}")
     if not below:
         raise UsageError(f"no command {group!r}; {did_you_mean(group, _typed(_first_words()))}")
     if len(words) > 1 and not words[1].startswith("-"):
         typed = {word.removeprefix(f"{group} "): command for word, command in _typed(below).items()}
         raise UsageError(f"no command {name!r}; {did_you_mean(words[1], typed)}")
     return group, list(words[1:])
+
+
+def _refuse_near_subcommand(words: Sequence[str], below: Iterable[str]) -> None:
+    """Refuse `profile chek NET`, which would be a profile of a supernet that is called chek.
+
+    Raises:
+        UsageError: the first of `words` is no file, and near the name of a command in `below`.
+    """
+    word = words[0] if words else ""
+    near = nearest(word, [name.split()[1] for name in below])
+    if near and not word.startswith("-") and not Path(word).exists():
+        meant = next(name for name in below if name.endswith(f" {near[0]}"))
+        raise UsageError(f"there is no supernet {word!r}; did you mean elastic {meant}?")
 
 
 def _first_words() -> list[str]:

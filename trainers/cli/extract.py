@@ -20,7 +20,8 @@ def extract(
 
     Args:
         supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
-        arch: which subnet: smallest, largest, JSON such as {"depth": 3, ...}, or a file with such JSON.
+        arch: which subnet: smallest, largest, what differs from the largest as depth=2,mid=64, a whole arch as JSON, or
+            a file with such JSON.
         result: a search result, whose best subnet is taken.
         out: the folder to write.
         formats: as for elastic export, separated by commas; safetensors is always among them.
@@ -29,13 +30,14 @@ def extract(
         device: that BatchNorm statistics are re-estimated on: cpu, cuda, cuda:1, mps.
     """
     from elastic.layers.batchnorm import has_batchnorm
-    from elastic.shipping.writing import needs_inputs
+    from elastic.shipping.writing import check_formats, needs_inputs
     from elastic.support.text import names_in
     from trainers.cli.arguments import choose_subnet
     from trainers.jobs.judge import calibrated
     from trainers.jobs.trained import open_trained
     from trainers.jobs.write_subnet import write_subnet
 
+    check_formats(names_in(formats), calibration=True)
     trained = open_trained(supernet, device)
     chosen = choose_subnet(trained.supernet, arch, result)
     made_up = trained.made_up if data is None else []

@@ -10,6 +10,7 @@ from elastic.errors import UsageError
 from trainers.cli.commands import COMMANDS
 from trainers.configurations import name_configurations, shipped_configurations
 from trainers.fit_folder import SHORT, expand
+from trainers.natural_forms import spell_out
 
 OPTIONS = {
     "--config": "a YAML file, or the name of a shipped one: elastic fit --config digits; several are merged",
@@ -20,7 +21,7 @@ OPTIONS = {
     "--subnet": "train a single subnet further: the folder that elastic extract wrote",
     "--keep_best": "the metric of the validation whose best supernet is kept, such as val/largest/accuracy",
     "--model.supernet.model": "a timm model, transformers:NAME, or a name that elastic zoo list shows",
-    "--model.supernet.choices": "the search space, such as {depth: [2, 3, 4], width: [0.5, 1.0]}",
+    "--model.supernet.choices": "the search space, such as depth=2,3,4,width=0.5,1.0 or {depth: [2, 3, 4]}",
     "--model.curriculum.phases": "the phases of training: epochs, learning_rate and choices of each",
     "--model.sampler": "which subnets a step trains, such as SandwichSampler",
     "--model.distiller": "what subnets learn from a teacher, such as SoftTargets",
@@ -31,6 +32,14 @@ OPTIONS = {
     "--print_config": "print the whole configuration, with what is given so far, and exit",
 }
 """The common options, as `--help` shows them and the shell completes them; `--help_all` shows all."""
+
+_MAPPINGS = {
+    "--model.supernet.choices": "dict[str, list[int | float] | None]",
+    "--model.supernet.model_args": "dict[str, Any]",
+    "--model.supernet.options": "dict[str, Any]",
+    "--model.supernet.couple": "dict[str, str]",
+}
+"""Options that may be typed as `depth=2,3,width=0.5`."""
 
 _GIVES_A_MODEL = ("-c", "--config", "--subnet", "--model", "--print_config")
 
@@ -72,7 +81,7 @@ def _run(name: str, words: list[str]) -> None:
     elif not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
         shipped = ", ".join(shipped_configurations())
         raise UsageError(f"{name} needs --config: a YAML file, or the name of a shipped one: {shipped}")
-    named = name_configurations(expand([name, *words]))
+    named = name_configurations(expand([name, *spell_out(words, _MAPPINGS)]))
 
     from trainers.fitting import train
 

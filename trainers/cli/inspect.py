@@ -19,9 +19,9 @@ def inspect(
         model: a timm model's name, transformers:NAME, or a trained supernet's folder (which needs no other argument).
         model_args: keyword arguments of `timm.create_model`, or fields of the configuration.
         recipe: the recipe's name; found by the model's class by default.
-        choices: what to offer instead of the recipe's choices.
+        choices: what to offer instead of the recipe's choices, such as depth=1,2,width=0.5,1.0.
         options: the recipe's own options.
-        couple: dims that follow another's choice, such as {"mid": "depth"}.
+        couple: dims that follow another's choice, such as mid=depth.
     """
     from pathlib import Path
 

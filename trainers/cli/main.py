@@ -39,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug or explained is None:
             raise
         return _say(str(explained), FAILED)
-    except (ElasticError, OSError, argparse.ArgumentError) as error:
+    except (ElasticError, OSError, UnicodeDecodeError, argparse.ArgumentError) as error:
         if debug:
             raise
         return _say(_sentence(error), FAILED)
@@ -49,6 +49,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> None:
+    if words[:1] == ["help"]:  # elastic help search
+        words = [*words[1:], "--help"]
     if not words or words[0] in _HELP:
         sys.stdout.write(_help())
         return
@@ -99,7 +101,11 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}; files that were there before are whole"
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file that should hold text holds something else: {error}"
     text = str(error) or type(error).__name__
+    if "Original Traceback" in text:  # of a process that prepares images
+        text = text.splitlines()[-1].partition(": ")[2]
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from elastic.errors import UsageError
 from elastic.support.packages import require_packages
 from trainers.cli.commands import COMMANDS
+from trainers.natural_forms import spell_out
 from trainers.near_matches import with_near_matches
 
 
@@ -32,9 +33,16 @@ def run(name: str, words: Sequence[str]) -> None:
     elif "--help" in words or "-h" in words:
         parser.show_help(full=False)
     else:
-        given = parser.parse_args(list(words)).as_dict()
+        given = parser.parse_args(spell_out(words, _annotations(function))).as_dict()
+        if given.get("seed", 0) < 0:
+            raise UsageError(f"--seed {given['seed']}: wanted 0 or more")
         require_packages(f"elastic {name}", *COMMANDS[name].needs)
         function(**{option: given[option] for option in inspect.signature(function).parameters})
+
+
+def _annotations(function: Callable[..., None]) -> dict[str, str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {f"--{one.name}": str(one.annotation) for one in parameters}
 
 
 class CommandParser(ArgumentParser):

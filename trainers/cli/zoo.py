@@ -52,10 +52,13 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
 
     from rich import get_console
 
+    from zoo.catalog import find
+
+    find(name)  # a misspelt name is said before PyTorch is imported
     from elastic.reporting.tables import export_table
     from elastic.supernet.folder import save_supernet
     from trainers.jobs.trained import statistics_of
-    from zoo.catalog import find, import_checkpoint, load, source_of
+    from zoo.catalog import import_checkpoint, load, source_of
     from zoo.match_arch import export_specialised
 
     console = get_console()

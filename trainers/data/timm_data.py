@@ -26,7 +26,11 @@ class _Colours:
         self.mode = "L" if channels == 1 else "RGB"
 
     def __call__(self, image: Image) -> Image:
-        return image.convert(self.mode)
+        try:
+            return image.convert(self.mode)
+        except OSError as error:
+            name = getattr(image, "filename", "") or "an image"
+            raise TrainingError(f"{name} can't be read ({error}); remove it, or replace it") from error
 
 
 class TimmData(ImageDataModule):

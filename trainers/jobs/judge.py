@@ -18,6 +18,7 @@ from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, re
 from elastic.supernet.supernet import Supernet
 from trainers.configurations import read_configuration
 from trainers.methods.adversary import check_pixels
+from trainers.near_matches import with_near_matches
 from trainers.robust.accuracy import RobustAccuracy
 from trainers.robust.attacks import Threat
 
@@ -50,11 +51,17 @@ def load_data(path: str | Path) -> SupernetData:
             "the data section of a training"
         )
     try:
-        section = read_configuration(path)["data"]
+        configuration = read_configuration(path)
+        if not isinstance(configuration, dict) or "data" not in configuration:
+            raise CheckpointError(f"{path} has no data section; wanted data: {{class_path: …}}, as a training has it")
+        section = configuration["data"]
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(SupernetData, "data")
         made = parser.instantiate_classes(parser.parse_object({"data": section})).data
-    except (yaml.YAMLError, ArgumentError, KeyError, TypeError) as error:
+    except ArgumentError as error:
+        objection = with_near_matches(str(error), ())
+        raise CheckpointError(f"{path} has no data section that can be understood: {objection}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         raise CheckpointError(f"{path} has no data section that can be understood: {error}") from error
     assert isinstance(made, SupernetData)
     return made

@@ -50,6 +50,19 @@ def test_every_option_is_explained(name):
     assert all(f"\n    {option}: " in explained for option in inspect.signature(function).parameters)
 
 
+def test_help_is_a_word_too(capsys):
+    assert main(["help"]) == main(["help", "zoo", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: elastic [--debug] COMMAND")
+    assert "usage: elastic zoo list" in shown
+
+
+def test_a_file_that_is_no_text_is_said_in_a_sentence(tmp_path, capsys):
+    (tmp_path / "image.png").write_bytes(b"\x89\xff")
+    assert main(["search", "net", "--config", str(tmp_path / "image.png")]) == 2
+    assert capsys.readouterr().err.startswith("elastic: a file that should hold text holds something else")
+
+
 def test_help_lists_every_command(capsys):
     assert main([]) == 0
     shown = capsys.readouterr().out
@@ -91,6 +104,8 @@ def test_subcommands_are_found_before_commands():
     assert find_command(["profile", "check", "net"]) == ("profile check", ["net"])
     assert find_command(["profile", "net"]) == ("profile", ["net"])
     assert find_command(["zoo", "--help"]) == ("zoo", ["--help"])
+    with pytest.raises(UsageError, match=r"there is no supernet 'chek'; did you mean elastic profile check\?"):
+        find_command(["profile", "chek", "net"])
     with pytest.raises(UsageError, match=r"no command 'zoo lst'; did you mean zoo list\?"):
         find_command(["zoo", "lst"])
 
@@ -104,6 +119,17 @@ def test_subcommands_are_found_before_commands():
         (["fit"], "fit needs --config: a YAML file, or the name of a shipped one: alpha_divergence"),
         (["validate", "--ckpt_path", "last"], "validate needs --config"),
         (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
+        (["fit", "--config", "."], ". is a folder, wanted a YAML file; images are trained on with elastic fit ."),
+        (["--versoin"], "no option '--versoin'; did you mean --version?"),
+        (["completion", "zsh", "all"], "unrecognized arguments: all; --help shows what there is"),
+        (["completion", "fish"], '"shell": wanted bash or zsh, got fish'),
+        (["search", "net", "--images", "x"], '"images": wanted a whole number, got x'),
+        (["profile", "net", "--seed", "-1"], "--seed -1: wanted 0 or more"),
+        (["inspect", "net", "--choices", "{depth: 1}"], '"choices": wanted a list such as [1, 2], got 1'),
+        (["inspect", "net", "--choices", "{depth: [a]}"], '"choices": wanted a whole number or a number, got a'),
+        (["zoo", "import", "ofa_resnet5"], "the zoo has no supernet 'ofa_resnet5'; did you mean ofa_resnet50"),
+        (["extract", "net", "--formats", "onx"], "no format 'onx'; did you mean onnx"),
+        (["extract", "ofa_resnet5"], "there is no folder ofa_resnet5, and no supernet of that name; did you mean ofa_"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_its_cure(words, said, capsys):
@@ -120,6 +146,8 @@ def test_a_mistake_is_one_sentence_with_its_cure(words, said, capsys):
         (["--config", "{model: {curiculum: {scale: 2}}}"], "did you mean --model.curriculum"),
         (["--model.sampler", "Sandwich"], "\"model.sampler\": no class 'Sandwich'; did you mean SandwichSampler?"),
         (["--data", "Digit"], "no class 'Digit'; did you mean Digits?"),
+        (["--data", "data.yaml"], "data.yaml is no class; a YAML file is given with --config data.yaml"),
+        (["--trainer.accelerator", "gpuu"], "invalid accelerator name"),
         (["--data.batch", "3"], "Option 'batch' is not accepted; did you mean batch_size?"),
     ],
 )

@@ -136,6 +136,7 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
     assert parse_arch(supernet, "smallest") == space.smallest
     assert parse_arch(supernet, "largest") == space.largest
     assert parse_arch(supernet, arch.to_json()) == parse_arch(supernet, str(file)) == arch
+    assert parse_arch(supernet, "depth=2") == space.variant({"depth": 2})
     assert choose_subnet(supernet, "smallest").arch == space.smallest
     saved = result.save(tmp_path / "s.json")
     assert choose_subnet(supernet, result=str(saved)) == result.best
@@ -148,6 +149,9 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
         ("smallest", "s.json", "either --arch"),
         ("tiny", None, "tiny doesn't exist; wanted an arch: smallest, largest, JSON"),
         ("missing.json", None, "missing.json doesn't exist"),
+        ("smalest", None, r"no arch 'smalest'; did you mean smallest\?"),
+        ("depth=two", None, "'two' is no number"),
+        ("depth=99", None, "depth = 99 isn't on offer"),
         ("{depth: 2}", None, "not an arch"),
         ('{"depth": 2}', None, "lacks 'embed'"),
         ('{"width": 2}', None, "unknown dim 'width'"),
