@@ -14,7 +14,7 @@ from typing import Any
 
 from elastic.errors import RecipeError, UsageError
 from elastic.support.text import nearest
-from trainers.configurations import find_configuration
+from trainers.configurations import find_configuration, shipped_configurations
 
 SHORT = {
     "--model": "a model of timm (the default is mobilenetv3_large_100)",
@@ -107,6 +107,8 @@ def look_into(folder: Path) -> ImageFolderFacts:
     Raises:
         UsageError: there is no such folder, it has fewer than two classes, or a class without images.
     """
+    if not folder.is_dir() and str(folder) in shipped_configurations():
+        raise UsageError(f"there is no folder {folder}; did you mean elastic fit --config {folder}?")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; give one of images: {folder}/train/CLASS/*.jpg, or CLASS/*.jpg")
     root = folder / "train" if (folder / "train").is_dir() else folder

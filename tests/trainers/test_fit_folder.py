@@ -68,6 +68,7 @@ def test_what_is_no_folder_stays_as_it_is():
     ("words", "message"),
     [
         (["nowhere"], "there is no folder nowhere"),
+        (["digits"], r"there is no folder digits; did you mean elastic fit --config digits\?"),
         (["photos", "--epochs"], "--epochs needs a value"),
         (["photos", "--epochs", "many"], "--epochs many: wanted a whole number, 1 or more"),
         (["photos", "--lr", "-1"], "--lr -1: wanted a number above 0"),

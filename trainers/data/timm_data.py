@@ -26,11 +26,7 @@ class _Colours:
         self.mode = "L" if channels == 1 else "RGB"
 
     def __call__(self, image: Image) -> Image:
-        try:
-            return image.convert(self.mode)
-        except OSError as error:
-            name = getattr(image, "filename", "") or "an image"
-            raise TrainingError(f"{name} can't be read ({error}); remove it, or replace it") from error
+        return image.convert(self.mode)
 
 
 class TimmData(ImageDataModule):
