@@ -110,21 +110,39 @@ def trace(
     Raises:
         CostError: the model computes with the values of activations.
     """
+    try:
+        return _forward(model, blocks, shape, vocabulary, largest)
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta" in str(error).lower():
+            raise CostError(
+                f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the "
+                f"values of activations? No formula can follow those ({error})"
+            ) from error
+    # an operator that computes, but says no shapes without data (grouped products of float32)
+    return _forward(copy_placed(model, _zeros), blocks, shape, vocabulary, largest, device="cpu")
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+
+
+def _forward(
+    model: nn.Module,
+    blocks: Collection[str],
+    shape: Sequence[int],
+    vocabulary: int | None,
+    largest: Callable[[int], int],
+    device: str = "meta",
+) -> CostTrace:
     recorder = _Recorder(model, blocks, largest)
     # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
     with (
         torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH),
         recorder.watching_modules(), recorder,
     ):
-        inputs = example_inputs(shape, vocabulary, device="meta" if vocabulary is None else "cpu")
+        inputs = example_inputs(shape, vocabulary, device=device if vocabulary is None else "cpu")
         recorder.adopt(inputs)
-        try:
-            model(inputs)
-        except (RuntimeError, NotImplementedError) as error:
-            raise CostError(
-                f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the "
-                f"values of activations? No formula can follow those ({error})"
-            ) from error
+        model(inputs)
     return CostTrace(recorder.operations, recorder.buffers)
 
 
