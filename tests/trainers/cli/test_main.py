@@ -223,7 +223,8 @@ def test_full_disk_is_one_sentence_and_loses_nothing(config, capfd, tmp_path, mo
 
     monkeypatch.setattr("os.fsync", full)
     assert main(["fit", "--config", str(config), "--ckpt_path", "last"]) == 2
-    assert "elastic: No space left on device; files that were there before are whole" in capfd.readouterr().err
+    said = f"elastic: No space left on device: {path}; files that were there before are whole"
+    assert said in capfd.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -267,7 +268,7 @@ def test_ctrl_c_speaks_of_training_in_fit_only(capfd, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("elastic.supernet.folder.load_supernet", interrupted)
+    monkeypatch.setattr("trainers.jobs.trained.open_trained", interrupted)
     assert answer(capfd, ["profile", "net"]) == (130, "elastic: interrupted; files on disk are whole")
 
 
