@@ -207,7 +207,7 @@ def _lines(values: Mapping[str, Any]) -> str:
     fields = []
     for key, value in values.items():
         text = json.dumps(value)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
             text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
         fields.append(f" {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(fields) + "\n}\n"
