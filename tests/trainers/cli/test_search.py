@@ -51,7 +51,7 @@ def test_the_search_takes_as_many_threads_as_asked(run, tmp_path, monkeypatch):
         seen.append(torch.get_num_threads())
         raise BudgetError("nothing found")
 
-    monkeypatch.setattr("elastic.searching.search.search", fruitless)
+    monkeypatch.setattr("trainers.jobs.search.search", fruitless)
     for threads in (1, 2):
         with pytest.raises(BudgetError):
             search(str(run), out=str(tmp_path / "s.json"), threads=threads)

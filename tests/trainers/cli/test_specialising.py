@@ -88,7 +88,7 @@ def test_a_name_is_as_good_as_a_folder(published):
     loaded, wanted = load_supernet(NAME), published.model.state_dict()
     assert not loaded.training
     assert all(torch.equal(value, wanted[key]) for key, value in loaded.model.state_dict().items())
-    with pytest.raises(CheckpointError, match="or a name that elastic zoo list shows"):
+    with pytest.raises(CheckpointError, match="did you mean ofa_mbv3_cifar10"):
         load_supernet("ofa_mbv3_cifar")
 
 
