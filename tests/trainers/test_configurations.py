@@ -35,7 +35,7 @@ FORMER_CLASSES = {
     "teachers": "InPlaceTeacher ModelTeacher SnapshotTeacher Teacher",
     "timm_data": "TimmData",
     "validation": "ValidationOptions",
-    "callbacks": "RunFolder",
+    "callbacks": "LastValidation",
 }
 
 

@@ -114,7 +114,7 @@ def test_the_teacher_of_the_second_stage_is_as_wide_as_its_student(folder):
         torch.testing.assert_close(lesson.logits, expected)
         assert len(lesson.states) == 5
         torch.testing.assert_close(lesson.states, states)
-    assert len(teaching._given) == 4
+    assert len(teaching._outputs) == 4
 
 
 def test_each_stage_has_its_teacher_losses_and_subnets(folder):
@@ -220,8 +220,8 @@ def test_killed_in_any_stage_and_resumed_it_ends_with_the_same_weights(folder):
     words = [*configuration("dynabert", folder), "--trainer.limit_train_batches", "3", "--data.replace_words", "0.3"]
     assert main([*words, "--name", "whole"]) == 0
     run = [*words, "--name", "killed", "--checkpoint_every", "2"]
-    killed(run, "trainers.module.SupernetModule._end", 5)  # in the second stage
-    killed([*run, "--ckpt_path", "last"], "trainers.module.SupernetModule._end", 4)  # in the third
+    killed(run, "trainers.steps.optimizer_steps.OptimizerSteps._end", 5)  # in the second stage
+    killed([*run, "--ckpt_path", "last"], "trainers.steps.optimizer_steps.OptimizerSteps._end", 4)  # in the third
     assert main([*run, "--ckpt_path", "last"]) == 0
     one, other = (read_checkpoint(folder / name / "last.ckpt")["state_dict"] for name in ("whole", "killed"))
     assert one.keys() == other.keys()

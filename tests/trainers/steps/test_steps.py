@@ -246,7 +246,7 @@ def test_a_teacher_of_its_own(vit):
 def test_wrong_options(vit):
     with pytest.raises(TrainingError, match=r"after phase 'all'; that must be one of the phases everything, and"):
         SupernetModule(vit, teacher=SnapshotTeacher("all"))
-    with pytest.raises(RecipeError, match="timm has no model 'vit_huge_7'"):
+    with pytest.raises(RecipeError, match="there is no model 'vit_huge_7'"):
         SupernetModule(vit, teacher=ModelTeacher("vit_huge_7"))
     for args, message in (
         ({"in_chans": 3}, r"resnet10t can't take the student's inputs \(1, 32, 32\): .*model_args for such inputs"),
