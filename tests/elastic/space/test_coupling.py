@@ -253,7 +253,7 @@ def test_a_folder_remembers_it_and_the_digest_tells(tmp_path):
     described["source"] |= {"couple": {}, "choices": {"hidden": None}}
     del described["source"]["layout"]  # as folders had it before the layout was saved
     (tmp_path / "supernet.json").write_text(json.dumps(described))
-    with pytest.raises(CheckpointError, match="other dims"):
+    with pytest.raises(CheckpointError, match="has other sizes than when it was saved"):
         load_supernet(tmp_path)
 
 

@@ -79,5 +79,5 @@ def test_entries_of_skipped_blocks_are_ignored(small):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(RecipeError, match=r"the zoo has no supernet 'ofa'; it has .*ofa_mbv3"):
+    with pytest.raises(RecipeError, match=r"the zoo has no supernet 'ofa'; did you mean .*ofa_mbv3"):
         zoo.create("ofa")
