@@ -44,7 +44,7 @@ types: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks
 
-docs: $(INSTALLED)    # NOTEBOOKS=off: without executing them
+docs: $(INSTALLED) .venv/.installed-docs    # NOTEBOOKS=off: without executing them
 	$(BIN)/sphinx-build -W --keep-going -q -D nb_execution_mode=$(NOTEBOOKS) docs docs/_build/html
 
 clean:    # .venv stays: what it took minutes to install is no build product
