@@ -31,10 +31,20 @@ from .reporting.report import (
     write_report as write_report,
 )
 from .runtime import Runtime as Runtime
-from .searching.learning import fit_figures as fit_figures
+from .searching.learning import (
+    fit_figures as fit_figures,
+)
+from .searching.learning import (
+    learn_predictors as learn_predictors,
+)
 from .searching.result import SearchResult as SearchResult
 from .searching.search import search as search
-from .searching.verification import verify as verify
+from .searching.verification import (
+    remeasure_front as remeasure_front,
+)
+from .searching.verification import (
+    verify as verify,
+)
 from .shipping.card import (
     Card as Card,
 )

@@ -38,7 +38,7 @@ class CostError(ElasticError, RuntimeError):
 
 
 class BudgetError(ElasticError, ValueError):
-    """No subnet meets the budget; the message gives the nearest feasible figure."""
+    """No subnet meets the budget; the message gives the nearest feasible value."""
 
 
 class ProfileError(ElasticError, ValueError):

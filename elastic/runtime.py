@@ -23,7 +23,7 @@ from elastic.space.space import SearchSpace
 from elastic.supernet.folder import load_supernet
 from elastic.supernet.supernet import Supernet
 
-Budget = Mapping[str, Number]
+ArchOrLimits = Mapping[str, Number]
 """An arch; or, with a search's result, what it may cost at most: `{"latency_ms": 8.0}`."""
 
 _STATISTICS = ("running_mean", "running_var")
@@ -46,7 +46,7 @@ class Runtime:
     def __init__(
         self,
         supernet: Supernet | str | Path,
-        budgets: Mapping[str, Budget],
+        budgets: Mapping[str, ArchOrLimits],
         calibration: Iterable[Any] | None = None,
         result: SearchResult | str | Path | None = None,
     ) -> None:
@@ -54,14 +54,14 @@ class Runtime:
 
         Args:
             supernet: or the folder of a trained one. It is taken over: others must leave it alone.
-            budgets: by name, an arch, or with `result` the most that each figure may be.
+            budgets: by name, an arch, or with `result` the most that each metric may be.
             calibration: batches of training inputs, on the supernet's device, to re-estimate each subnet's BatchNorm
                 statistics on; they are kept per budget. Without, all use the statistics that are there.
             result: what `elastic search` found, or its file: the best of its subnets that meets a budget is taken.
 
         Raises:
             ArchError: an arch that the supernet doesn't have, another supernet's result, or no budgets.
-            BudgetError: a budget that no subnet of the result meets, or of a figure that it lacks.
+            BudgetError: a budget that no subnet of the result meets, or of a metric that it lacks.
         """
         if not budgets:
             raise ArchError('no budgets; give some by name, such as Runtime(supernet, {"small": arch})')
@@ -117,23 +117,21 @@ def _tracks(norm: _BatchNorm) -> bool:
     return norm.running_mean is not None
 
 
-def _arch(name: str, budget: Budget, space: SearchSpace, result: SearchResult | None) -> Budget:
+def _arch(name: str, budget: ArchOrLimits, space: SearchSpace, result: SearchResult | None) -> ArchOrLimits:
     """The arch itself, or the best that meets the limits."""
     if result is None or set(budget) <= set(space.names):
         return budget
-    figures = {figure for one in result.candidates for figure in one.figures}
-    unknown = sorted(set(budget) - figures)
+    metrics = {metric for one in result.candidates for metric in one.metrics}
+    unknown = sorted(set(budget) - metrics)
     if unknown:
-        raise BudgetError(f"the budget {name!r} limits {unknown[0]}; the result has {', '.join(sorted(figures))}")
-    within = [
-        one for one in result.candidates if all(one.figures[figure] <= most for figure, most in budget.items())
-    ]
+        raise BudgetError(f"the budget {name!r} limits {unknown[0]}; the result has {', '.join(sorted(metrics))}")
+    within = [one for one in result.candidates if all(one.metrics[metric] <= most for metric, most in budget.items())]
     if not within:
-        nearest = {figure: min(one.figures[figure] for one in result.candidates) for figure in budget}
+        nearest = {metric: min(one.metrics[metric] for one in result.candidates) for metric in budget}
         raise BudgetError(f"no subnet of the result meets the budget {name!r} {dict(budget)}; the least are {nearest}")
     sign = dict.fromkeys(result.minimize, 1) | dict.fromkeys(result.maximize, -1)
     first = (*result.maximize, *result.minimize)
-    return min(within, key=lambda one: tuple(sign[figure] * one.figures[figure] for figure in first)).arch
+    return min(within, key=lambda one: tuple(sign[metric] * one.metrics[metric] for metric in first)).arch
 
 
 class _Gate:

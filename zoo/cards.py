@@ -1,4 +1,4 @@
-"""An entry's card, in Markdown: what it is, where it is from, and which figure is whose."""
+"""An entry's card, in Markdown: what it is, where it is from, and which result is whose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from elastic.support.text import short, spell_count
 from zoo.catalog import find
-from zoo.entry import Entry, Weights
+from zoo.entry import Weights, ZooEntry
 
 
 def card(name: str) -> str:
@@ -34,14 +34,14 @@ def card(name: str) -> str:
         "source": entry.source,
     }
     lines = [f"# {entry.name}", "", *_table(("", ""), list(rows.items()))]
-    if entry.figures:
-        figures = [(one.subject, one.value, one.origin) for one in entry.figures]
-        lines += ["", *_table(("figure", "", "origin"), figures)]
+    if entry.results:
+        results = [(one.subject, one.value, one.origin) for one in entry.results]
+        lines += ["", *_table(("result", "", "origin"), results)]
     lines += ["", *_use(entry)]
     return "\n".join([*lines, "", entry.notes] if entry.notes else lines) + "\n"
 
 
-def _inputs(entry: Entry) -> str:
+def _inputs(entry: ZooEntry) -> str:
     images = entry.images
     if images is None:
         return f"text, in the pieces of `{entry.vocabulary}` (a BERT tokenizer's, lower case)"
@@ -61,7 +61,7 @@ def spell_weights(weights: Weights | None) -> str:
     return f"{'in the package' if weights.shipped else weights.place} ({checked})"
 
 
-def _use(entry: Entry) -> list[str]:
+def _use(entry: ZooEntry) -> list[str]:
     call = f'zoo.{"create" if entry.weights is None else "load"}("{entry.name}")'
     return ["```python", "import zoo", "", f"supernet = {call}", "```"]
 

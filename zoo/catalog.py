@@ -9,7 +9,7 @@ from elastic.errors import RecipeError
 from elastic.supernet.registry import register_supernets
 from elastic.support.text import did_you_mean
 from zoo.catalog_data import ENTRIES
-from zoo.entry import Entry
+from zoo.entry import ZooEntry
 
 if TYPE_CHECKING:
     from elastic import Supernet
@@ -24,7 +24,7 @@ def list_supernets() -> list[str]:
     return sorted(_BY_NAME)
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> ZooEntry:
     """The entry of that name.
 
     Raises:

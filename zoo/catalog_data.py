@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from zoo.entry import Builder, CardLine, Entry, Sizes, Weights
+from zoo.entry import Builder, CardLine, Sizes, Weights, ZooEntry
 from zoo.networks.preprocessing import CIFAR10, FASHION_MNIST, UNCHANGED, Preprocessing
 
 _PAPER = "Cai et al., Once-for-All: Train One Network and Specialize it for Efficient Deployment, ICLR 2020"
@@ -14,21 +14,21 @@ _LARGE_FILES = "https://media.githubusercontent.com/media/han-cai/files/master/o
 _README = "published, in the source's README"
 _ENCODING = "Encodings `{ks, e, d}` go both ways: `elastic zoo convert`."
 
-_FASHION = "measured, n = 10,000: tests/benchmarks/zoo_figures.py"
+_FASHION = "measured, n = 10,000: tests/benchmarks/zoo_results.py"
 _SST2 = "measured, n = 872, one seed: tests/benchmarks/dynabert_table.py"
 
 _published = partial(
-    Entry, license="MIT (Once-for-All's code and weights)", paper=_PAPER, source=_SOURCE, configs=("ofa_imagenet",)
+    ZooEntry, license="MIT (Once-for-All's code and weights)", paper=_PAPER, source=_SOURCE, configs=("ofa_imagenet",)
 )
 _proard = partial(
-    Entry,
+    ZooEntry,
     license="Apache-2.0",
     paper="Mousavi et al., ProARD: Progressive Adversarial Robustness Distillation, IJCNN 2025",
     source="this project; https://github.com/hamidmousavi0/ProARD has the networks, no weights are published",
     images=UNCHANGED,
 )
 _robust_wrn = partial(
-    Entry,
+    ZooEntry,
     family="WideResNet",
     license="Apache-2.0",
     paper="Huang et al., Exploring Architectural Ingredients of Adversarially Robust Deep Neural Networks, "
@@ -64,7 +64,7 @@ ENTRIES = (
             f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.0",
             "a7def36bb4e4c688c16d37eb60d5d34b2e6dcf6438c05bc86dea918fda04c6c7",
         ),
-        figures=(
+        results=(
             CardLine("subnet for a Pixel1, 230 M MACs, as it is: ImageNet top-1", "76.0 %", "published, in the paper"),
             _top1("pixel1_lat@58ms_top1@76.9_finetune@75", "230 M", 76.9),
             _top1("LG-G8_lat@24ms_top1@76.4_finetune@25", "230 M", 76.4),
@@ -77,7 +77,7 @@ ENTRIES = (
         family="MobileNetV3",
         sizes=Sizes((4_602_456, 10_701_632), (65_536_896, 843_101_040), 7371**5),
         weights=Weights(f"{_FILES}/ofa_mbv3_d234_e346_k357_w1.2"),
-        figures=(
+        results=(
             _top1("flops@595M_top1@80.0_finetune@75", "595 M", 80.0),
             _top1("flops@482M_top1@79.6_finetune@75", "482 M", 79.6),
             _top1("flops@389M_top1@79.1_finetune@75", "389 M", 79.1),
@@ -90,7 +90,7 @@ ENTRIES = (
         family="ProxylessNAS",
         sizes=Sizes((3_718_832, 7_942_056), (87_823_104, 1_004_908_032), 9 * 7371**5),
         weights=Weights(f"{_FILES}/ofa_proxyless_d234_e346_k357_w1.3"),
-        figures=(
+        results=(
             _top1("tx2_gpu16@96ms_top1@75.8_finetune@25", "349 M", 75.8),
             _top1("cpu_lat@11ms_top1@72.0_finetune@25", "160 M", 72.0),
         ),
@@ -106,14 +106,14 @@ ENTRIES = (
             "3406a4c852f4573a58e9a01f35406baa4ad3787044ffadc6ea45571ad2b9123a",
             192_773_235,
         ),
-        figures=(
+        results=(
             _top1("resnet50D_MAC@4.1B_top1@79.8", "4.1 G", 79.8),
             _top1("resnet50D_MAC@1.8B_top1@78.3", "1.8 G", 78.3),
             _top1("resnet50D_MAC@0.6B_top1@75.0_finetune@25", "0.6 G", 75.0),
         ),
         notes="Encodings `{d, e, w}` go both ways: `elastic zoo convert`.",
     ),
-    Entry(
+    ZooEntry(
         name="ofa_mbv3_fashion_mnist",
         builder=Builder("zoo.networks.ofa_small:ofa_fashion_mnist"),
         family="MobileNetV3",
@@ -127,17 +127,17 @@ ENTRIES = (
             "ofa_mbv3_fashion_mnist.safetensors", "5995a4eacb670a2e293ecbcd0d687f9a507ecdf795671f6d14a768c396c1aee0"
         ),
         made_up="fashion_mnist_made_up.safetensors",
-        figures=(
+        results=(
             CardLine("smallest subnet, 1.15 M MACs: test accuracy", "86.7 ± 0.3 %", _FASHION),
             CardLine("middle of all choices, 3.27 M MACs", "88.9 ± 0.3 %", _FASHION),
             CardLine("largest subnet, 10.4 M MACs", "89.2 ± 0.3 %", _FASHION),
         ),
         notes="Trained with `--model.curriculum.scale 0.5`, one seed. BatchNorm statistics have to be re-estimated for "
-        "each subnet: the figures are with 8 batches of training images; with `zoo.calibration`, made-up images that "
+        "each subnet: the results are with 8 batches of training images; with `zoo.calibration`, made-up images that "
         "come with the package, they are 86.2, 88.4 and 88.7 %; as the weights come, 26.9, 83.6 and 31.8 %. "
         f"{_ENCODING}",
     ),
-    Entry(
+    ZooEntry(
         name="ofa_mbv3_cifar10",
         builder=Builder("zoo.networks.ofa_small:ofa_cifar10"),
         family="MobileNetV3",
@@ -149,7 +149,7 @@ ENTRIES = (
         images=CIFAR10,
         notes=_ENCODING,
     ),
-    Entry(
+    ZooEntry(
         name="dynabert_sst2",
         builder=Builder("zoo.networks.dynabert_sst2:dynabert_sst2"),
         family="BERT",
@@ -163,7 +163,7 @@ ENTRIES = (
         weights=Weights(
             "dynabert_sst2.safetensors", "1f5355351ccd576d7b25dbdd0e30705c98827b0515fddd21628097f959a2e376"
         ),
-        figures=(
+        results=(
             CardLine("width 0.25, depth 0.5 (6.8 M MACs): SST-2's development split", "81.2 ± 1.3 %", _SST2),
             CardLine("width 0.5, depth 0.75 (20.5 M MACs)", "81.3 ± 1.4 %", _SST2),
             CardLine("width 1, depth 1 (54.5 M MACs)", "81.1 ± 1.3 %", _SST2),
@@ -216,7 +216,7 @@ ENTRIES = (
         ),
         adversary={"norm": "linf", "epsilon": 0.1, "steps": 3, "step_size": 0.05},
         made_up="fashion_mnist_made_up.safetensors",
-        figures=_ROBUST,
+        results=_ROBUST,
         notes="Trained under attack (L∞, ε = 0.1, pixels between 0 and 1), one seed; the weights are the last epoch's, "
         "not those that keep_best would keep. BatchNorm statistics are re-estimated on attacked training images; with "
         "those of plain images much of the robustness is lost.",

@@ -123,7 +123,7 @@ class CardLine:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ZooEntry:
     """A named supernet, as `elastic.supernet.registry` wants it, and its card.
 
     Attributes:
@@ -133,14 +133,14 @@ class Entry:
         sizes: what its subnets cost.
         license: of code and weights.
         paper: where it is from.
-        source: where its weights and figures are from.
+        source: where its weights and results are from.
         configs: names of the shipped configurations that train it together, in the order of the command line.
         weights: pretrained ones, where there are any.
         images: how they are prepared; None: the network reads text.
         vocabulary: of a network that reads text, the file of its BERT tokenizer's pieces in `zoo/weights`.
         adversary: options of the adversary that the weights were trained under (see `trainers.Adversary`); None: none.
         made_up: a file in `zoo/weights` of made-up images, for BatchNorm statistics where there are no real ones.
-        figures: what is known of its subnets' accuracy.
+        results: what is known of its subnets' accuracy.
         notes: what else one has to know, in Markdown.
     """
 
@@ -157,7 +157,7 @@ class Entry:
     vocabulary: str | None = None
     adversary: Mapping[str, Any] | None = None
     made_up: str | None = None
-    figures: tuple[CardLine, ...] = ()
+    results: tuple[CardLine, ...] = ()
     notes: str = ""
 
     def build(self, drop_rate: float = 0.0, **options: Any) -> tuple[nn.Module, Recipe]:

@@ -13,13 +13,13 @@ from elastic.shipping.export import Exported, export
 from elastic.space.sizes import Derived, make_divisible
 from elastic.support.weights import check_tensors
 from zoo.catalog import find, source_of
-from zoo.published.build import Config, blocks_by_stage, conv_of, import_specialised, mid_of, read_config
+from zoo.published.build import Config, blocks_by_stage, conv_of, import_specialised, mid_of, read_net_config
 
 
 def export_specialised(name: str, folder: str | Path, out: str | Path) -> Exported:
     """Write a specialised network as an exported subnet of the supernet that it was cut out of.
 
-    `elastic.load_subnet` loads it, other verbs take it, and it can be trained further.
+    `elastic.load_subnet` loads it, other commands take it, and it can be trained further.
 
     Args:
         name: the supernet's, one of `zoo.list()`.
@@ -36,7 +36,7 @@ def export_specialised(name: str, folder: str | Path, out: str | Path) -> Export
     source = source_of(name, num_classes=model.num_classes, resolutions=[shape[-1]], input_size=shape)
     supernet = source.build()
     try:
-        arch = arch_of(supernet, read_config(folder))
+        arch = arch_of(supernet, read_net_config(folder))
         check_tensors(supernet.extract(arch), model.state_dict(), str(folder))
     except (ArchError, CheckpointError) as error:
         raise CheckpointError(

@@ -21,7 +21,7 @@ from elastic.costs.tracing import Subject
 from elastic.errors import CostError
 from elastic.layers.modules import Elastic
 from elastic.layers.rules import TensorRule, helper_names
-from elastic.layout.layout import Sizes
+from elastic.layout.layout import SizeEvaluator
 from elastic.space.dims import Gate
 from elastic.space.sizes import Size
 from elastic.space.space import SearchSpace
@@ -47,7 +47,7 @@ class CostTerm:
     path: str
 
 
-def tabulated(space: SearchSpace, sizes: Sizes, terms: Iterable[CostTerm]) -> TableSum:
+def tabulated(space: SearchSpace, sizes: SizeEvaluator, terms: Iterable[CostTerm]) -> TableSum:
     """The sum of terms, int64, as tables over the choices of a space.
 
     Args:
@@ -70,7 +70,7 @@ def tabulated(space: SearchSpace, sizes: Sizes, terms: Iterable[CostTerm]) -> Ta
     return TableSum(space, [_table(space, sizes, columns, members) for columns, members in groups], np.int64)
 
 
-def _table(space: SearchSpace, sizes: Sizes, columns: Iterable[int], terms: Iterable[CostTerm]) -> Table:
+def _table(space: SearchSpace, sizes: SizeEvaluator, columns: Iterable[int], terms: Iterable[CostTerm]) -> Table:
     ordered = tuple(sorted(columns))
     grid = grid_rows(space, ordered)
     values = {space.dims[at].name: np.array(space.dims[at].choices)[grid[:, at]] for at in ordered}
@@ -111,7 +111,7 @@ class CostFormulas:
         self._subject = subject
         self._model, self.layout, _ = subject
         self.space = SearchSpace(self.layout.dims)
-        self._sizes = Sizes(self.space, self.layout)
+        self._sizes = SizeEvaluator(self.space, self.layout)
 
     @cached_property
     def params(self) -> TableSum:

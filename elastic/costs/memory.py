@@ -19,7 +19,7 @@ from elastic.space.space import Rows, SearchSpace
 
 if TYPE_CHECKING:
     from elastic.costs.probing import Probes
-    from elastic.layout.layout import Sizes
+    from elastic.layout.layout import SizeEvaluator
 
 
 _CHUNK = 16384
@@ -77,7 +77,7 @@ class _PeakCandidate:
 class PeakMemory:
     """Peak activation bytes by encoded arch."""
 
-    def __init__(self, space: SearchSpace, sizes: Sizes, probes: Probes) -> None:
+    def __init__(self, space: SearchSpace, sizes: SizeEvaluator, probes: Probes) -> None:
         """Find the formula.
 
         Args:
@@ -91,8 +91,7 @@ class PeakMemory:
         self.space = space
         self.sizes = sizes
         self.candidates = [
-            _largest(_candidates(probes, ones, at) for ones in probes.cases())
-            for at in range(len(probes.resolutions))
+            _largest(_candidates(probes, ones, at) for ones in probes.cases()) for at in range(len(probes.resolutions))
         ]
 
     def __call__(self, rows: Rows) -> NDArray[np.int64]:
@@ -182,9 +181,7 @@ def _read(probes: Probes, buffer: Buffer) -> tuple[ByteFactors, int]:
     return found
 
 
-def _check(
-    probes: Probes, ones: frozenset[str], resolution: int, terms: Sequence[tuple[ByteFactors, int]]
-) -> None:
+def _check(probes: Probes, ones: frozenset[str], resolution: int, terms: Sequence[tuple[ByteFactors, int]]) -> None:
     """The factors must give what the smallest subnet takes, and it must run the same operators."""
     if resolution < len(probes.resolutions) - 1:
         return

@@ -15,7 +15,7 @@ from elastic.errors import CostError
 from elastic.layers.extraction import cut_out
 from elastic.layers.rules import TensorRule, stored_tensor
 from elastic.layers.slicing import TensorAxes, TensorAxis
-from elastic.layout.layout import Sizes, sizes_of
+from elastic.layout.layout import SizeEvaluator, sizes_of
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
 
@@ -37,7 +37,7 @@ class Probes:
         self.layout = self._subject.layout
         self.layout.uncouple()
         self.space = SearchSpace(self.layout.dims)
-        self._evaluate = Sizes(self.space, self.layout)
+        self._evaluate = SizeEvaluator(self.space, self.layout)
         self._full = self._evaluate({})
         named = "resolution" in self.space.names
         self.resolutions: tuple[Number, ...] = self.space["resolution"].choices if named else (0,)

@@ -47,7 +47,6 @@ class Layout:
         uncoupled: the dims, and the sizes that would be dims if they didn't follow one.
     """
 
-
     dims: tuple[Dim, ...]
     derived: dict[str, Derived | Lookup]
     sizes: dict[str, Size]
@@ -289,7 +288,7 @@ def _natural(name: str) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in name.split("."))
 
 
-class Sizes:
+class SizeEvaluator:
     """Evaluates sizes for values of the dims; dims without a value are at full size."""
 
     def __init__(self, space: SearchSpace, layout: Layout) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from elastic.costs.formulas import CostTerm, tabulated
-from elastic.layout.layout import Sizes, sizes_of
+from elastic.layout.layout import SizeEvaluator, sizes_of
 from elastic.space.space import Floats, Rows, SearchSpace
 from elastic.space.tables import TableSum, choice_sum, fill_one_hot, look_up
 from elastic.supernet.supernet import Supernet
@@ -113,5 +113,5 @@ def _mac_sums(supernet: Supernet) -> list[TableSum]:
         names = [*term.sizes, *(size.name for size in (sizes_of(weight) if weight else ()))]
         kinds = frozenset(name.split(".")[0] for name in names)
         groups.setdefault((containers, kinds), []).append(term)
-    sizes = Sizes(supernet.space, supernet.layout)
+    sizes = SizeEvaluator(supernet.space, supernet.layout)
     return [tabulated(supernet.space, sizes, terms) for terms in groups.values()]

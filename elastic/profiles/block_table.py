@@ -1,4 +1,4 @@
-"""The latency of a subnet as a sum over its parts, each measured alone and looked up by its signature."""
+"""The latency of a subnet as a sum over its blocks, each measured alone and looked up by its signature."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from elastic.space.space import Floats, Rows, SearchSpace
 from elastic.space.tables import Table, TableSum
 
 
-class TabledPart(Protocol):
-    """What a table needs to know of a part of a supernet; `elastic.profiles.blocks.parts` gives them."""
+class TabledBlock(Protocol):
+    """What a table needs to know of a block of a supernet; `elastic.profiles.blocks.find_blocks` gives them."""
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """The names of the dims that its form depends on, in the space's order."""
+        """The names of the dims that its variant depends on, in the space's order."""
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -36,9 +36,9 @@ class LatencyTable(TableSum):
 
     Args:
         space: whose archs.
-        parts: the supernet's parts.
+        blocks: the supernet's blocks.
         milliseconds: by signature.
-        measured: the part of the space (`SearchSpace.narrow`) whose choices the parts are about; all by default.
+        measured: the part of the space (`SearchSpace.narrow`) whose choices the blocks are about; all by default.
 
     Raises:
         ProfileError: signatures that `milliseconds` lacks.
@@ -47,14 +47,14 @@ class LatencyTable(TableSum):
     def __init__(
         self,
         space: SearchSpace,
-        parts: Sequence[TabledPart],
+        blocks: Sequence[TabledBlock],
         milliseconds: Mapping[str, float],
         measured: SearchSpace | None = None,
     ) -> None:
         self.measured = measured or space
-        check_complete(_signatures(parts), milliseconds, "the latency table")
+        check_complete(_signatures(blocks), milliseconds, "the latency table")
         limits = [_limit(space, self.measured, dim.name) for dim in space.dims if dim != self.measured[dim.name]]
-        super().__init__(space, [*limits, *(_tabulate(space, self.measured, part, milliseconds) for part in parts)])
+        super().__init__(space, [*limits, *(_tabulate(space, self.measured, block, milliseconds) for block in blocks)])
 
     def __call__(self, rows: Rows) -> Floats:
         """Milliseconds for encoded archs `(n, dims)`: float64 `(n,)`.
@@ -79,22 +79,24 @@ class LatencyTable(TableSum):
 
 
 def _limit(space: SearchSpace, measured: SearchSpace, name: str) -> Table:
-    """No choice of a dim may be taken that wasn't measured, whether or not a part depends on it."""
+    """No choice of a dim may be taken that wasn't measured, whether or not a block depends on it."""
     there = [choice in measured[name].choices for choice in space[name].choices]
     return Table((space.names.index(name),), np.where(there, 0.0, np.inf))
 
 
-def _tabulate(space: SearchSpace, measured: SearchSpace, part: TabledPart, milliseconds: Mapping[str, float]) -> Table:
-    """A part's latency over the dims that it depends on and the depths that it stands behind."""
-    gates = [gate for gate in part.gates if gate.depth in space.names]
-    columns = tuple(sorted(map(space.names.index, {*part.dims, *(gate.depth for gate in gates)})))
+def _tabulate(
+    space: SearchSpace, measured: SearchSpace, block: TabledBlock, milliseconds: Mapping[str, float]
+) -> Table:
+    """A block's latency over the dims that it depends on and the depths that it stands behind."""
+    gates = [gate for gate in block.gates if gate.depth in space.names]
+    columns = tuple(sorted(map(space.names.index, {*block.dims, *(gate.depth for gate in gates)})))
     dims = [space.dims[column] for column in columns]
-    table = np.full([len(dim.choices) if dim.name in part.dims else 1 for dim in dims], np.inf)
+    table = np.full([len(dim.choices) if dim.name in block.dims else 1 for dim in dims], np.inf)
     places = [
-        [dim.choices.index(choice) for choice in measured[dim.name].choices] if dim.name in part.dims else [0]
+        [dim.choices.index(choice) for choice in measured[dim.name].choices] if dim.name in block.dims else [0]
         for dim in dims
     ]
-    own = np.array([milliseconds[one] if one else 0.0 for one in part.signatures])
+    own = np.array([milliseconds[one] if one else 0.0 for one in block.signatures])
     table[np.ix_(*places)] = own.reshape([len(one) for one in places])
     for gate in gates:
         passing = gate.passes(np.array(space[gate.depth].choices))
@@ -103,23 +105,23 @@ def _tabulate(space: SearchSpace, measured: SearchSpace, part: TabledPart, milli
 
 
 class TableFeatures:
-    """What a correction of a table sees of an arch: the table's sum, and the number of parts that run.
+    """What a correction of a table sees of an arch: the table's sum, and the number of blocks that run.
 
     Args:
         table: the sums.
-        parts: the supernet's parts, each counted where it has something to pay.
+        blocks: the supernet's blocks, each counted where it has something to pay.
     """
 
     kinds: tuple[str, ...] = ("corrected",)
 
-    def __init__(self, table: LatencyTable, parts: Sequence[TabledPart]) -> None:
+    def __init__(self, table: LatencyTable, blocks: Sequence[TabledBlock]) -> None:
         self.space = table.space
         self.table = table
-        self.count = LatencyTable(self.space, parts, dict.fromkeys(_signatures(parts), 1.0), table.measured)
+        self.count = LatencyTable(self.space, blocks, dict.fromkeys(_signatures(blocks), 1.0), table.measured)
         self.groups = Groups(0, 0, 2)
 
     def __call__(self, rows: Rows) -> Floats:
-        """Milliseconds and parts: float64 `(n, 2)`."""
+        """Milliseconds and blocks: float64 `(n, 2)`."""
         return np.stack([self.table(rows), self.count(rows)], axis=1)
 
     def weighted(self, weights: Floats, constant: float) -> TableSum:
@@ -131,8 +133,8 @@ class TableFeatures:
         return total
 
 
-def _signatures(parts: Iterable[TabledPart]) -> list[str]:
-    return [one for one in dict.fromkeys(one for part in parts for one in part.signatures) if one]
+def _signatures(blocks: Iterable[TabledBlock]) -> list[str]:
+    return [one for one in dict.fromkeys(one for block in blocks for one in block.signatures) if one]
 
 
 def check_complete(wanted: Collection[str], found: Collection[str], table: str) -> None:

@@ -1,8 +1,8 @@
-"""The parts that subnets are put together from: which there are, on which dims each depends, which are equal.
+"""The blocks that subnets are put together from: which there are, on which dims each depends, which are equal.
 
-A part is a block of an elastic container, or what stands around those: stem and head. It takes a form for each
-combination of the dims that it depends on; equal forms, wherever they are in the model, have one signature. A
-table of latencies has one figure per signature, and a subnet's latency is a sum over its parts.
+A block here is one of an elastic container, or what stands around those: stem and head. It takes a variant for each
+combination of the dims that it depends on; equal variants, wherever they are in the model, have one signature. A
+table of latencies has one time per signature, and a subnet's latency is a sum over its blocks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from elastic.costs.tracing import Subject
 from elastic.errors import ProfileError
 from elastic.layers.extraction import cut_out
-from elastic.layout.layout import Sizes, sizes_of
+from elastic.layout.layout import SizeEvaluator, sizes_of
 from elastic.space.dims import Gate
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
@@ -33,20 +33,20 @@ from elastic.support.inputs import example_inputs
 Shape = tuple[int, ...]
 """Of one input, without the batch axis."""
 
-Name = Callable[[nn.Module, "Seen"], str]
-"""Gives the signature of a form: a plain module, and what it is given and gives. Empty where nothing is to pay."""
+Name = Callable[[nn.Module, "BlockIO"], str]
+"""Gives the signature of a variant: a plain module, and what it is given and gives. Empty where nothing is to pay."""
 
-FORMS_LIMIT = 4096
-"""A part with more forms than this can't have a table."""
+VARIANTS_LIMIT = 4096
+"""A block with more variants than this can't have a table."""
 
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 _IDLE = (nn.Identity, nn.Dropout)
-"""Parts that do nothing in inference."""
+"""Blocks that do nothing in inference."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a part is given, and what it gives.
+class BlockIO:
+    """What a block is given, and what it gives.
 
     Attributes:
         path: where it is in the full model.
@@ -62,54 +62,54 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Form:
-    """One form of a part: how to build it.
+class BlockVariant:
+    """One variant of a block: how to build it.
 
     Attributes:
-        signature: the same for equal forms.
-        layer: the part's class.
+        signature: the same for equal variants.
+        layer: the block's class.
         values: the arch that has it, by dim.
-        seen: where it is, and what it is given.
+        io: where it is, and what it is given.
     """
 
     signature: str
     layer: str
     values: Mapping[str, Number]
-    seen: Seen
+    io: BlockIO
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a supernet in all its forms.
+class Block:
+    """A block of a supernet in all its variants.
 
     Attributes:
         path: where it is in the full model.
         dims: the names of the dims that it depends on, in the space's order.
         gates: what it stands behind; it runs where all of them pass.
-        forms: one for each combination of the dims' choices, the last dim's fastest; None where no subnet has it.
+        variants: one for each combination of the dims' choices, the last dim's fastest; None where no subnet has it.
     """
 
     path: str
     dims: tuple[str, ...]
     gates: tuple[Gate, ...]
-    forms: tuple[Form | None, ...]
+    variants: tuple[BlockVariant | None, ...]
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        """The signature of each form, empty where there is nothing to pay."""
-        return tuple("" if form is None else form.signature for form in self.forms)
+        """The signature of each variant, empty where there is nothing to pay."""
+        return tuple("" if variant is None else variant.signature for variant in self.variants)
 
 
-def parts(supernet: Supernet, space: SearchSpace | None = None, name: Name | None = None) -> tuple[Part, ...]:
-    """All parts of a supernet, in the model's order; found on tensors without data, the supernet is left alone.
+def find_blocks(supernet: Supernet, space: SearchSpace | None = None, name: Name | None = None) -> tuple[Block, ...]:
+    """All blocks of a supernet, in the model's order; found on tensors without data, the supernet is left alone.
 
     Args:
-        supernet: whose parts.
+        supernet: whose blocks.
         space: all of its space by default, or a part of that (`SearchSpace.narrow`), whose choices then count.
         name: gives the signatures; by default `signature`, which tells apart whatever computes something else.
 
     Raises:
-        ProfileError: a part depends on so many dims that its forms can't be tabulated; or a model that reads text,
+        ProfileError: a block depends on so many dims that its variants can't be tabulated; or a model that reads text,
             whose layers are given more than tensors.
     """
     if supernet.recipe.vocabulary is not None:
@@ -118,41 +118,43 @@ def parts(supernet: Supernet, space: SearchSpace | None = None, name: Name | Non
             "alone; measure whole subnets (--subnets)"
         )
     survey = _Survey(supernet, space or supernet.space, name or signature)
-    dims = survey.dims_of_parts()
+    dims = survey.dims_of_blocks()
     for path, names in dims.items():
         count = math.prod(len(survey.space[one].choices) for one in names)
-        if count > FORMS_LIMIT:
+        if count > VARIANTS_LIMIT:
             raise ProfileError(
-                f"{path!r} takes {count} forms, by {', '.join(names)}; a table can have {FORMS_LIMIT}. Offer fewer "
+                f"{path!r} has {count} variants, by {', '.join(names)}; a table can have {VARIANTS_LIMIT}. Offer fewer "
                 "choices (for a profile: fewer resolutions), or predict latency from whole subnets"
             )
     return survey.enumerate(dims)
 
 
-def forms(found: tuple[Part, ...]) -> dict[str, Form]:
-    """What there is to measure: one form for each signature, in the model's order."""
-    unique: dict[str, Form] = {}
-    for part in found:
-        for form in part.forms:
-            if form is not None and form.signature:
-                unique.setdefault(form.signature, form)
+def distinct_variants(found: tuple[Block, ...]) -> dict[str, BlockVariant]:
+    """What there is to measure: one variant for each signature, in the model's order."""
+    unique: dict[str, BlockVariant] = {}
+    for block in found:
+        for variant in block.variants:
+            if variant is not None and variant.signature:
+                unique.setdefault(variant.signature, variant)
     return unique
 
 
-def build_form(supernet: Supernet, form: Form, batch_size: int = 1, seed: int = 0) -> tuple[nn.Module, list[Tensor]]:
-    """A form as a plain module in evaluation mode, with inputs `(batch_size, *shape)` for it."""
-    with supernet.active(form.values):
-        module = cut_out(supernet.model.get_submodule(form.seen.path)).eval()
+def build_variant(
+    supernet: Supernet, variant: BlockVariant, batch_size: int = 1, seed: int = 0
+) -> tuple[nn.Module, list[Tensor]]:
+    """A variant as a plain module in evaluation mode, with inputs `(batch_size, *shape)` for it."""
+    with supernet.active(variant.values):
+        module = cut_out(supernet.model.get_submodule(variant.io.path)).eval()
     generator = torch.Generator().manual_seed(seed)
     return module, [
         torch.randn(batch_size, *shape, generator=generator, dtype=dtype)
         if dtype.is_floating_point
         else torch.zeros(batch_size, *shape, dtype=dtype)
-        for shape, dtype in zip(form.seen.shapes, form.seen.dtypes, strict=True)
+        for shape, dtype in zip(variant.io.shapes, variant.io.dtypes, strict=True)
     ]
 
 
-def part_modules(supernet: Supernet | Subject) -> Iterator[tuple[str, nn.Module]]:
+def block_modules(supernet: Supernet | Subject) -> Iterator[tuple[str, nn.Module]]:
     """The largest modules with no elastic depth inside, by path: blocks, stem and head, which cover the model."""
     gated = supernet.layout.gates
 
@@ -170,12 +172,12 @@ def part_modules(supernet: Supernet | Subject) -> Iterator[tuple[str, nn.Module]
 # --- signatures ---------------------------------------------------------------------------------------------
 
 
-def signature(module: nn.Module, seen: Seen) -> str:
-    """Tells forms apart that compute something else: class, input shapes, and a digest of all that is inside.
+def signature(module: nn.Module, io: BlockIO) -> str:
+    """Tells variants apart that compute something else: class, input shapes, and a digest of all that is inside.
 
     `InvertedResidual-24x56x56-3f9a1b2c`
     """
-    shapes = "-".join("x".join(map(str, shape)) for shape in seen.shapes)
+    shapes = "-".join("x".join(map(str, shape)) for shape in io.shapes)
     digest = hashlib.sha256("\n".join(_describe(module)).encode()).hexdigest()[:8]
     return f"{type(module).__name__}-{shapes}-{digest}"
 
@@ -201,7 +203,7 @@ def _counts(name: str, value: Any) -> bool:
 
 
 class _Survey:
-    """Passes without data over a copy of the supernet, in which every part says what it is given."""
+    """Passes without data over a copy of the supernet, in which every block says what it is given."""
 
     def __init__(self, supernet: Supernet, space: SearchSpace, name: Name) -> None:
         self.space = space
@@ -210,31 +212,31 @@ class _Survey:
         for module in self.twin.model.modules():
             if isinstance(module, _NORMS):  # slow on tensors without data, and shapes are all that is asked
                 module.forward = _same  # type: ignore[method-assign, assignment]
-        self.modules = {path: one for path, one in part_modules(self.twin) if not isinstance(one, _IDLE)}
+        self.modules = {path: one for path, one in block_modules(self.twin) if not isinstance(one, _IDLE)}
         self.sizes = {path: self._sizes(path) for path in self.modules}
         self.largest = {dim.name: dim.choices[-1] for dim in space.dims}
         self._signatures: dict[Any, tuple[str, str]] = {}
 
-    def dims_of_parts(self) -> dict[str, tuple[str, ...]]:
-        """The dims of each part's own sizes, and those that change what it is given."""
-        sizes = Sizes(self.space, self.twin.layout)
+    def dims_of_blocks(self) -> dict[str, tuple[str, ...]]:
+        """The dims of each block's own sizes, and those that change what it is given."""
+        sizes = SizeEvaluator(self.space, self.twin.layout)
         own = {path: sizes.dims_of(size.name for size in self.sizes[path]) for path in self.modules}
         before = self.look({})
         uses = Counter(name for names in own.values() for name in names)
         smallest = {dim.name: dim.choices[0] for dim in self.space.dims}
         inner = {name: smallest[name] for name, count in uses.items() if count == 1}
-        if _changed(before, self.look(inner)):  # what only one part has seldom shows outside it
+        if _changed(before, self.look(inner)):  # what only one block has seldom shows outside it
             inner = {}
         for name in smallest.keys() - inner.keys():
             for path in _changed(before, self.look({name: smallest[name]})):
                 own[path].add(name)
         return {path: tuple(name for name in self.space.names if name in own[path]) for path in before}
 
-    def enumerate(self, dims: Mapping[str, tuple[str, ...]]) -> tuple[Part, ...]:
-        """Every form of every part; one pass shows a form of each, as far as those don't contradict each other."""
+    def enumerate(self, dims: Mapping[str, tuple[str, ...]]) -> tuple[Block, ...]:
+        """Every variant of every block; one pass shows one of each, as far as they don't contradict each other."""
         choices = {path: [self.space[name].choices for name in names] for path, names in dims.items()}
         waiting = {path: list(itertools.product(*given)) for path, given in choices.items()}
-        found: dict[str, dict[tuple[Number, ...], Form | None]] = {path: {} for path in dims}
+        found: dict[str, dict[tuple[Number, ...], BlockVariant | None]] = {path: {} for path in dims}
         while any(waiting.values()):
             values: dict[str, Number] = {}
             asked: dict[str, tuple[Number, ...]] = {}
@@ -243,33 +245,33 @@ class _Survey:
                 if index is not None:
                     asked[path] = left.pop(index)
                     values.update(zip(dims[path], asked[path], strict=True))
-            seen = self.look(values)
+            io = self.look(values)
             for path, combination in asked.items():
-                found[path][combination] = seen.get(path)
+                found[path][combination] = io.get(path)
         return tuple(
-            Part(path, dims[path], self.twin.layout.gates_of(path), tuple(found[path][one] for one in order))
+            Block(path, dims[path], self.twin.layout.gates_of(path), tuple(found[path][one] for one in order))
             for path, given in choices.items()
             if (order := list(itertools.product(*given)))
         )
 
-    def look(self, values: Mapping[str, Number]) -> dict[str, Form]:
-        """The form of each part that runs when these dims are chosen and the others are at their largest."""
+    def look(self, values: Mapping[str, Number]) -> dict[str, BlockVariant]:
+        """The variant of each block that runs when these dims are chosen and the others are at their largest."""
         chosen = {**self.largest, **values}
         self.twin.layout.set(chosen)
-        given: dict[str, Seen] = {}
+        given: dict[str, BlockIO] = {}
         with ExitStack() as hooks, torch.inference_mode(False), torch.no_grad():
             for path, module in self.modules.items():
                 hooks.callback(module.register_forward_hook(_recorder(path, given), with_kwargs=True).remove)
             recipe = self.twin.recipe
             self.twin.model(example_inputs(recipe.input_shape(chosen), recipe.vocabulary, device="meta"))
-        return {path: self._form(path, seen, chosen) for path, seen in given.items()}
+        return {path: self._variant(path, io, chosen) for path, io in given.items()}
 
-    def _form(self, path: str, seen: Seen, chosen: Mapping[str, Number]) -> Form:
-        key = (path, seen, tuple(size.value for size in self.sizes[path]))
+    def _variant(self, path: str, io: BlockIO, chosen: Mapping[str, Number]) -> BlockVariant:
+        key = (path, io, tuple(size.value for size in self.sizes[path]))
         if key not in self._signatures:
             module = cut_out(self.modules[path])
-            self._signatures[key] = (self.name(module, seen), type(module).__name__)
-        return Form(*self._signatures[key], chosen, seen)
+            self._signatures[key] = (self.name(module, io), type(module).__name__)
+        return BlockVariant(*self._signatures[key], chosen, io)
 
     def _sizes(self, path: str) -> list[Any]:
         rules = self.twin.layout.rules
@@ -281,9 +283,9 @@ def _same(x: Tensor, *_: Any) -> Tensor:
     return x
 
 
-def _changed(before: Mapping[str, Form], after: Mapping[str, Form]) -> list[str]:
-    """The parts that are given something else."""
-    return [path for path, form in after.items() if form.seen.shapes != before[path].seen.shapes]
+def _changed(before: Mapping[str, BlockVariant], after: Mapping[str, BlockVariant]) -> list[str]:
+    """The blocks that are given something else."""
+    return [path for path, variant in after.items() if variant.io.shapes != before[path].io.shapes]
 
 
 def _compatible(dims: tuple[str, ...], left: list[tuple[Number, ...]], values: Mapping[str, Number]) -> int | None:
@@ -294,13 +296,13 @@ def _compatible(dims: tuple[str, ...], left: list[tuple[Number, ...]], values: M
     return None
 
 
-def _recorder(path: str, found: dict[str, Seen]) -> Callable[..., None]:
-    """A hook that notes what a part is given; one that is given more than tensors can't be run alone."""
+def _recorder(path: str, found: dict[str, BlockIO]) -> Callable[..., None]:
+    """A hook that notes what a block is given; one that is given more than tensors can't be run alone."""
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if not kwargs and all(isinstance(value, Tensor) for value in args):
             shapes = tuple(tuple(value.shape[1:]) for value in args)
             dtypes = tuple(value.dtype for value in args)
-            found[path] = Seen(path, shapes, dtypes, tuple(output.shape[1:]) if isinstance(output, Tensor) else ())
+            found[path] = BlockIO(path, shapes, dtypes, tuple(output.shape[1:]) if isinstance(output, Tensor) else ())
 
     return hook

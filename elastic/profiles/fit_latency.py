@@ -17,7 +17,7 @@ from elastic.prediction.predictor import (
 )
 from elastic.prediction.regression import Linear
 from elastic.profiles.block_table import LatencyTable, TableFeatures
-from elastic.profiles.blocks import Part, parts
+from elastic.profiles.blocks import Block, find_blocks
 from elastic.profiles.plan import narrowed
 from elastic.profiles.published_names import naming
 from elastic.space.arch import Arch
@@ -62,15 +62,15 @@ def fit_latency(
     return min(fitted, corrected, key=lambda one: one.error.mape)
 
 
-def find_parts(supernet: Supernet, signatures: Iterable[str], resolutions: Sequence[int]) -> tuple[Part, ...]:
-    """The supernet's parts at these resolutions (all that it has where empty), named as the signatures are."""
-    return parts(supernet, narrowed(supernet, resolutions), naming(signatures))
+def named_blocks(supernet: Supernet, signatures: Iterable[str], resolutions: Sequence[int]) -> tuple[Block, ...]:
+    """The supernet's blocks at these resolutions (all that it has where empty), named as the signatures are."""
+    return find_blocks(supernet, narrowed(supernet, resolutions), naming(signatures))
 
 
 def sum_blocks(
-    supernet: Supernet, found: Sequence[Part], milliseconds: Mapping[str, float], resolutions: Sequence[int]
+    supernet: Supernet, found: Sequence[Block], milliseconds: Mapping[str, float], resolutions: Sequence[int]
 ) -> TableFeatures:
-    """Sums of what each of the supernet's parts takes, by signature."""
+    """Sums of what each of the supernet's blocks takes, by signature."""
     table = LatencyTable(supernet.space, found, milliseconds, narrowed(supernet, resolutions))
     return TableFeatures(table, found)
 

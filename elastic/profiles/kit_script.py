@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _measure_kit(kit: dict[str, Any], folder: Path, seconds: float, unfinished: Path) -> tuple[dict[str, Any], Any]:
-    """The device, and its figures."""
+    """The device, and its times."""
     import onnxruntime
 
     device = {**describe_device(), "onnxruntime": onnxruntime.__version__}

@@ -139,13 +139,13 @@ def assemble(
     """The profile that a plan's description and the journal of its measurement make.
 
     Raises:
-        ProfileError: candidates without figures.
+        ProfileError: candidates without times.
     """
     conditions = Conditions.of(groups, tolerance)
     timings = {
-        key: {"milliseconds": figures, "pace": pace}
+        key: {"milliseconds": times, "pace": pace}
         for group, pace in zip(groups, conditions.paces, strict=True)
-        for key, figures in group["timings"].items()
+        for key, times in group["timings"].items()
     }
     missing = [key for key in (*description["subnets"], *description["blocks"]) if key not in timings]
     if missing:
@@ -154,9 +154,7 @@ def assemble(
         Setting(**description["setting"]),
         dict(device),
         description["supernet"],
-        tuple(
-            from_plain({"arch": arch, **timings[key]}, SubnetTiming) for key, arch in description["subnets"].items()
-        ),
+        tuple(from_plain({"arch": arch, **timings[key]}, SubnetTiming) for key, arch in description["subnets"].items()),
         tuple(from_plain({**block, **timings[key]}, BlockTiming) for key, block in description["blocks"].items()),
         tuple(description["resolutions"]),
         conditions,

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from elastic.errors import ProfileError
-from elastic.profiles.blocks import Form, build_form, parts
+from elastic.profiles.blocks import BlockVariant, build_variant, find_blocks
 from elastic.space.arch import Arch
 from elastic.space.sampling import corner_rows, distinct_rows, spread_rows
 from elastic.space.sizes import Number
@@ -36,7 +36,7 @@ class Plan:
         supernet: whose they are.
         setting: runtime, device, threads, batch size, precision.
         archs: whole subnets, by key; the first is the reference.
-        blocks: by key, a form of a part, and those of its values that the part depends on.
+        blocks: by key, a variant of a block, and those of its values that the block depends on.
         resolutions: what the supernet's were narrowed to; empty if they weren't.
         seed: draws inputs, groups and orders.
     """
@@ -44,7 +44,7 @@ class Plan:
     supernet: Supernet
     setting: Setting
     archs: dict[str, Arch]
-    blocks: dict[str, tuple[Form, dict[str, Number]]]
+    blocks: dict[str, tuple[BlockVariant, dict[str, Number]]]
     resolutions: tuple[int, ...]
     seed: int
 
@@ -67,24 +67,24 @@ class Plan:
     def build(self, key: str) -> tuple[nn.Module, list[Tensor]]:
         """A candidate as a plain module in evaluation mode, and random inputs for it."""
         if key in self.blocks:
-            return build_form(self.supernet, self.blocks[key][0], self.setting.batch_size, self.seed)
+            return build_variant(self.supernet, self.blocks[key][0], self.setting.batch_size, self.seed)
         arch = self.archs[key]
         inputs = self.supernet.example_inputs(arch, self.setting.batch_size, seed=self.seed)
         return self.supernet.extract(arch).eval(), [inputs]
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """All of it as JSON has it: what a profile needs to know beside the figures."""
+        """All of it as JSON has it: what a profile needs to know beside the times."""
         batch = self.setting.batch_size
         blocks = {
             key: {
-                "signature": form.signature,
-                "path": form.seen.path,
-                "layer": form.layer,
+                "signature": variant.signature,
+                "path": variant.io.path,
+                "layer": variant.layer,
                 "values": values,
-                "shapes": [[batch, *shape] for shape in form.seen.shapes],
+                "shapes": [[batch, *shape] for shape in variant.io.shapes],
             }
-            for key, (form, values) in self.blocks.items()
+            for key, (variant, values) in self.blocks.items()
         }
         return {
             "supernet": digest_supernet(self.supernet),
@@ -108,8 +108,8 @@ def plan_profile(
     if subnets < 1:
         raise ProfileError(f"wanted 1 subnet or more, got {subnets}")
     space = narrowed(supernet, resolutions)
-    archs = choose_archs(supernet, subnets, seed, space)
-    return Plan(supernet, setting, _by_key(archs), _all_blocks(supernet, space, blocks), tuple(resolutions), seed)
+    archs = spread_archs(supernet, subnets, seed, space)
+    return Plan(supernet, setting, _by_key(archs), _measured_blocks(supernet, space, blocks), tuple(resolutions), seed)
 
 
 def plan_check(supernet: Supernet, setting: Setting, archs: Sequence[Arch], seed: int) -> Plan:
@@ -134,7 +134,7 @@ def narrowed(supernet: Supernet, resolutions: Sequence[int]) -> SearchSpace:
     return supernet.space.narrow({"resolution": resolutions})
 
 
-def choose_archs(supernet: Supernet, n: int, seed: int, space: SearchSpace | None = None) -> list[Arch]:
+def spread_archs(supernet: Supernet, n: int, seed: int, space: SearchSpace | None = None) -> list[Arch]:
     """The smallest, the largest, and others evenly spread over MACs between them; fewer if there are no `n`."""
     space = space or supernet.space
     rows = distinct_rows(np.concatenate([corner_rows(space), spread_rows(space, seed, 64 * n)]))
@@ -160,18 +160,20 @@ def _by_key(archs: Sequence[Arch]) -> dict[str, Arch]:
     return {f"subnet:{arch.id}": arch for arch in archs}
 
 
-def _all_blocks(supernet: Supernet, space: SearchSpace, most: int) -> dict[str, tuple[Form, dict[str, Number]]]:
-    """One form for each signature, with the values that count; none where there are more than `most`."""
+def _measured_blocks(
+    supernet: Supernet, space: SearchSpace, most: int
+) -> dict[str, tuple[BlockVariant, dict[str, Number]]]:
+    """One variant for each signature, with the values that count; none where there are more than `most`."""
     if not most:
         return {}
     try:
-        found = parts(supernet, space)
-    except ProfileError:  # one part alone has too many forms
+        found = find_blocks(supernet, space)
+    except ProfileError:  # one block alone has too many variants
         return {}
-    blocks: dict[str, tuple[Form, dict[str, Number]]] = {}
-    for part in found:
-        for form in part.forms:
-            if form is not None and form.signature:
-                values = {name: form.values[name] for name in part.dims}
-                blocks.setdefault(f"block:{form.signature}", (form, values))
+    blocks: dict[str, tuple[BlockVariant, dict[str, Number]]] = {}
+    for block in found:
+        for variant in block.variants:
+            if variant is not None and variant.signature:
+                values = {name: variant.values[name] for name in block.dims}
+                blocks.setdefault(f"block:{variant.signature}", (variant, values))
     return blocks if len(blocks) <= most else {}

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from elastic.errors import ProfileError
 from elastic.prediction.predictor import FEWEST, PredictionError, Predictor
 from elastic.profiles.block_table import TableFeatures
-from elastic.profiles.blocks import Part
-from elastic.profiles.fit_latency import find_parts, fit_latency, sum_blocks
+from elastic.profiles.blocks import Block
+from elastic.profiles.fit_latency import fit_latency, named_blocks, sum_blocks
 from elastic.space.sizes import Number
 from elastic.space.space import Archs, Floats, ManyArchs, Rows
 from elastic.supernet.folder import check_digest
@@ -107,16 +107,16 @@ class DeviceProfile:
         fitted: Predictor = self._fitted[kind]
         return fitted
 
-    def keep_parts(self, parts: tuple[Part, ...]) -> None:
+    def keep_blocks(self, blocks: tuple[Block, ...]) -> None:
         """Set the supernet's blocks where they are known already, which saves finding them."""
-        self._fitted["parts"] = parts
+        self._fitted["blocks"] = blocks
 
     def _sums(self, supernet: Supernet) -> TableFeatures:
         """The sums of measured blocks."""
         milliseconds = {one.signature: one.timing.median_ms for one in self.blocks}
-        if "parts" not in self._fitted:
-            self.keep_parts(find_parts(supernet, milliseconds, self.resolutions))
-        return sum_blocks(supernet, self._fitted["parts"], milliseconds, self.resolutions)
+        if "blocks" not in self._fitted:
+            self.keep_blocks(named_blocks(supernet, milliseconds, self.resolutions))
+        return sum_blocks(supernet, self._fitted["blocks"], milliseconds, self.resolutions)
 
     @overload
     def latency_ms(self, supernet: Supernet, archs: Mapping[str, Number]) -> float: ...

@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.space.arch import Arch
 from elastic.support.packages import require_packages
-from elastic.support.text import spell_difference, spell_figure, spell_name
+from elastic.support.text import spell_difference, spell_metric, spell_name
 
 Curves = dict[str, tuple[list[float], list[float]]]
 """By name: steps and values."""
@@ -48,7 +48,7 @@ def plotly_objects() -> Any:
     return plotly.graph_objects
 
 
-def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = None) -> Any:
+def draw_front(result: SearchResult, marks: Mapping[str, EvaluatedSubnet] | None = None) -> Any:
     """A chart (a plotly figure) of all candidates, front and best subnet, over the last and the first objective."""
     go = plotly_objects()
 
@@ -74,7 +74,7 @@ def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = Non
             x=limit,
             y=0,
             yref="paper",
-            text=f"budget {spell_figure(horizontal, limit)}",
+            text=f"budget {spell_metric(horizontal, limit)}",
             showarrow=False,
             xanchor="right",
             xshift=-6,
@@ -85,16 +85,16 @@ def draw_front(result: SearchResult, marks: Mapping[str, Candidate] | None = Non
     return figure
 
 
-def _add_measured(figure: Any, candidates: Sequence[Candidate], horizontal: str, vertical: str) -> None:
+def _add_measured(figure: Any, candidates: Sequence[EvaluatedSubnet], horizontal: str, vertical: str) -> None:
     """Add the remeasured metrics of candidates, each with a line to the metrics that the search went by."""
     found = [one for one in candidates if one.measured]
     if not found:
         return
-    again = [Candidate(one.arch, {**one.figures, **one.measured}) for one in found]
+    again = [EvaluatedSubnet(one.arch, {**one.metrics, **one.measured}) for one in found]
     ties: dict[str, list[float | None]] = {horizontal: [], vertical: []}
     for before, after in zip(found, again, strict=True):
         for name, values in ties.items():
-            values += [before.figures[name], after.figures[name], None]  # None ends a line
+            values += [before.metrics[name], after.metrics[name], None]  # None ends a line
     line = {"color": _MUTED, "width": 1, "dash": "dot"}
     figure.add_scatter(
         x=ties[horizontal], y=ties[vertical], mode="lines", line=line, hoverinfo="skip", showlegend=False
@@ -114,7 +114,7 @@ def draw_agreement(pairs: Pairs, name: str) -> Any:
     for at, (title, (predicted, measured)) in enumerate(pairs.items()):
         marker = {**_dot(9, _PALETTE[at % len(_PALETTE)]), "symbol": _SYMBOLS[-1 - at % len(_SYMBOLS)]}
         text = [
-            f"predicted {spell_figure(name, a)}<br>measured {spell_figure(name, b)}<br>{spell_difference(name, a, b)}"
+            f"predicted {spell_metric(name, a)}<br>measured {spell_metric(name, b)}<br>{spell_difference(name, a, b)}"
             for a, b in zip(predicted, measured, strict=True)
         ]
         hover = "%{text}<extra></extra>"
@@ -191,12 +191,12 @@ def _axes(result: SearchResult) -> tuple[str, str]:
     return horizontal, vertical
 
 
-def _points(candidates: Sequence[Candidate], horizontal: str, vertical: str, name: str, **style: Any) -> Any:
+def _points(candidates: Sequence[EvaluatedSubnet], horizontal: str, vertical: str, name: str, **style: Any) -> Any:
     go = plotly_objects()
 
     return go.Scatter(
-        x=[one.figures[horizontal] for one in candidates],
-        y=[one.figures[vertical] for one in candidates],
+        x=[one.metrics[horizontal] for one in candidates],
+        y=[one.metrics[vertical] for one in candidates],
         name=name,
         text=[_hover(one) for one in candidates],
         hovertemplate="%{text}<extra></extra>",
@@ -206,13 +206,13 @@ def _points(candidates: Sequence[Candidate], horizontal: str, vertical: str, nam
 
 def _unit(name: str) -> str:
     """The title of an axis: `latency_ms.phone` → `latency (ms), phone`."""
-    figure, _, device = name.partition(".")
-    return _UNITS.get(figure, figure.replace("_", " ")) + (f", {device}" if device else "")
+    metric, _, device = name.partition(".")
+    return _UNITS.get(metric, metric.replace("_", " ")) + (f", {device}" if device else "")
 
 
-def _hover(candidate: Candidate) -> str:
-    figures = "<br>".join(f"{spell_name(k)}: {spell_figure(k, v)}" for k, v in candidate.figures.items())
-    return f"<b>{candidate.arch.id}</b><br>{figures}<br>{_by_kind(candidate.arch)}"
+def _hover(candidate: EvaluatedSubnet) -> str:
+    metrics = "<br>".join(f"{spell_name(k)}: {spell_metric(k, v)}" for k, v in candidate.metrics.items())
+    return f"<b>{candidate.arch.id}</b><br>{metrics}<br>{_by_kind(candidate.arch)}"
 
 
 def _by_kind(arch: Arch) -> str:

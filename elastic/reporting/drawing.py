@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from elastic.layers.rules import DepthRule
 from elastic.layout.layout import sizes_of
-from elastic.profiles.blocks import part_modules
+from elastic.profiles.blocks import block_modules
 from elastic.space.dims import Dim
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
@@ -40,7 +40,7 @@ def draw_subnet(supernet: Supernet, arch: Mapping[str, Number]) -> Markup:
 
 def _dims_of_blocks(supernet: Supernet) -> dict[str, list[Dim]]:
     """The blocks of elastic containers, by path in the model's order, each with the dims that no other block has."""
-    paths = [path for path, _ in part_modules(supernet) if path in supernet.layout.gates]
+    paths = [path for path, _ in block_modules(supernet) if path in supernet.layout.gates]
     used: dict[str, set[str]] = {}
     for place, rules in supernet.layout.rules.items():
         block = next((path for path in paths if f"{place}.".startswith(f"{path}.")), "")

@@ -13,12 +13,12 @@ from markupsafe import Markup
 
 from elastic.reporting.charts import Curves, Pairs, draw_agreement, draw_curves, draw_front, draw_history, to_html
 from elastic.reporting.drawing import draw_subnet
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_text
 from elastic.support.packages import require_packages
 from elastic.support.templates import render
-from elastic.support.text import spell_figure, spell_name
+from elastic.support.text import spell_metric, spell_name
 
 _DRAWN = 8
 """At most this many subnets are drawn."""
@@ -47,7 +47,7 @@ class Report:
     summary: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[tuple[str, str]] = ()
     curves: Curves = field(default_factory=dict)
-    marks: Mapping[str, Candidate] = field(default_factory=dict)
+    marks: Mapping[str, EvaluatedSubnet] = field(default_factory=dict)
     agreement: Mapping[str, Pairs] = field(default_factory=dict)
     notes: str = ""
     front_notes: str = ""
@@ -102,15 +102,15 @@ def write_page(path: str | Path, template: str, **values: Any) -> Path:
 
 def write_csv(result: SearchResult, path: str | Path) -> Path:
     """Write all candidates as a table: id, 1 if on the front, metrics, remeasured metrics, and every dim."""
-    figures = list(dict.fromkeys(name for one in result.candidates for name in one.figures))
+    metrics = list(dict.fromkeys(name for one in result.candidates for name in one.metrics))
     measured = list(dict.fromkeys(name for one in result.candidates for name in one.measured))
     dims = list(dict.fromkeys(name for one in result.candidates for name in one.arch))
     front = {one.arch for one in result.front}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["arch", "front", *figures, *(f"measured {name}" for name in measured), *dims])
+    table.writerow(["arch", "front", *metrics, *(f"measured {name}" for name in measured), *dims])
     for one in result.candidates:
-        values = [*(one.figures.get(name, "") for name in figures), *(one.measured.get(name, "") for name in measured)]
+        values = [*(one.metrics.get(name, "") for name in metrics), *(one.measured.get(name, "") for name in measured)]
         table.writerow([one.arch.id, int(one.arch in front), *values, *(one.arch.get(name, "") for name in dims)])
     return write_text(path, text.getvalue())
 
@@ -135,20 +135,20 @@ def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _chosen(result: SearchResult) -> list[Candidate]:
+def _chosen(result: SearchResult) -> list[EvaluatedSubnet]:
     """The best subnet, then the remeasured ones of the front; the whole front where none was remeasured."""
     front = [one for one in result.front if one != result.best]
     again = [one for one in front if one.measured]
     return [result.best, *(again or front)][:_DRAWN]
 
 
-def _subnet(report: Report, one: Candidate) -> dict[str, Any]:
+def _subnet(report: Report, one: EvaluatedSubnet) -> dict[str, Any]:
     """The template's values for a subnet that is drawn."""
     objectives = [*report.result.maximize, *report.result.minimize]
     return {
         "best": one == report.result.best,
         "id": one.arch.id,
-        "metrics": " · ".join(f"{spell_name(name)} {spell_figure(name, one.figures[name])}" for name in objectives),
+        "metrics": " · ".join(f"{spell_name(name)} {spell_metric(name, one.metrics[name])}" for name in objectives),
         "drawing": draw_subnet(report.supernet, one.arch),
         "json": one.arch.to_json(),
     }
@@ -157,12 +157,12 @@ def _subnet(report: Report, one: Candidate) -> dict[str, Any]:
 def _table(result: SearchResult) -> dict[str, Any]:
     """Columns and rows of the front as a table."""
     names = [*result.maximize, *result.minimize]
-    names += [name for name in ("params", "macs") if name not in names and name in result.best.figures]
+    names += [name for name in ("params", "macs") if name not in names and name in result.best.metrics]
     again = list(dict.fromkeys(name for one in result.candidates for name in one.measured))
     rows = []
     for one in result.front:
-        cells = [spell_figure(name, one.figures[name]) for name in names]
-        cells += [spell_figure(name, one.measured[name]) if name in one.measured else "" for name in again]
+        cells = [spell_metric(name, one.metrics[name]) for name in names]
+        cells += [spell_metric(name, one.measured[name]) if name in one.measured else "" for name in again]
         rows.append({"best": one == result.best, "id": one.arch.id, "cells": cells})
     columns = [*map(spell_name, names), *(f"{spell_name(name)}, measured again" for name in again)]
     return {"columns": columns, "rows": rows}

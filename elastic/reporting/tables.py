@@ -13,7 +13,7 @@ from elastic.searching.result import SearchResult
 from elastic.shipping.card import spell_check, spell_latency
 from elastic.shipping.export import Exported
 from elastic.supernet.supernet import Supernet
-from elastic.support.text import spell_bytes, spell_figure, spell_name
+from elastic.support.text import spell_bytes, spell_metric, spell_name
 
 
 def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
@@ -33,8 +33,8 @@ def profile_table(measured: DeviceProfile, supernet: Supernet) -> Table:
     for check in measured.checks:
         coverage = f"{check.coverage:.0%} of measured within {check.nominal:.0%} intervals"
         noisy = " (noisy)" if check.objections else ""
-        figures = f"error {check.mape:.1f} % (MAPE), Kendall τ {check.tau:.2f}, {coverage}{noisy}"
-        table.add_row("check", f"{len(check.subnets)} fresh subnets: {figures}")
+        metrics = f"error {check.mape:.1f} % (MAPE), Kendall τ {check.tau:.2f}, {coverage}{noisy}"
+        table.add_row("check", f"{len(check.subnets)} fresh subnets: {metrics}")
     return table
 
 
@@ -73,7 +73,7 @@ def result_table(result: SearchResult) -> Table:
     table = Table("", "arch", *titles)
     front = result.front
     for one in front if best in front else [best, *front]:
-        figures = [spell_figure(name, one.figures[name]) for name in objectives]
-        figures += [spell_figure(name, one.measured[name]) if name in one.measured else "" for name in again]
-        table.add_row("best" if one == best else "", one.arch.id, *figures)
+        metrics = [spell_metric(name, one.metrics[name]) for name in objectives]
+        metrics += [spell_metric(name, one.measured[name]) if name in one.measured else "" for name in again]
+        table.add_row("best" if one == best else "", one.arch.id, *metrics)
     return table

@@ -25,18 +25,18 @@ COSTS = ("latency_ms", "macs", "params", "memory_bytes")
 
 Profiles = DeviceProfile | Mapping[str, DeviceProfile]
 Predict = Callable[[Rows], Floats]
-"""Predicts a figure of encoded archs: float64 `(n,)`."""
+"""Predicts a metric of encoded archs: float64 `(n,)`."""
 
 _STARTS = 4096
 
 
 class CostModel:
-    """Every figure of encoded archs that needs no evaluation: exact costs, predicted latencies, other predictions.
+    """Every metric of encoded archs that needs no evaluation: exact costs, predicted latencies, other predictions.
 
     Args:
         supernet: whose subnets.
         profile: needed for `latency_ms`; several by name give `latency_ms.NAME` each.
-        predict: predictors by figure; they go before costs of the same name.
+        predict: predictors by metric; they go before costs of the same name.
 
     Raises:
         BudgetError: a predictor that doesn't give a number per arch.
@@ -56,11 +56,11 @@ class CostModel:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The figures on offer."""
+        """The metrics on offer."""
         return tuple(dict.fromkeys([*self.profiles, *COSTS[1:], *self.predict]))
 
     def function(self, name: str) -> Callable[[Rows], NDArray[Any]]:
-        """What gives the figure `name` of encoded archs, a number each."""
+        """What gives the metric `name` of encoded archs, a number each."""
         if name in self.predict:
             return self.predict[name]
         if name in self.profiles:
@@ -177,7 +177,7 @@ class Budget:
         one vectorised evaluation, and there are at most as many steps as choices.
 
         Raises:
-            BudgetError: no arch fits; the message gives the nearest figures.
+            BudgetError: no arch fits; the message gives the nearest metrics.
         """
         space = self.costs.supernet.space
         starts = np.concatenate([corner_rows(space), spread_rows(space, seed, _STARTS)])
@@ -213,14 +213,14 @@ class Budget:
         given = " and ".join(f"{name} = {_sufficient(costs[name][0])}" for name in self.limits)
         arch = self.costs.supernet.space.decode(nearest)[0]
         return (
-            f"no subnet has {wanted}; the nearest feasible figure is {given} (arch {arch.id}). Raise the budget to it, "
+            f"no subnet has {wanted}; the nearest feasible value is {given} (arch {arch.id}). Raise the budget to it, "
             "or offer smaller choices"
         )
 
 
-def _sufficient(figure: float) -> str:
-    """A figure to read that, typed in as the limit, suffices: whole, or six digits rounded up."""
-    return f"{figure:.0f}" if float(figure).is_integer() else f"{figure * (1 + 5e-6):.6g}"
+def _sufficient(value: float) -> str:
+    """A number to read that, typed in as the limit, suffices: whole, or six digits rounded up."""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value * (1 + 5e-6):.6g}"
 
 
 # --- as text ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from elastic.supernet.supernet import Supernet
 from elastic.support.journal import Journal
 
 EvaluateArch = Callable[[Arch], Mapping[str, float]]
-"""Measures a subnet: figures by name, such as `{"accuracy": 97.5}`."""
+"""Measures a subnet: metrics by name, such as `{"accuracy": 97.5}`."""
 
 _KIND = "elastic search cache"
 PATIENCE = 10.0
@@ -23,13 +23,13 @@ PATIENCE = 10.0
 
 
 class Measurements:
-    """Measures each subnet once: `measurements(arch)` gives its figures.
+    """Measures each subnet once: `measurements(arch)` gives its metrics.
 
     Args:
         evaluate: measures a subnet.
         known: what was measured before.
-        journal: where new figures go.
-        wanted: names of figures; a subnet that was measured without one of them is measured again.
+        journal: where new metrics go.
+        wanted: names of metrics; a subnet that was measured without one of them is measured again.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Measurements:
         self.wanted = frozenset(wanted)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """The subnet's figures by name, measured or remembered."""
+        """The subnet's metrics by name, measured or remembered."""
         if arch not in self.known or not self.wanted <= self.known[arch].keys():
-            figures = {name: float(value) for name, value in self.evaluate(arch).items()}
+            metrics = {name: float(value) for name, value in self.evaluate(arch).items()}
             if self.journal is not None:
-                self.journal.add({"arch": dict(arch), "figures": figures})
-            self.known[arch] = figures
+                self.journal.add({"arch": dict(arch), "metrics": metrics})
+            self.known[arch] = metrics
         return self.known[arch]
 
 
@@ -68,7 +68,7 @@ def open_measurements(
         evaluate: measures a subnet.
         supernet: whose subnets.
         path: the file; made where it is missing. None: nothing is kept.
-        wanted: figures that a subnet of the file must have, so that it isn't measured again.
+        wanted: metrics that a subnet of the file must have, so that it isn't measured again.
 
     Raises:
         CheckpointError: the file is another supernet's, broken, something else, or another search is writing it.
@@ -94,11 +94,13 @@ def _locked(path: Path) -> AbstractContextManager[object]:
 
 
 def _known(journal: Journal, supernet: Supernet) -> dict[Arch, dict[str, float]]:
-    """The figures of each subnet in the journal."""
+    """The metrics of each subnet in the journal; older ones call them figures."""
     known: dict[Arch, dict[str, float]] = {}
     for at, entry in enumerate(journal.entries, start=2):
         try:
-            known[supernet.space.arch(entry["arch"])] = dict(entry["figures"])
+            known[supernet.space.arch(entry["arch"])] = dict(
+                entry["metrics"] if "metrics" in entry else entry["figures"]
+            )
         except (KeyError, TypeError, ValueError) as error:  # noqa: PERF203 - the message has the line
             wrong = f"{journal.path}, line {at}, is no measured subnet ({error!r})"
             raise CheckpointError(f"{wrong}; delete the line") from error

@@ -32,7 +32,7 @@ class Partials:
     Attributes:
         columns: the open columns.
         choices: indices of their choices, int16 `(n, columns)`.
-        sums: float64 `(n, figures)`.
+        sums: float64 `(n, metrics)`.
         made_from: what was joined into these, and at which indices; nothing for a table's entries.
     """
 
@@ -67,12 +67,12 @@ class Partials:
 
 
 def eliminate(partials: Sequence[Partials], counts: Indices, limits: Floats) -> tuple[Rows, Floats]:
-    """The choices with the smallest sums: rows `(n, dims)` and their sums `(n, figures)`, none dominated.
+    """The choices with the smallest sums: rows `(n, dims)` and their sums `(n, metrics)`, none dominated.
 
     Args:
         partials: entries of tables; combinations that aren't there are forbidden.
         counts: choices per column.
-        limits: the largest sum allowed of each figure, inf where there is none.
+        limits: the largest sum allowed of each metric, inf where there is none.
 
     Raises:
         BudgetError: too many partial sums would have to be held.
@@ -135,7 +135,7 @@ def _pairs(one: Indices, other: Indices) -> tuple[Indices, Indices]:
     total = int(found.sum())
     if total > MOST_SUMS:
         raise BudgetError(
-            f"exact search would hold {total:,} partial sums at once, {MOST_SUMS:,} at most: the figures tie too many "
+            f"exact search would hold {total:,} partial sums at once, {MOST_SUMS:,} at most: the metrics tie too many "
             "dims together. Choose the algorithm nsga2, or fewer budgets"
         )
     left = np.repeat(np.arange(len(one)), found)

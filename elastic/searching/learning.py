@@ -1,4 +1,4 @@
-"""Predictors of what is measured on subnets, such as accuracy and robust accuracy: of each figure one of its own."""
+"""Predictors of what is measured on subnets, such as accuracy and robust accuracy: of each metric one of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DRAWN = 4
 """So many times the subnets asked for are drawn, as small spaces give many of them twice."""
 
 
-def fit_figures(
+def learn_predictors(
     supernet: Supernet,
     evaluate: EvaluateArch,
     subnets: int = 200,
@@ -30,11 +30,11 @@ def fit_figures(
     """Measure random subnets, and learn from them what `evaluate` would say of any other.
 
     What it gives is for `elastic.search(predict=…)`, which then asks of thousands of subnets what it otherwise would
-    have to measure. Which regression is best is decided for each figure alone, by cross-validation.
+    have to measure. Which regression is best is decided for each metric alone, by cross-validation.
 
     Args:
         supernet: whose subnets.
-        evaluate: measures a subnet (see `MeasuredAccuracy`); figures are predicted with absolute errors.
+        evaluate: measures a subnet (see `MeasuredAccuracy`); metrics are predicted with absolute errors.
         subnets: how many are measured, from the smallest to the largest; 8 or more.
         kind: of the regression, see `fit_predictor`.
         seed: draws the subnets, and what the regression draws.
@@ -42,10 +42,10 @@ def fit_figures(
         progress: show a progress bar.
 
     Returns:
-        A predictor by figure, in that figure's unit; each has its cross-validated `error`, and intervals.
+        A predictor by metric, in that metric's unit; each has its cross-validated `error`, and intervals.
 
     Raises:
-        ProfileError: too few subnets, an unknown kind, or `evaluate` gives now these figures, now those.
+        ProfileError: too few subnets, an unknown kind, or `evaluate` gives one subnet other metrics than another.
         CheckpointError: the cache is another supernet's, broken, or in another search's hands.
     """
     check_count(subnets)  # before any is measured
@@ -64,6 +64,10 @@ def fit_figures(
             advance(1)
     features = ArchFeatures(supernet.space, supernet)
     return {
-        name: fit_predictor(features, rows, np.array([figures[name] for figures in found]), kind, False, seed)
+        name: fit_predictor(features, rows, np.array([metrics[name] for metrics in found]), kind, False, seed)
         for name in found[0]
     }
+
+
+fit_figures = learn_predictors
+"""The former name."""

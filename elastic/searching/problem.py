@@ -20,17 +20,17 @@ class Problem:
     maximise negated and first; NaN counts as the worst).
 
     Args:
-        budget: upper limits, and the figures that need no evaluation.
-        maximize: names of the figures to maximise.
-        minimize: names of the figures to minimise.
-        measure: gives the figures that need one subnet to be evaluated; they go before others of the same name.
+        budget: upper limits, and the metrics that need no evaluation.
+        maximize: names of the metrics to maximise.
+        minimize: names of the metrics to minimise.
+        measure: gives the metrics that need one subnet to be evaluated; they go before others of the same name.
         seed: an algorithm is a pure function of it.
         most: how many subnets may be evaluated; None: as many as it takes.
         advance: is told how many were.
 
     Attributes:
         start: an arch that fits the budget, encoded: one row.
-        measured: figures that `measure` gave, a mapping per row; empty without it.
+        measured: metrics that `measure` gave, a mapping per row; empty without it.
 
     Raises:
         BudgetError: an objective that nothing gives, or a budget that no subnet meets.
@@ -63,7 +63,7 @@ class Problem:
 
     def _check_objectives(self) -> None:
         if not self.objectives:
-            raise BudgetError("nothing to search for: name a figure to maximise or to minimise")
+            raise BudgetError("nothing to search for: name a metric to maximise or to minimise")
         for name in self.objectives:
             self.costs.check(name, "minimising")
         for name in self.maximize:
@@ -128,12 +128,12 @@ class Problem:
             return []
         found: list[Mapping[str, float]] = []
         for arch in self.space.decode(rows):
-            figures = self.measure(arch)
-            lacking = [name for name in self.unpredicted if name not in figures]
+            metrics = self.measure(arch)
+            lacking = [name for name in self.unpredicted if name not in metrics]
             if lacking:
-                cure = did_you_mean(lacking[0], [*self.budget.costs.names, *figures])
-                raise BudgetError(f"evaluate gave {sorted(figures)}, without the objective {lacking[0]!r}; {cure}")
-            found.append(figures)
+                cure = did_you_mean(lacking[0], [*self.budget.costs.names, *metrics])
+                raise BudgetError(f"evaluate gave {sorted(metrics)}, without the objective {lacking[0]!r}; {cure}")
+            found.append(metrics)
             self.advance(1)
         self.measured += found
         return found
@@ -142,7 +142,7 @@ class Problem:
         goals = np.empty((len(rows), len(self.objectives)))
         for at, name in enumerate(self.objectives):
             if measured and name in measured[0]:
-                goals[:, at] = [figures[name] for figures in measured]
+                goals[:, at] = [metrics[name] for metrics in measured]
             else:
                 goals[:, at] = self.costs(rows, [name])[name]
         goals[:, : len(self.maximize)] *= -1

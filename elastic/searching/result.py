@@ -19,23 +19,24 @@ from elastic.supernet.folder import check_digest
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_json
 from elastic.support.records import read_record, to_plain
-from elastic.support.text import html_table, spell_figure, spell_name
+from elastic.support.text import html_table, spell_metric, spell_name
 
 _NAME = "search result"
+_RENAMED = {"figures": "metrics"}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EvaluatedSubnet:
     """An evaluated subnet.
 
     Attributes:
         arch: which subnet.
-        figures: the metrics that the search went by, by name: measured, predicted, and costs.
+        metrics: the metrics that the search went by, by name: measured, predicted, and costs.
         measured: metrics that were measured again afterwards, of the subnet itself on the device.
     """
 
     arch: Arch
-    figures: Mapping[str, Number]
+    metrics: Mapping[str, Number]
     measured: Mapping[str, Number] = field(default_factory=dict)
 
 
@@ -63,7 +64,7 @@ class SearchResult:
     maximize: tuple[str, ...]
     minimize: tuple[str, ...]
     subject_to: Mapping[str, Number]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[EvaluatedSubnet, ...]
     seed: int = 0
     device: Mapping[str, Any] = field(default_factory=dict)
     algorithm: str = "evolution"
@@ -74,7 +75,7 @@ class SearchResult:
     def __repr__(self) -> str:
         """A line on the search, and one on its best subnet."""
         wanted = ", ".join([*(f"{name} ↑" for name in self.maximize), *(f"{name} ↓" for name in self.minimize)])
-        within = ", ".join(f"{spell_name(name)} ≤ {spell_figure(name, most)}" for name, most in self.subject_to.items())
+        within = ", ".join(f"{spell_name(name)} ≤ {spell_metric(name, most)}" for name, most in self.subject_to.items())
         search = f"{wanted} within {within}" if within else wanted
         search += f": {self.evaluations} subnets evaluated by {self.algorithm}"
         if not self.candidates:
@@ -91,18 +92,18 @@ class SearchResult:
         """The metrics that the search was about."""
         return list(dict.fromkeys([*self.maximize, *self.minimize, *self.subject_to]))
 
-    def _spelled(self, candidate: Candidate) -> list[str]:
+    def _spelled(self, candidate: EvaluatedSubnet) -> list[str]:
         """An arch's id, and its metrics with their units."""
-        return [candidate.arch.id, *(_spelled(name, candidate.figures) for name in self._named)]
+        return [candidate.arch.id, *(_spelled(name, candidate.metrics) for name in self._named)]
 
     @property
-    def best(self) -> Candidate:
+    def best(self) -> EvaluatedSubnet:
         """The candidate with the best first objective; of equals, the one with the best next."""
         goals = self.goals()
         return self.candidates[int(np.lexsort(goals.T[::-1])[0])]
 
     @property
-    def front(self) -> list[Candidate]:
+    def front(self) -> list[EvaluatedSubnet]:
         """The candidates that no other beats in every objective, ordered by the last one."""
         goals = self.goals()
         kept = np.flatnonzero(undominated(goals))
@@ -120,7 +121,7 @@ class SearchResult:
 
     def goals(self) -> NDArray[np.float64]:
         """All objectives as numbers to minimise: `(candidates, objectives)`, the maximised ones first."""
-        return goals_of([one.figures for one in self.candidates], self.maximize, self.minimize)
+        return goals_of([one.metrics for one in self.candidates], self.maximize, self.minimize)
 
     def save(self, path: str | Path) -> Path:
         """Write the result as one JSON file, atomically."""
@@ -134,18 +135,17 @@ class SearchResult:
         Raises:
             CheckpointError: a file that is missing, truncated or something else.
         """
-        found = read_record(path, cls, _NAME, "elastic search", CheckpointError)
+        found = read_record(path, cls, _NAME, "elastic search", CheckpointError, _RENAMED)
         return replace(found, evaluations=found.evaluations or len(found.candidates))
 
 
 def _spelled(name: str, metrics: Mapping[str, float]) -> str:
-    return spell_figure(name, metrics[name]) if name in metrics else "–"
+    return spell_metric(name, metrics[name]) if name in metrics else "–"
 
 
 def goals_of(
-    figures: Sequence[Mapping[str, float]], maximize: Sequence[str], minimize: Sequence[str]
+    metrics: Sequence[Mapping[str, float]], maximize: Sequence[str], minimize: Sequence[str]
 ) -> NDArray[np.float64]:
     """Objectives as numbers to minimise, `(n, objectives)`; NaN counts as the worst."""
-    raw = [[-one[name] for name in maximize] + [one[name] for name in minimize] for one in figures]
+    raw = [[-one[name] for name in maximize] + [one[name] for name in minimize] for one in metrics]
     return np.nan_to_num(np.array(raw, dtype=np.float64), nan=math.inf, posinf=math.inf, neginf=-math.inf)
-

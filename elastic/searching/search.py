@@ -16,7 +16,7 @@ from elastic.searching.budget import Budget, CostModel, Predict, Profiles
 from elastic.searching.cache import EvaluateArch, Measurements, open_measurements
 from elastic.searching.fronts import hypervolume_history, spread_along, undominated
 from elastic.searching.problem import Problem
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.packages import require_packages
@@ -44,24 +44,24 @@ def search(
     cache: str | Path | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """Find subnets with the best figures within a budget.
+    """Find the best subnets within a budget.
 
     Evaluates `population` × `generations` subnets at most, each once. A search that was interrupted and is run
     again with its `cache` measures only what it hadn't, and ends as if it had never been interrupted.
 
     Args:
         supernet: whose subnets.
-        maximize: figures to maximise; those that are neither costs nor predicted come from `evaluate`.
-        minimize: figures to minimise, for example `"latency_ms"` or `"macs"`.
+        maximize: metrics to maximise; those that are neither costs nor predicted come from `evaluate`.
+        minimize: metrics to minimise, for example `"latency_ms"` or `"macs"`.
         subject_to: the largest value allowed of `latency_ms` (milliseconds), `macs`, `params`, `memory_bytes`, or
             of what `predict` predicts; in any combination.
         evaluate: measures a subnet (see `MeasuredAccuracy`); not needed where every objective is a cost or predicted.
         profile: predicts `latency_ms`; several by name predict `latency_ms.NAME` each, one of the
             empty name `latency_ms`.
-        predict: predictors of other figures, by name: from encoded archs to a number each.
+        predict: predictors of other metrics, by name: from encoded archs to a number each.
         algorithm: by default linas where an objective is measured, else nsga2:
-            nsga2, nsga3 (three objectives and more), evolution (the fastest where figures are predicted),
-            random (a baseline), linas (few evaluations that take long), dynamic (exact, where every figure is a
+            nsga2, nsga3 (three objectives and more), evolution (the fastest where metrics are predicted),
+            random (a baseline), linas (few evaluations that take long), dynamic (exact, where every metric is a
             sum of small tables; it evaluates the optimum or the front and nothing else).
         population: subnets per generation.
         generations: how many, the first (random) one included.
@@ -83,7 +83,7 @@ def search(
         raise BudgetError(f"population ({population}) and generations ({generations}) must be 1 or more")
     for given in (maximize, minimize):
         if isinstance(given, str):
-            raise BudgetError(f"figures are named in a list: wanted [{given!r}], got {given!r}")
+            raise BudgetError(f"metrics are named in a list: wanted [{given!r}], got {given!r}")
     budget = Budget(CostModel(supernet, profile, predict), subject_to or {})
     measured = {*maximize, *minimize} - {*budget.costs.names}
     with _measurements(evaluate, supernet, cache, measured) as measure:
@@ -120,16 +120,16 @@ def _measurements(
         yield measure
 
 
-def _candidates(problem: Problem) -> tuple[Candidate, ...]:
-    """All that was evaluated, or the front and an even sample; with every figure, in the order of evaluation."""
+def _candidates(problem: Problem) -> tuple[EvaluatedSubnet, ...]:
+    """All that was evaluated, or the front and an even sample; with every metric, in the order of evaluation."""
     kept = _kept(problem)
     rows = problem.rows[kept]
     costs = problem.costs(rows, problem.costs.names)
     columns = zip(*(cost.tolist() for cost in costs.values()), strict=True)
-    figures = [dict(zip(costs, values, strict=True)) for values in columns]
-    for one, at in zip(figures, kept, strict=True):
+    metrics = [dict(zip(costs, values, strict=True)) for values in columns]
+    for one, at in zip(metrics, kept, strict=True):
         one.update(problem.measured[at] if problem.measured else {})
-    return tuple(Candidate(arch, one) for arch, one in zip(problem.space.decode(rows), figures, strict=True))
+    return tuple(EvaluatedSubnet(arch, one) for arch, one in zip(problem.space.decode(rows), metrics, strict=True))
 
 
 def _kept(problem: Problem) -> NDArray[np.intp]:

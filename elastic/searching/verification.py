@@ -12,7 +12,7 @@ from elastic.profiles.measuring import check_device
 from elastic.profiles.plan import plan_check
 from elastic.profiles.profile import DeviceProfile
 from elastic.searching.cache import EvaluateArch
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.space.arch import Arch
 from elastic.supernet.supernet import Supernet
 from elastic.support.progress import progress_bar
@@ -20,7 +20,7 @@ from elastic.timing.backends import check_setting, prepare_all, torch_threads
 from elastic.timing.protocol import Timing, time_runs
 
 
-def verify(
+def remeasure_front(
     supernet: Supernet,
     result: SearchResult,
     evaluate: EvaluateArch | None = None,
@@ -69,7 +69,11 @@ def verify(
     return replace(result, candidates=tuple(candidates))
 
 
-def spread(result: SearchResult, n: int) -> list[Candidate]:
+verify = remeasure_front
+"""The former name."""
+
+
+def spread(result: SearchResult, n: int) -> list[EvaluatedSubnet]:
     """The best candidate and up to `n - 1` others, evenly along the front, in its order."""
     front = result.front
     places = np.unique(np.linspace(0, len(front) - 1, min(max(n - 1, 0), len(front))).round().astype(int))
@@ -79,7 +83,7 @@ def spread(result: SearchResult, n: int) -> list[Candidate]:
 
 
 def time_subnets(
-    supernet: Supernet, chosen: Sequence[Candidate], profile: DeviceProfile, seconds: float, seed: int = 0
+    supernet: Supernet, chosen: Sequence[EvaluatedSubnet], profile: DeviceProfile, seconds: float, seed: int = 0
 ) -> list[Timing]:
     """Time subnets end to end against each other, in the profile's setting."""
     plan = plan_check(supernet, profile.setting, [one.arch for one in chosen], seed)

@@ -10,7 +10,7 @@ from typing import Any
 from elastic.formats import FORMATS
 from elastic.support.files import write_text
 from elastic.support.templates import render
-from elastic.support.text import spell_bytes, spell_figure, spell_name
+from elastic.support.text import spell_bytes, spell_metric, spell_name
 from elastic.upstream.transformers import LOAD_TOKENIZER, task_of
 
 _WEIGHTS = FORMATS["safetensors"].files[0]
@@ -22,14 +22,14 @@ class ModelCard:
 
     Attributes:
         title: one line.
-        figures: measured metrics, by name: `{"accuracy": 97.8, "latency_ms": 1.2}`.
+        metrics: measured metrics, by name: `{"accuracy": 97.8, "latency_ms": 1.2}`.
         data: the data that it was trained and measured on.
         license: of the weights.
         text: anything else, in Markdown.
     """
 
     title: str = ""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
     license: str = ""
     text: str = ""
@@ -84,7 +84,7 @@ def _judged(facts: Mapping[str, Any]) -> list[str]:
 
 def spell_latency(row: Mapping[str, Any]) -> str:
     """A measured latency: `1.23 ms ± 1 %`."""
-    return f"{spell_figure('latency_ms', row['median_ms'])} ± {row['uncertainty']:.1%}"
+    return f"{spell_metric('latency_ms', row['median_ms'])} ± {row['uncertainty']:.1%}"
 
 
 def _task(config: Mapping[str, Any]) -> str:
@@ -100,7 +100,7 @@ def _facts(name: str, card: ModelCard, config: Mapping[str, Any]) -> dict[str, s
         "model": f"`{name}` (`{config['class']}`)",
         "input": " × ".join(str(length) for length in config["input_size"]),
         "arch": f"`{config['arch_id']}`" if config["arch_id"] else "",
-        **{spell_name(key): spell_figure(key, value) for key, value in config["figures"].items()},
+        **{spell_name(key): spell_metric(key, value) for key, value in config["metrics"].items()},
         "data": card.data,
         "license": card.license,
     }

@@ -1,6 +1,6 @@
 """Export: an extracted subnet as files that other programs run, each checked against PyTorch's output.
 
-The folder holds `config.json` (what the subnet is, and its figures), `README.md` (the same for people), and the
+The folder holds `config.json` (what the subnet is, and its metrics), `README.md` (the same for people), and the
 files of each format (`elastic.formats`). With the weights comes `load.py`, which loads them where this project is not
 installed (see `elastic.shipping.loader_script`), if the subnet differs from what its library builds in sizes only.
 """
@@ -32,7 +32,7 @@ from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.evaluation import Batch
 from elastic.supernet.source import SupernetSource
-from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_config
+from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_subnet_config
 from elastic.support.files import staged, write_json
 from elastic.support.inputs import Inputs, first, predict
 from elastic.timing.backends import check_setting
@@ -47,13 +47,13 @@ class Exported:
     Attributes:
         folder: where.
         files: name → what is known of it, such as the difference from PyTorch's output.
-        figures: the subnet's parameters and MACs, and those that the caller gave.
+        metrics: the subnet's parameters and MACs, and those that the caller gave.
         latency: what `elastic.shipping.file_latency` measured; empty where it wasn't asked to.
     """
 
     folder: Path
     files: dict[str, dict[str, Any]]
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     latency: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +86,7 @@ def export(
             the model's own input size.
         arch: which subnet it is; with `source`, `load_subnet` can load the folder.
         source: what its supernet is made from.
-        card: title, figures and words for `README.md`; its figures go into `config.json` too.
+        card: title, metrics and words for `README.md`; its metrics go into `config.json` too.
         preprocessing: how inputs are prepared, such as `{"mean": [...], "std": [...]}`; what the model's
             pretrained configuration says by default.
         calibration: batches of real inputs, of the subnet's input size; int8's ranges are found on the first 300.
@@ -109,7 +109,7 @@ def export(
     _check_precision(model, wanted)
     inputs = example_batch(model, joined(real) if example is None and real else example)
     card, labelled, former = card or ModelCard(), list(validation), _former(folder)
-    figures = {**measure_costs(model, first(inputs, 1)), **card.figures}
+    metrics = {**measure_costs(model, first(inputs, 1)), **card.metrics}
     with tempfile.TemporaryDirectory() as scratch, staged(folder) as stage:
         original = Original(model, inputs, real, Path(scratch))
         files: dict[str, dict[str, Any]] = {}
@@ -128,8 +128,8 @@ def export(
             "input_size": list(shape_of_one(inputs)),
             "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
             "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
-            "figures": figures,
-            "card": {key: value for key, value in asdict(card).items() if key != "figures"},
+            "metrics": metrics,
+            "card": {key: value for key, value in asdict(card).items() if key != "metrics"},
             "files": known,
             "latency": timed or (former.get("latency", {}) if kept else {}),
             "loader": [],
@@ -142,7 +142,7 @@ def export(
         write_card(stage / "README.md", card, config)
     for file in own_files(former) - {*known, *config["loader"]}:
         (folder / file).unlink(missing_ok=True)
-    return Exported(folder, known, figures, timed)
+    return Exported(folder, known, metrics, timed)
 
 
 def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
@@ -176,7 +176,7 @@ def _check_precision(model: nn.Module, formats: Sequence[str]) -> None:
 def _former(folder: Path) -> dict[str, Any]:
     """The `config.json` of an earlier export into `folder`; empty where there was none."""
     try:
-        return read_config(folder)
+        return read_subnet_config(folder)
     except CheckpointError:
         return {}
 

@@ -36,7 +36,7 @@ def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path]
 
     Returns:
         `device`, `threads`, `batch_size`, `runs` (for each `file`, empty for PyTorch, and `runtime`: `median_ms` and
-        its `uncertainty`, relative), and `objections`: what speaks against trusting the figures.
+        its `uncertainty`, relative), and `objections`: what speaks against trusting the times.
 
     Raises:
         ProfileError: threads below 1.
@@ -62,9 +62,9 @@ def measure_latency(model: nn.Module, inputs: Inputs, places: Mapping[str, Path]
     device = fingerprint(setting)
     conditions = Conditions.of(journal.entries, TOLERANCE)
     timings = {
-        key: Timing(tuple(figures), pace)
+        key: Timing(tuple(times), pace)
         for group, pace in zip(journal.entries, conditions.paces, strict=True)
-        for key, figures in group["timings"].items()
+        for key, times in group["timings"].items()
     }
     rows = [("", f"PyTorch {device['torch']}, eager"), *runners]
     return {

@@ -12,7 +12,7 @@ from elastic.errors import CheckpointError
 from elastic.space.arch import Arch
 from elastic.supernet.folder import build_saved
 from elastic.supernet.source import SupernetSource
-from elastic.supernet.subnet_folder import CONFIG, load_subnet_weights, read_config
+from elastic.supernet.subnet_folder import CONFIG, load_subnet_weights, read_subnet_config
 from elastic.supernet.supernet import Supernet
 
 
@@ -44,7 +44,7 @@ def open_subnet(folder: str | Path) -> OpenedSubnet:
         CheckpointError: a folder without a subnet, or a truncated, altered or foreign file.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    config = read_subnet_config(folder)
     if config.get("source") is None or config.get("arch") is None:
         raise CheckpointError(f"{folder / CONFIG} doesn't say source and arch; export again with source=..., arch=...")
     source = SupernetSource.from_dict(config["source"])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from elastic.errors import ExportError, first_line
-from elastic.supernet.subnet_folder import read_config
+from elastic.supernet.subnet_folder import read_subnet_config
 from elastic.support.files import sha256
 
 
@@ -72,7 +72,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _check_files(folder: Path) -> None:
-    for file, facts in read_config(folder)["files"].items():
+    for file, facts in read_subnet_config(folder)["files"].items():
         path = folder / file
         if not path.exists() or facts.get("sha256") not in (None, sha256(path)):
             raise ExportError(f"{path} isn't the file that was exported (missing, or another SHA-256); export it again")

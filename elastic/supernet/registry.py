@@ -44,7 +44,7 @@ class NamedSupernet(Protocol):
 
 
 def register_supernets(named: Mapping[str, NamedSupernet]) -> None:
-    """Offer supernets by name: to `SupernetSource`, and so to every verb of the command line."""
+    """Offer supernets by name: to `SupernetSource`, and so to every command."""
     _REGISTERED.update(named)
 
 

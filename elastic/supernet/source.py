@@ -20,7 +20,7 @@ from elastic.layout.saved import describe_recipe, read_recipe
 from elastic.space.sizes import Number
 from elastic.supernet.elasticize import elasticize
 from elastic.supernet.registry import NamedSupernet, find_supernet, supernet_names
-from elastic.supernet.subnet_folder import load_subnet_weights, read_config
+from elastic.supernet.subnet_folder import load_subnet_weights, read_subnet_config
 from elastic.supernet.supernet import Supernet
 from elastic.upstream.building import build_model
 from elastic.upstream.input_normalization import normalize_inputs
@@ -126,7 +126,7 @@ class SupernetSource:
         """The layout, written out; that of the supernet which `subnet` was cut out of, where none is given."""
         if self.layout is not None or self.subnet is None:
             return self.layout
-        layout: dict[str, Any] | None = (read_config(self.subnet).get("source") or {}).get("layout")
+        layout: dict[str, Any] | None = (read_subnet_config(self.subnet).get("source") or {}).get("layout")
         return layout
 
     def to_save(self, supernet: Supernet) -> SupernetSource:
@@ -153,7 +153,7 @@ class SupernetSource:
         Raises:
             CheckpointError: the folder holds no subnet that says what it was made from.
         """
-        config = read_config(folder)
+        config = read_subnet_config(folder)
         if config.get("source") is None or config.get("arch") is None:
             raise CheckpointError(f"the subnet in {folder} doesn't say what it was cut out of; extract it again")
         source = cls.from_dict(config["source"])

@@ -13,9 +13,11 @@ from elastic.support.weights import load_weights
 
 KIND = "elastic subnet"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_FORMER_METRICS = "figures"
+"""What older files call the metrics."""
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
+def read_subnet_config(folder: str | Path) -> dict[str, Any]:
     """The `config.json` of an exported folder.
 
     Raises:
@@ -25,6 +27,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     config = read_json(path, CheckpointError, "an exported subnet (elastic extract writes one)")
     if config.get("kind") != KIND or "files" not in config:
         raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {KIND!r}")
+    if _FORMER_METRICS in config:
+        config["metrics"] = config.pop(_FORMER_METRICS)
     return config
 
 
@@ -34,7 +38,7 @@ def load_subnet_weights(subnet: nn.Module, folder: str | Path) -> None:
     Raises:
         CheckpointError: a folder without weights; or a truncated, altered or foreign file.
     """
-    files = read_config(folder)["files"]
+    files = read_subnet_config(folder)["files"]
     if WEIGHTS not in files:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}; export again with the format safetensors")
     load_weights(subnet, Path(folder) / WEIGHTS, files[WEIGHTS]["sha256"])

@@ -33,7 +33,14 @@ def from_plain(values: Any, cls: type[T]) -> T:
     return msgspec.convert(values, cls, dec_hook=lambda wanted, value: wanted(value))
 
 
-def read_record(path: str | Path, cls: type[T], name: str, command: str, error: type[Exception]) -> T:
+def read_record(
+    path: str | Path,
+    cls: type[T],
+    name: str,
+    command: str,
+    error: type[Exception],
+    renamed: Mapping[str, str] | None = None,
+) -> T:
     """The dataclass in a JSON file whose `kind` is "elastic NAME".
 
     Args:
@@ -42,6 +49,7 @@ def read_record(path: str | Path, cls: type[T], name: str, command: str, error: 
         name: what the file is, for messages: "device profile".
         command: what writes such a file, for messages.
         error: the class of the errors raised.
+        renamed: keys of older files, at any depth, and what they are called now.
 
     Raises:
         error: a file that is missing, truncated or something else.
@@ -51,6 +59,12 @@ def read_record(path: str | Path, cls: type[T], name: str, command: str, error: 
     if kind != wanted:
         raise error(f"{path} isn't a {name}: its kind is {kind!r}, wanted {wanted!r}")
     try:
-        return from_plain(values, cls)
+        return from_plain(_renamed(values, renamed) if renamed else values, cls)
     except ValueError as broken:
         raise error(f"{path} is a broken {name} ({broken}); make it again with {command}") from broken
+
+
+def _renamed(values: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(values, dict):
+        return {names.get(key, key): _renamed(value, names) for key, value in values.items()}
+    return [_renamed(one, names) for one in values] if isinstance(values, list) else values

@@ -38,8 +38,8 @@ def spell_count(number: int) -> str:
     return f"{number:,}" if number < 10**9 else f"{Decimal(number):.1e}"
 
 
-def spell_figure(name: str, value: Any) -> str:
-    """A figure with the unit that its name says: `("latency_ms", 1.234)` → `1.23 ms`."""
+def spell_metric(name: str, value: Any) -> str:
+    """A metric with the unit that its name says: `("latency_ms", 1.234)` → `1.23 ms`."""
     if isinstance(value, str):
         return value
     name = name.partition(".")[0]  # latency_ms.phone
@@ -55,10 +55,10 @@ def spell_figure(name: str, value: Any) -> str:
 
 
 def spell_difference(name: str, value: float, of: float) -> str:
-    """How far a figure is from another value `of` it: `+1.50 points` of an accuracy, `-3.0 %` of anything else."""
+    """How far a metric is from another value `of` it: `+1.50 points` of an accuracy, `-3.0 %` of anything else."""
     if _is_percentage(name.partition(".")[0]):
         return f"{value - of:+.2f} points"
-    return f"{(value / of - 1) * 100:+.1f} %" if of else f"off by {spell_figure(name, value)}"
+    return f"{(value / of - 1) * 100:+.1f} %" if of else f"off by {spell_metric(name, value)}"
 
 
 def _is_percentage(name: str) -> bool:
@@ -66,7 +66,7 @@ def _is_percentage(name: str) -> bool:
 
 
 def spell_name(name: str) -> str:
-    """A figure's name without its unit: `memory_bytes` → `memory`, `latency_ms.phone` → `latency, phone`."""
+    """A metric's name without its unit: `memory_bytes` → `memory`, `latency_ms.phone` → `latency, phone`."""
     name, _, device = name.partition(".")
     plain = name.removesuffix("_ms").removesuffix("_bytes").replace("_", " ")
     plain = {"macs": "MACs", "params": "parameters", "robust": "robust accuracy"}.get(plain, plain)

@@ -26,7 +26,7 @@ Given = tuple[nn.Module, Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
-class Runtime:
+class Backend:
     """One way to run models.
 
     Attributes:
@@ -153,11 +153,11 @@ def _onnx_files(given: Sequence[Given]) -> Iterator[list[Path]]:
 
 _TORCH_PRECISIONS = ("float32", "float16", "bfloat16")
 
-RUNTIMES: dict[str, Runtime] = {
-    "torch": Runtime(_eager, _TORCH_PRECISIONS),
-    "torch.compile": Runtime(_compiled, _TORCH_PRECISIONS),
-    "onnxruntime": Runtime(_onnxruntime, packages=("onnxruntime",), require=require_onnx),
-    "openvino": Runtime(_openvino, ("float32", "bfloat16"), ("cpu",), ("openvino",), require_openvino),
+BACKENDS: dict[str, Backend] = {
+    "torch": Backend(_eager, _TORCH_PRECISIONS),
+    "torch.compile": Backend(_compiled, _TORCH_PRECISIONS),
+    "onnxruntime": Backend(_onnxruntime, packages=("onnxruntime",), require=require_onnx),
+    "openvino": Backend(_openvino, ("float32", "bfloat16"), ("cpu",), ("openvino",), require_openvino),
 }
 """By name, as `elastic profile --runtime` takes it."""
 
@@ -169,7 +169,7 @@ def prepare(model: nn.Module, inputs: Sequence[Tensor], setting: Setting) -> Run
 
 def prepare_all(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], setting: Setting) -> list[Run]:
     """The same for several models, each with its inputs."""
-    return RUNTIMES[setting.runtime].prepare(given, setting)
+    return BACKENDS[setting.runtime].prepare(given, setting)
 
 
 def fingerprint(setting: Setting) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def fingerprint(setting: Setting) -> dict[str, Any]:
     found = describe_device()
     if setting.device == "cuda":
         found["processor"] = torch.cuda.get_device_name()
-    return {**found, "torch": torch.__version__, **RUNTIMES[setting.runtime].versions}
+    return {**found, "torch": torch.__version__, **BACKENDS[setting.runtime].versions}
 
 
 def check_setting(setting: Setting) -> None:
@@ -187,10 +187,10 @@ def check_setting(setting: Setting) -> None:
         ProfileError: an unknown runtime or precision, a device that isn't there, counts below 1.
         PackageError: the runtime isn't installed.
     """
-    if setting.runtime not in RUNTIMES:
-        cure = did_you_mean(setting.runtime, list(RUNTIMES), f"choose one of {', '.join(RUNTIMES)}")
+    if setting.runtime not in BACKENDS:
+        cure = did_you_mean(setting.runtime, list(BACKENDS), f"choose one of {', '.join(BACKENDS)}")
         raise ProfileError(f"no runtime {setting.runtime!r}; {cure}")
-    runtime = RUNTIMES[setting.runtime]
+    runtime = BACKENDS[setting.runtime]
     if setting.precision not in runtime.precisions:
         wanted = " or ".join(runtime.precisions)
         raise ProfileError(f"{setting.runtime} can't measure {setting.precision!r}; choose {wanted}")

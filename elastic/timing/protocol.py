@@ -2,7 +2,7 @@
 
 Every candidate is visited in rounds, in an order drawn anew each round, so that a machine that slows down slows
 all of them alike. A visit warms up, which brings the weights back into the caches, and then times single runs
-for a millisecond; its figure is their median, which an interruption doesn't move. Rounds go on until the median
+for a millisecond; its time is their median, which an interruption doesn't move. Rounds go on until the median
 over a candidate's visits is sure enough or the time is up. Candidates are timed in groups; one reference is
 timed again in each: what it takes is the group's pace, which medians are put right by.
 """
@@ -39,12 +39,12 @@ _FEWEST_ROUNDS, _JUDGED_ROUNDS, _MOST_ROUNDS = 5, 10, 200
 """Rounds that are made whatever the time; from which on a median may be sure; and after which it is enough."""
 
 
-# --- one figure ---------------------------------------------------------------------------------------------
+# --- one time -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one thing takes: the raw figures, one per visit.
+    """How long one thing takes: the raw times, one per visit.
 
     Attributes:
         milliseconds: of one forward pass; 200 at most.
@@ -67,7 +67,7 @@ class Timing:
 
     @property
     def runs(self) -> int:
-        """How many figures there are."""
+        """How many times there are."""
         return len(self.milliseconds)
 
     @property
@@ -77,8 +77,8 @@ class Timing:
 
     @classmethod
     def of(cls, milliseconds: Sequence[float]) -> Timing:
-        """Figures rounded to five digits, which no clock reaches."""
-        return cls(tuple(float(f"{figure:.5g}") for figure in milliseconds))
+        """Times rounded to five digits, which no clock reaches."""
+        return cls(tuple(float(f"{one:.5g}") for one in milliseconds))
 
 
 def time_runs(runs: Sequence[Run], seconds: float, tolerance: float = 0.02, seed: int = 0) -> list[Timing]:
@@ -100,7 +100,7 @@ def time_runs(runs: Sequence[Run], seconds: float, tolerance: float = 0.02, seed
         rounds += 1
         if rounds >= _JUDGED_ROUNDS:
             waiting = [at for at in waiting if Timing(tuple(raw[at])).uncertainty > tolerance]
-    return [Timing.of(figures) for figures in raw]
+    return [Timing.of(times) for times in raw]
 
 
 def _visit(run: Run) -> float:
@@ -110,15 +110,15 @@ def _visit(run: Run) -> float:
 
 def _repeat(run: Run, seconds: float) -> list[int]:
     """Nanoseconds of each of the runs that fit into so many seconds; of one at least."""
-    figures: list[int] = []
+    times: list[int] = []
     now = time.perf_counter_ns()
     end = now + int(seconds * 1e9)
     while now < end:
         start = time.perf_counter_ns()
         run()
         now = time.perf_counter_ns()
-        figures.append(now - start)
-    return figures
+        times.append(now - start)
+    return times
 
 
 # --- what else goes on --------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-# --- many figures, and an interruption ----------------------------------------------------------------------
+# --- many times, and an interruption -----------------------------------------------------------------------
 
 
 def measurement_journal(path: Path | None, header: Mapping[str, Any], error: type[BaseException]) -> Journal:
@@ -217,7 +217,7 @@ def measure_groups(
         keys: the candidates' names.
         prepare: makes candidates ready to be timed.
         reference: timed with every group.
-        journal: where the figures go.
+        journal: where the times go.
         seconds: of timing all `keys`; preparing comes on top.
         tolerance: as for `time_runs`.
         seed: draws groups and orders.
@@ -233,7 +233,7 @@ def measure_groups(
         runs = [reference, *prepare(group)]
         load, began = OtherLoad(), time.perf_counter()
         first, *timings = time_runs(runs, seconds * len(group) / (len(order) - start), tolerance, seed + start)
-        figures = {key: timing.milliseconds for key, timing in zip(group, timings, strict=True)}
-        journal.add({"timings": figures, "reference": first.milliseconds, "busy": load.share()})
+        times = {key: timing.milliseconds for key, timing in zip(group, timings, strict=True)}
+        journal.add({"timings": times, "reference": first.milliseconds, "busy": load.share()})
         seconds = max(0.0, seconds - (time.perf_counter() - began))
         advance(len(group))

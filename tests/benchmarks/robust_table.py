@@ -238,7 +238,7 @@ def predicted(supernet: Supernet, judge: RobustAccuracy, archs: list[Arch]) -> l
         return dict(judge(arch))
 
     lines = []
-    for name, predictor in elastic.fit_figures(supernet, asked, PREDICTOR).items():
+    for name, predictor in elastic.learn_predictors(supernet, asked, PREDICTOR).items():
         left = [arch for arch in archs if arch not in seen]
         error = PredictionError.of(
             predictor(supernet.space.encode(left)), np.array([judge(arch)[name] for arch in left])

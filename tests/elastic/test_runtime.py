@@ -10,7 +10,7 @@ from small import mobilenet, randomise, vit
 
 import elastic
 from elastic.errors import ArchError, BudgetError
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.supernet.folder import digest_supernet
 
 
@@ -74,8 +74,8 @@ def test_threads_never_see_half_a_switch():
 
 def found(supernet):
     archs = [supernet.space.smallest, supernet.space.sample(1), supernet.space.largest]
-    figures = [{"accuracy": 50.0 + at, "latency_ms": 1.0 + at} for at in range(3)]
-    candidates = tuple(Candidate(arch, one) for arch, one in zip(archs, figures, strict=True))
+    metrics = [{"accuracy": 50.0 + at, "latency_ms": 1.0 + at} for at in range(3)]
+    candidates = tuple(EvaluatedSubnet(arch, one) for arch, one in zip(archs, metrics, strict=True))
     return archs, SearchResult(digest_supernet(supernet), ("accuracy",), ("latency_ms",), {}, candidates)
 
 

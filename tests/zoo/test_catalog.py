@@ -1,4 +1,4 @@
-"""Entries: cards that tell the truth, options that go through, pretrained weights, and every verb by name."""
+"""Entries: cards that tell the truth, options that go through, pretrained weights, and every command by name."""
 
 from dataclasses import replace
 from importlib.resources import files
@@ -51,13 +51,13 @@ def test_the_counted_sizes_of_a_card_are_right(name):
 
 
 @names
-def test_a_card_says_license_paper_source_and_whose_figures_they_are(name):
+def test_a_card_says_license_paper_source_and_whose_results_they_are(name):
     text = zoo.card(name)
     entry = find(name)
     inputs = entry.vocabulary or ("over 0." if entry.images is None or any(entry.images.mean) else "as they are")
     for part in (name, entry.license, entry.paper, entry.source, *entry.configs, inputs):
         assert part in text
-    assert all(figure.origin.startswith(("published", "measured")) for figure in entry.figures)
+    assert all(one.origin.startswith(("published", "measured")) for one in entry.results)
 
 
 @names

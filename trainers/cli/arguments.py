@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elastic.errors import ArchError, ProfileError
 from elastic.profiles.profile import DeviceProfile
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
@@ -49,7 +49,7 @@ def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
     return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
 
 
-def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | None = None) -> Candidate:
+def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | None = None) -> EvaluatedSubnet:
     """The subnet that a user names, with what is known of it.
 
     Args:
@@ -67,7 +67,7 @@ def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | Non
         return found.best
     if arch is None or result is not None:
         raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
-    return Candidate(parse_arch(supernet, arch), {})
+    return EvaluatedSubnet(parse_arch(supernet, arch), {})
 
 
 def parse_arch(supernet: Supernet, arch: str) -> Arch:

@@ -55,7 +55,7 @@ def export(
         check_repo(push)
     opened = open_subnet(folder)
     subnet, config = opened.subnet, opened.config
-    card = ModelCard(figures=config["figures"], **config.get("card", {}))
+    card = ModelCard(metrics=config["metrics"], **config.get("card", {}))
     inputs, labelled, name = _samples(opened, folder, data, images)
     written = export_subnet(
         subnet,

@@ -40,8 +40,8 @@ def search(
         budget: the largest values allowed, as 8ms, latency=8ms, macs=2M,params=4e6 or memory=3MiB.
         profile: a device profile, or a latency table of Once-for-All's (a YAML file, or a folder of them); needed for
             latency_ms. Several as phone=a.json,cpu=b.json, which makes latency_ms.phone and latency_ms.cpu.
-        maximize: figures to maximise, separated by commas; what the data is judged by, by default: accuracy, of images.
-        minimize: figures to minimise; latency_ms where there is a profile, else macs.
+        maximize: metrics to maximise, separated by commas; what the data is judged by, by default: accuracy, of images.
+        minimize: metrics to minimise; latency_ms where there is a profile, else macs.
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
         out: the JSON file to write.
@@ -52,7 +52,7 @@ def search(
         algorithm: linas, nsga2, nsga3, evolution, random or dynamic; chosen by what is asked for by default.
         population: subnets per generation.
         generations: how many; population × generations subnets are evaluated at most.
-        predictor: measure so many random subnets, learn from them what the figures of all others are, and search those:
+        predictor: measure so many random subnets, learn from them what the metrics of all others are, and search those:
             then more can be asked (--population 100 --generations 100). 0: each evaluated subnet is measured.
         images: validation images to measure the accuracy on, at most.
         again: so many subnets of the front are measured again, on other images and on this device; 0: none.
@@ -61,7 +61,7 @@ def search(
         threads: threads that measuring the accuracy takes; small networks lose with more than one.
         device: that metrics are measured on: cpu, cuda, cuda:1, mps.
         seed: draws the subnets.
-        robust: measure the accuracy under attack (pgd-20), too, within this ε, such as 8/255: the figure robust, which
+        robust: measure the accuracy under attack (pgd-20), too, within this ε, such as 8/255: the metric robust, which
             is maximised beside the accuracy by default.
         norm: of the attack, linf or l2.
         robust_again: the attack of the front's second measurement, as elastic attack takes it.

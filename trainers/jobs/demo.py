@@ -18,7 +18,7 @@ from elastic.profiles.measuring import check_profile, measure_profile
 from elastic.profiles.profile import DeviceProfile
 from elastic.reporting.report import Report, read_curves, write_csv, write_report
 from elastic.reporting.tables import export_table, profile_table, result_table
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.searching.search import search
 from elastic.shipping.card import ModelCard
 from elastic.shipping.export import Exported
@@ -27,7 +27,7 @@ from elastic.space.sampling import spread_rows
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, accuracy, resized, top1
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_json
-from elastic.support.text import short, spell_count, spell_figure
+from elastic.support.text import short, spell_count, spell_metric
 from elastic.timing.backends import prepare, torch_threads
 from elastic.timing.protocol import time_runs
 from elastic.timing.setting import Setting
@@ -122,10 +122,10 @@ def run(
     chosen = result.best
     subnet = judge.validation.subnet(chosen.arch)
     data_name = "scikit-learn's digits over its photographs"
-    card = ModelCard(f"Digits over photographs, subnet {chosen.arch.id}", chosen.figures, data=data_name)
+    card = ModelCard(f"Digits over photographs, subnet {chosen.arch.id}", chosen.metrics, data=data_name)
     written = extract_to(trained, subnet, chosen.arch, folder / "subnet", ["safetensors", "onnx"], card, data)
     onnx = written.folder / "model.onnx"
-    verified = verify(supernet, chosen.arch, subnet, onnx, data, setting.batch_size)
+    verified = _verify(supernet, chosen.arch, subnet, onnx, data, setting.batch_size)
     write_json(folder / "verified.json", vars(verified))
     get_console().print(export_table(written))
 
@@ -145,7 +145,7 @@ def train(folder: Path, config: str) -> None:
     fitting.train(words)
 
 
-def verify(
+def _verify(
     supernet: Supernet, arch: Arch, subnet: nn.Module, onnx: Path, data: SupernetData, batch_size: int = 1
 ) -> Verified:
     """Measure the extracted subnet and its ONNX file: latency, and accuracy on images that chose nothing."""
@@ -176,7 +176,7 @@ def describe(
     corners = [space.smallest, space.largest]
     latency = profile.latency_ms(supernet, corners)
     marks = {
-        name: Candidate(arch, {"accuracy": evaluate(arch)["accuracy"], "latency_ms": float(ms)})
+        name: EvaluatedSubnet(arch, {"accuracy": evaluate(arch)["accuracy"], "latency_ms": float(ms)})
         for name, arch, ms in zip(("smallest", "largest"), corners, latency, strict=True)
     }
     device, setting = profile.device, profile.setting
@@ -188,17 +188,17 @@ def describe(
         supernet=supernet,
         result=result,
         summary={
-            "test accuracy": spell_figure("accuracy", verified.test_accuracy),
-            "latency, measured": spell_figure("latency_ms", verified.latency_ms(setting.runtime)),
-            "parameters": short(best.figures["params"]),
-            "MACs": short(best.figures["macs"]),
+            "test accuracy": spell_metric("accuracy", verified.test_accuracy),
+            "latency, measured": spell_metric("latency_ms", verified.latency_ms(setting.runtime)),
+            "parameters": short(best.metrics["params"]),
+            "MACs": short(best.metrics["macs"]),
             "subnets to choose from": spell_count(space.size),
         },
         steps=_steps(folder, config, result),
         curves={} if not logs else read_curves(logs[-1]),
         marks=marks,
         agreement=agreement(result, {"": profile}),
-        notes=f"Latency on {where}: predicted from {len(profile.subnets)} measured subnets. Accuracy in the figure is "
+        notes=f"Latency on {where}: predicted from {len(profile.subnets)} measured subnets. Accuracy in the chart is "
         "measured on the validation images, that on top on the test images, which chose nothing.",
         front_notes=prediction_note(profile, supernet),
     )
@@ -230,13 +230,13 @@ def _say(text: str) -> None:
     get_console().rule(text, align="left")
 
 
-def _outcome(chosen: Candidate, verified: Verified, written: Exported) -> Table:
+def _outcome(chosen: EvaluatedSubnet, verified: Verified, written: Exported) -> Table:
     table = Table("the chosen subnet", chosen.arch.id)
-    table.add_row("latency, predicted", spell_figure("latency_ms", chosen.figures["latency_ms"]))
-    table.add_row("measured again: onnxruntime", spell_figure("latency_ms", verified.onnxruntime_ms))
-    table.add_row("measured again: PyTorch", spell_figure("latency_ms", verified.torch_ms))
-    table.add_row("accuracy on the test images: PyTorch", spell_figure("accuracy", verified.test_accuracy))
-    table.add_row("accuracy on the test images: onnxruntime", spell_figure("accuracy", verified.onnx_accuracy))
+    table.add_row("latency, predicted", spell_metric("latency_ms", chosen.metrics["latency_ms"]))
+    table.add_row("measured again: onnxruntime", spell_metric("latency_ms", verified.onnxruntime_ms))
+    table.add_row("measured again: PyTorch", spell_metric("latency_ms", verified.torch_ms))
+    table.add_row("accuracy on the test images: PyTorch", spell_metric("accuracy", verified.test_accuracy))
+    table.add_row("accuracy on the test images: onnxruntime", spell_metric("accuracy", verified.onnx_accuracy))
     table.add_row("ONNX against PyTorch", f"{written.files['model.onnx']['difference']['largest']:.1e} at most")
     return table
 

@@ -16,12 +16,12 @@ from elastic.reporting.charts import Pairs
 from elastic.reporting.report import Report, write_csv, write_report
 from elastic.reporting.tables import result_table
 from elastic.searching.budget import latency_name
-from elastic.searching.learning import fit_figures
+from elastic.searching.learning import learn_predictors
 from elastic.searching.result import SearchResult
 from elastic.searching.search import search
-from elastic.searching.verification import is_here, verify
+from elastic.searching.verification import is_here, remeasure_front
 from elastic.supernet.supernet import Supernet
-from elastic.support.text import names_in, spell_count, spell_figure, spell_name
+from elastic.support.text import names_in, spell_count, spell_metric, spell_name
 from elastic.timing.backends import torch_threads
 from trainers.jobs.judge import Judge
 from trainers.jobs.trained import Trained
@@ -135,7 +135,7 @@ def find_best(
     with torch_threads(effort.threads):
         learned = {}
         if effort.predictor:
-            learned = fit_figures(
+            learned = learn_predictors(
                 supernet, judge.validation, effort.predictor, seed=effort.seed, cache=cache, progress=True
             )
         result = search(
@@ -169,7 +169,7 @@ def measured_again(
     name, here = next(iter(local.items()), ("", None))
     if profiles and here is None:
         get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
-    return verify(
+    return remeasure_front(
         supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency_name(name)
     )  # fmt: skip
 
@@ -217,25 +217,25 @@ def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
     """Predicted and measured latencies: of the front, and of the random subnets that a profile was checked with."""
     found: dict[str, Pairs] = {}
     for name, one in profiles.items():
-        figure = latency_name(name)
+        metric = latency_name(name)
         pairs: dict[str, Any] = {}
         if one.checks:
             last = one.checks[-1]
             pairs["random subnets"] = list(last.predicted_ms), last.measured_ms.tolist()
-        again = [c for c in result.candidates if figure in c.measured]
+        again = [c for c in result.candidates if metric in c.measured]
         if again:
-            pairs["the front"] = [c.figures[figure] for c in again], [c.measured[figure] for c in again]
+            pairs["the front"] = [c.metrics[metric] for c in again], [c.measured[metric] for c in again]
         if pairs:
-            found[figure] = pairs
+            found[metric] = pairs
     return found
 
 
 def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
-    """The figures of a search's best, for the top of its report."""
-    figures: dict[str, Any] = dict(result.best.figures)
+    """The metrics of a search's best, for the top of its report."""
+    metrics: dict[str, Any] = dict(result.best.metrics)
     shown = [*result.maximize, *result.minimize, "params", "macs"]
-    summary = {spell_name(name): spell_figure(name, figures[name]) for name in dict.fromkeys(shown)}
-    again = {f"{spell_name(name)}, measured again": spell_figure(name, v) for name, v in result.best.measured.items()}
+    summary = {spell_name(name): spell_metric(name, metrics[name]) for name in dict.fromkeys(shown)}
+    again = {f"{spell_name(name)}, measured again": spell_metric(name, v) for name, v in result.best.measured.items()}
     return {**summary, **again, "subnets in all": spell_count(supernet.space.size)}
 
 
@@ -251,9 +251,9 @@ def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
 
 
 def predictor_note(name: str, facts: Mapping[str, Any]) -> str:
-    """How far a predicted figure is from a measured one, by `SearchResult.predictors`."""
+    """How far a predicted metric is from a measured one, by `SearchResult.predictors`."""
     return (
         f"{spell_name(name).capitalize()} is predicted ({facts['kind']}); cross-validated over {facts['n']} measured "
-        f"subnets, it is off by {spell_figure(name, facts['rmse'])} (root mean square), "
+        f"subnets, it is off by {spell_metric(name, facts['rmse'])} (root mean square), "
         f"with Kendall τ {facts['tau']:.2f}."
     )

@@ -21,7 +21,7 @@ from elastic.supernet.evaluation import Recalibrate
 from elastic.supernet.folder import build_saved, digest_supernet, is_name, load_supernet, read_description
 from elastic.supernet.registry import NamedSupernet, find_supernet
 from elastic.supernet.source import SupernetSource
-from elastic.supernet.subnet_folder import CONFIG, read_config
+from elastic.supernet.subnet_folder import CONFIG, read_subnet_config
 from elastic.supernet.supernet import Supernet
 from trainers.robust.statistics import read_statistics, statistics_of_run
 
@@ -194,7 +194,7 @@ def of_subnet(opened: OpenedSubnet, place: str) -> Trained:
 
 
 def _exported(place: str) -> Trained:
-    config, source = read_config(place), SupernetSource.of_subnet(place)
+    config, source = read_subnet_config(place), SupernetSource.of_subnet(place)
     supernet = build_saved(source, place).eval()
     license_ = config.get("card", {}).get("license", "")
     return Trained(place, supernet, source.to_save(supernet), keep_statistics, _published(source), license_)

@@ -10,7 +10,7 @@ from rich import get_console
 from torch import Tensor, nn
 
 from elastic.reporting.tables import export_table
-from elastic.searching.result import Candidate
+from elastic.searching.result import EvaluatedSubnet
 from elastic.shipping.card import ModelCard
 from elastic.shipping.export import Exported, export
 from elastic.shipping.writing import needs_inputs
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def write_subnet(
     trained: Trained,
     subnet: nn.Module,
-    chosen: Candidate,
+    chosen: EvaluatedSubnet,
     out: str,
     formats: str,
     data: SupernetData | None,
@@ -50,7 +50,7 @@ def write_subnet(
     """
     card = ModelCard(
         f"Subnet {chosen.arch.id} of {Path(trained.place).name}",
-        chosen.figures,
+        chosen.metrics,
         data="" if data is None else name_of(data),
         license=trained.license,
     )

@@ -34,7 +34,7 @@ def import_specialised(folder: str | Path) -> nn.Module:
             the weights that is missing, unknown or misshapen; the message names it.
     """
     folder = Path(folder).expanduser()
-    config = read_config(folder)
+    config = read_net_config(folder)
     side = _read_side(folder / "run.config")
     model = build_specialised(config, str(folder / "net.config"))
     load_reference(model, read_state_dict(folder / "init"), str(folder / "init"), elastic=False)
@@ -50,7 +50,7 @@ def _read_side(run: Path) -> int:
     return side
 
 
-def read_config(folder: Path) -> Config:
+def read_net_config(folder: Path) -> Config:
     """The `net.config` in a folder.
 
     Raises:

@@ -29,7 +29,7 @@ from zoo.published import dynabert
 
 
 @dataclass(frozen=True)
-class Entry:
+class EncodingSlot:
     """What one entry of a list speaks of.
 
     Attributes:
@@ -73,7 +73,7 @@ class Entry:
         return self.written[value]
 
 
-Lists = Mapping[str, Sequence[Entry]]
+Lists = Mapping[str, Sequence[EncodingSlot]]
 """The entries of each list, in network order; depths first, since they say which others count."""
 
 
@@ -140,7 +140,7 @@ def _sizes(supernet: Supernet, arch: Arch) -> dict[str, Number]:
     return {name: size.full for name, size in layout.sizes.items()} | dict(arch) | layout.followers(arch)
 
 
-def _runs(supernet: Supernet, entry: Entry, sizes: Mapping[str, Number]) -> bool:
+def _runs(supernet: Supernet, entry: EncodingSlot, sizes: Mapping[str, Number]) -> bool:
     """Whether the entry's block is there."""
     return all(gate.passes(sizes[gate.depth]) for gate in supernet.layout.gates_of(entry.path))
 
@@ -157,7 +157,7 @@ def _resolution(supernet: Supernet, published: Mapping[str, Any]) -> dict[str, A
     return {}
 
 
-def _per_entry(published: Mapping[str, Any], entries: Sequence[Entry], key: str) -> Sequence[Any]:
+def _per_entry(published: Mapping[str, Any], entries: Sequence[EncodingSlot], key: str) -> Sequence[Any]:
     """What a list says; last entries that don't matter may be missing."""
     given = published.get(key, ())
     if isinstance(given, (int, float)):
@@ -206,10 +206,15 @@ def _mobile_lists(model: EfficientNet | MobileNetV3) -> Lists:
         if isinstance(block, InvertedResidual)
     }
     return {
-        "d": [Entry(f"depth.{stage}", _same(DEPTHS if len(blocks) > 1 else (1,))) for stage, blocks in stages.items()],
-        "ks": [Entry(f"kernel.{place}", _same(KERNELS), f"blocks.{place}") for place in places],
+        "d": [
+            EncodingSlot(f"depth.{stage}", _same(DEPTHS if len(blocks) > 1 else (1,)))
+            for stage, blocks in stages.items()
+        ],
+        "ks": [EncodingSlot(f"kernel.{place}", _same(KERNELS), f"blocks.{place}") for place in places],
         "e": [
-            Entry(f"mid.{place}", {block.conv_pw.in_channels * one: one for one in EXPANSIONS}, f"blocks.{place}")
+            EncodingSlot(
+                f"mid.{place}", {block.conv_pw.in_channels * one: one for one in EXPANSIONS}, f"blocks.{place}"
+            )
             for place, block in places.items()
         ],
     }
@@ -221,17 +226,20 @@ def _resnet_lists() -> Lists:
     blocks = [(stage, block) for stage, full in stages for block in range(len(full.mids))]
     return {
         "d": [
-            Entry("depth.stem", {0: 0, 1: 2}),
+            EncodingSlot("depth.stem", {0: 0, 1: 2}),
             *(
-                Entry(f"depth.{stage}", {least + added: added for added in range(3)})
+                EncodingSlot(f"depth.{stage}", {least + added: added for added in range(3)})
                 for stage, least in enumerate(BASE_DEPTHS)
             ),
         ],
-        "e": [Entry(f"expand.{stage}.{block}", _same(RATIOS), f"layer{stage + 1}.{block}") for stage, block in blocks],
+        "e": [
+            EncodingSlot(f"expand.{stage}.{block}", _same(RATIOS), f"layer{stage + 1}.{block}")
+            for stage, block in blocks
+        ],
         "w": [
-            Entry("ratio.stem", {ratio: at for at, ratio in ratios}),
+            EncodingSlot("ratio.stem", {ratio: at for at, ratio in ratios}),
             *(
-                Entry(name, {int(make_divisible(full * ratio, 8)): at for at, ratio in ratios})
+                EncodingSlot(name, {int(make_divisible(full * ratio, 8)): at for at, ratio in ratios})
                 for name, full in widths.items()
             ),
         ],

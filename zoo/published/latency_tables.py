@@ -1,4 +1,4 @@
-"""Once-for-All's own latency tables: a figure for each operator signature, in YAML or JSON.
+"""Once-for-All's own latency tables: a latency for each operator signature, in YAML or JSON.
 
 A network takes the sum of its operators, whose signatures
 `elastic.profiles.published_names` knows. Source: the files of
@@ -14,7 +14,7 @@ from typing import Any
 
 from elastic.errors import ProfileError
 from elastic.profiles.block_table import check_complete
-from elastic.profiles.blocks import Form, forms, parts
+from elastic.profiles.blocks import BlockVariant, distinct_variants, find_blocks
 from elastic.profiles.plan import narrowed
 from elastic.profiles.profile import DeviceProfile
 from elastic.profiles.published_names import naming
@@ -34,7 +34,7 @@ def load_ofa_table(path: str | Path, supernet: Supernet, device: str = "") -> De
 
     Args:
         path: a file with signatures, or with signatures by resolution; or a folder with a file per resolution.
-            YAML or JSON; a figure is a number or has a `mean`. The same signature at several resolutions is the
+            YAML or JSON; a latency is a number or has a `mean`. The same signature at several resolutions is the
             same operator: the median counts.
         supernet: a MobileNetV3 or ProxylessNAS built of timm's blocks, such as `zoo.create` gives.
         device: its name, for reports.
@@ -45,33 +45,33 @@ def load_ofa_table(path: str | Path, supernet: Supernet, device: str = "") -> De
     Raises:
         ProfileError: a missing, truncated or foreign file; a signature that the supernet needs and the table lacks.
     """
-    figures = _read(Path(path))
-    name = naming(figures)
+    latencies = _read(Path(path))
+    name = naming(latencies)
     if name is None:
-        raise ProfileError(f"{path} isn't {_WANTED}: its first entry is {next(iter(figures), None)!r}")
-    resolutions = _resolutions(figures, supernet, path)
-    found = parts(supernet, narrowed(supernet, resolutions), name)
-    wanted = forms(found)
-    check_complete(wanted, figures, str(path))
-    blocks = tuple(_block(form, figures[one]) for one, form in wanted.items())
+        raise ProfileError(f"{path} isn't {_WANTED}: its first entry is {next(iter(latencies), None)!r}")
+    resolutions = _resolutions(latencies, supernet, path)
+    found = find_blocks(supernet, narrowed(supernet, resolutions), name)
+    wanted = distinct_variants(found)
+    check_complete(wanted, latencies, str(path))
+    blocks = tuple(_block(variant, latencies[one]) for one, variant in wanted.items())
     described = {"processor": device or "unknown", "cores": "unknown", "table": Path(path).name}
     profile = DeviceProfile(Setting("unknown"), described, digest_supernet(supernet), (), blocks, tuple(resolutions))
-    profile.keep_parts(found)
+    profile.keep_blocks(found)
     return profile
 
 
-def _block(form: Form, milliseconds: list[float]) -> BlockTiming:
-    shapes = tuple((1, *shape) for shape in form.seen.shapes)
+def _block(variant: BlockVariant, milliseconds: list[float]) -> BlockTiming:
+    shapes = tuple((1, *shape) for shape in variant.io.shapes)
     return BlockTiming(
-        form.signature, form.seen.path, form.layer, dict(form.values), shapes, tuple(milliseconds)
+        variant.signature, variant.io.path, variant.layer, dict(variant.values), shapes, tuple(milliseconds)
     )
 
 
-def _resolutions(figures: Iterable[str], supernet: Supernet, path: str | Path) -> list[int]:
+def _resolutions(latencies: Iterable[str], supernet: Supernet, path: str | Path) -> list[int]:
     """Those of the supernet's resolutions that the table has a stem for."""
     if "resolution" not in supernet.space.names:
         return []
-    there = {int(stem[1]) for one in figures if (stem := _STEM.match(one))}
+    there = {int(stem[1]) for one in latencies if (stem := _STEM.match(one))}
     offered = [int(choice) for choice in supernet.space["resolution"].choices]
     shared = [choice for choice in offered if choice in there]
     if not shared:
@@ -85,16 +85,16 @@ def _resolutions(figures: Iterable[str], supernet: Supernet, path: str | Path) -
 
 
 def _read(path: Path) -> dict[str, list[float]]:
-    """All figures of each signature, in milliseconds."""
+    """All latencies of each signature, in milliseconds."""
     files = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES) if path.is_dir() else [path]
-    figures: dict[str, list[float]] = {}
+    latencies: dict[str, list[float]] = {}
     for file in files:
         values = _load(file)
         nested = all(isinstance(one, dict) and "mean" not in one for one in values.values())
         for table in values.values() if nested else [values]:
-            for signature, figure in table.items():
-                figures.setdefault(str(signature), []).append(_figure(file, signature, figure))
-    return figures
+            for signature, given in table.items():
+                latencies.setdefault(str(signature), []).append(_latency(file, signature, given))
+    return latencies
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -113,8 +113,8 @@ def _load(file: Path) -> dict[str, Any]:
     return values
 
 
-def _figure(file: Path, signature: str, figure: Any) -> float:
-    value = figure.get("mean") if isinstance(figure, dict) else figure
+def _latency(file: Path, signature: str, given: Any) -> float:
+    value = given.get("mean") if isinstance(given, dict) else given
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ProfileError(f"{file}: {signature!r} has {figure!r}; wanted milliseconds above 0, or their `mean`")
+        raise ProfileError(f"{file}: {signature!r} has {given!r}; wanted milliseconds above 0, or their `mean`")
     return float(value)

@@ -25,7 +25,7 @@ def dynamic(problem: Problem, population: int, generations: int) -> None:
     """Evaluate the whole Pareto front, or with one objective an optimum; nothing else, and however many that is.
 
     Raises:
-        BudgetError: a figure that isn't a sum of small tables, or too much ties the dims together.
+        BudgetError: a metric that isn't a sum of small tables, or too much ties the dims together.
     """
     space, limits = problem.space, problem.budget.limits
     if problem.unpredicted:
@@ -33,37 +33,37 @@ def dynamic(problem: Problem, population: int, generations: int) -> None:
             f"exact search can't evaluate subnets: {problem.unpredicted[0]} must be a cost, or predicted (predict=)"
         )
     named = [*((name, -1) for name in problem.maximize), *((name, 1) for name in (*problem.minimize, *limits))]
-    figures = list(dict.fromkeys(named))
-    partials = [*_validity(space, len(figures)), *_covered(problem, len(figures))]
-    for at, (name, sign) in enumerate(figures):
-        partials += [_entries(space, table, sign, at, len(figures)) for table in additive_tables(problem.costs, name)]
-    bounds = [limits[name] * (1 + _ROUNDING) if name in limits and sign > 0 else math.inf for name, sign in figures]
+    metrics = list(dict.fromkeys(named))
+    partials = [*_validity(space, len(metrics)), *_covered(problem, len(metrics))]
+    for at, (name, sign) in enumerate(metrics):
+        partials += [_entries(space, table, sign, at, len(metrics)) for table in additive_tables(problem.costs, name)]
+    bounds = [limits[name] * (1 + _ROUNDING) if name in limits and sign > 0 else math.inf for name, sign in metrics]
     rows, sums = eliminate(partials, space.counts, np.array(bounds))
     fits = problem.budget.fits(rows)
     problem.most = None
     problem.evaluate(rows[fits][distinct_front(sums[fits, : len(problem.objectives)])])
 
 
-def _entries(space: SearchSpace, table: Table, sign: int, figure: int, figures: int) -> Partials:
-    """A table's entries as partial sums of one of the figures."""
+def _entries(space: SearchSpace, table: Table, sign: int, metric: int, metrics: int) -> Partials:
+    """A table's entries as partial sums of one of the metrics."""
     choices = grid_rows(space, table.columns)[:, list(table.columns)]
-    sums = np.zeros((len(choices), figures))
-    sums[:, figure] = sign * table.values.ravel()
+    sums = np.zeros((len(choices), metrics))
+    sums[:, metric] = sign * table.values.ravel()
     return Partials(table.columns, choices, sums)
 
 
-def _covered(problem: Problem, figures: int) -> Iterator[Partials]:
+def _covered(problem: Problem, metrics: int) -> Iterator[Partials]:
     """Only resolutions that every profile measured."""
     if "resolution" in problem.space.names:
         columns = [problem.space.names.index("resolution")]
         rows = grid_rows(problem.space, columns)
         rows = rows[problem.costs.covers(rows)]
-        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), figures)))
+        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), metrics)))
 
 
-def _validity(space: SearchSpace, figures: int) -> Iterator[Partials]:
+def _validity(space: SearchSpace, metrics: int) -> Iterator[Partials]:
     """Of a dim that doesn't exist only the first choice counts, as in canonical rows: all else is forbidden."""
-    yield Partials((), np.zeros((1, 0), np.int16), np.zeros((1, figures)))
+    yield Partials((), np.zeros((1, 0), np.int16), np.zeros((1, metrics)))
     for column, dim in enumerate(space.dims):
         if not dim.gated:
             continue
@@ -73,11 +73,11 @@ def _validity(space: SearchSpace, figures: int) -> Iterator[Partials]:
             raise BudgetError(f"exact search: whether {dim.name} exists depends on {entries:,} choices; use nsga2")
         rows = grid_rows(space, columns)
         rows = rows[space.existing(rows)[column] | (rows[:, column] == 0)]
-        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), figures)))
+        yield Partials(tuple(columns), rows[:, columns], np.zeros((len(rows), metrics)))
 
 
 def additive_tables(costs: CostModel, name: str) -> Sequence[Table]:
-    """The tables whose sum a figure is.
+    """The tables whose sum a metric is.
 
     Raises:
         BudgetError: it is no sum of tables.
@@ -95,6 +95,6 @@ def additive_tables(costs: CostModel, name: str) -> Sequence[Table]:
     if name in costs.profiles:
         cure = f'predict={{"{name}": profile.predictor(supernet, "additive")}}'
     raise BudgetError(
-        f"exact search needs figures that are sums of small tables; {name} isn't one, {', '.join(summed)} are. Pass "
+        f"exact search needs metrics that are sums of small tables; {name} isn't one, {', '.join(summed)} are. Pass "
         f"{cure}, or choose the algorithm nsga2"
     )

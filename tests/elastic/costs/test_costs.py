@@ -146,5 +146,5 @@ def test_costs_are_the_same_in_every_mode(mode):
     supernet, again = FAMILIES["mobilenet"](), FAMILIES["mobilenet"]()
     archs = supernet.space.sample(0, 4)
     with mode():
-        figures = supernet.macs(archs), supernet.memory(archs)
-    assert np.array_equal(figures, (again.macs(archs), again.memory(archs)))
+        metrics = supernet.macs(archs), supernet.memory(archs)
+    assert np.array_equal(metrics, (again.macs(archs), again.memory(archs)))

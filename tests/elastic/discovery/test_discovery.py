@@ -139,7 +139,7 @@ class Literal(nn.Module):
         return self.out(self.two(x))
 
 
-def test_what_the_code_says_in_figures_stays_and_what_it_says_in_attributes_follows():
+def test_what_the_code_says_in_numbers_stays_and_what_it_says_in_attributes_follows():
     fixed = small(Literal(True), (6,))
     assert [dim.full for dim in fixed.space.dims] == [16]
     assert any("Literal says 16 in its code" in why for why in fixed.recipe.notes.values())
@@ -352,8 +352,8 @@ def test_unclear_numbers_fix_what_they_measure():
     equations.solve()
     assert is_fixed(axis)
     other = fresh(4)
-    equations.add(4, other, "a figure")
-    assert leaves(other)[0].why == "a figure"
+    equations.add(4, other, "a number")
+    assert leaves(other)[0].why == "a number"
 
 
 def test_fixing_keeps_the_first_reason():

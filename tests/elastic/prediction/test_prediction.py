@@ -233,7 +233,7 @@ def test_an_impossible_coverage_is_refused(supernet, features):
 # --- what evaluating gives ------------------------------------------------------------------------------------
 
 
-def test_each_figure_that_is_measured_gets_a_predictor_of_its_own(tmp_path):
+def test_each_metric_that_is_measured_gets_a_predictor_of_its_own(tmp_path):
     """A search on the predictors finds the front that measuring everything would."""
     supernet, asked = mobilenet(), []
 
@@ -242,7 +242,7 @@ def test_each_figure_that_is_measured_gets_a_predictor_of_its_own(tmp_path):
         macs, params = float(supernet.macs([arch])[0]), float(supernet.params([arch])[0])
         return {"accuracy": 90 + np.log(macs), "robust": 40 - 1e-4 * params}
 
-    found = elastic.fit_figures(supernet, evaluate, 60, kind="ridge", cache=tmp_path / "measured.jsonl")
+    found = elastic.learn_predictors(supernet, evaluate, 60, kind="ridge", cache=tmp_path / "measured.jsonl")
     assert len(asked) == len(set(asked)) == 60
     assert {supernet.space.smallest, supernet.space.largest} <= set(asked)
     rows = supernet.space.sample_rows(5, 100)
@@ -252,13 +252,13 @@ def test_each_figure_that_is_measured_gets_a_predictor_of_its_own(tmp_path):
         assert error.tau > 0.8
         assert 0.3 < found[name].error.rmse / error.rmse < 3
     asked.clear()
-    again = elastic.fit_figures(supernet, evaluate, 60, kind="ridge", cache=tmp_path / "measured.jsonl")
+    again = elastic.learn_predictors(supernet, evaluate, 60, kind="ridge", cache=tmp_path / "measured.jsonl")
     assert not asked
     np.testing.assert_array_equal(again["robust"](rows), found["robust"](rows))
     result = elastic.search(
         supernet, maximize=["accuracy", "robust"], minimize=[], predict=found, population=50, generations=20
     )
-    best = {name: max(one.figures[name] for one in result.candidates) for name in ("accuracy", "robust")}
+    best = {name: max(one.metrics[name] for one in result.candidates) for name in ("accuracy", "robust")}
     assert best["accuracy"] > evaluate(supernet.space.largest)["accuracy"] - 0.5
     assert best["robust"] > evaluate(supernet.space.smallest)["robust"] - 0.5
 
@@ -269,4 +269,4 @@ def test_too_few_subnets_carry_no_prediction():
 
     for subnets in (4, 0, -5):
         with pytest.raises(ProfileError, match="8 measured subnets"):
-            elastic.fit_figures(mobilenet(), evaluate, subnets)
+            elastic.learn_predictors(mobilenet(), evaluate, subnets)

@@ -10,7 +10,7 @@ from small import mobilenet
 import zoo
 from elastic.errors import ProfileError
 from elastic.profiles.block_table import LatencyTable
-from elastic.profiles.blocks import forms, parts
+from elastic.profiles.blocks import distinct_variants, find_blocks
 from elastic.profiles.profile import DeviceProfile
 from elastic.profiles.published_names import mobilenetv3_signature, naming, proxyless_signature
 from elastic.space.tables import tables_of
@@ -28,42 +28,42 @@ def supernet():
 
 @pytest.fixture(scope="module")
 def found(supernet):
-    return parts(supernet)
+    return find_blocks(supernet)
 
 
-def figures(signatures, seed=0):
+def drawn_times(signatures, seed=0):
     """Milliseconds, drawn."""
     return dict(zip(signatures, np.random.default_rng(seed).random(len(signatures)) + 0.1, strict=True))
 
 
 def slow_sum(found, milliseconds, arch, space):
-    """What a loop over an arch's parts adds up to."""
+    """What a loop over an arch's blocks adds up to."""
     total = 0.0
-    for part in found:
-        if not all(gate.passes(arch.get(gate.depth, gate.full)) for gate in part.gates):
+    for block in found:
+        if not all(gate.passes(arch.get(gate.depth, gate.full)) for gate in block.gates):
             continue
-        at = [space[name].choices.index(arch[name]) for name in part.dims]
-        index = int(np.ravel_multi_index(at, [len(space[name].choices) for name in part.dims])) if at else 0
-        total += milliseconds.get(part.signatures[index], 0.0)
+        at = [space[name].choices.index(arch[name]) for name in block.dims]
+        index = int(np.ravel_multi_index(at, [len(space[name].choices) for name in block.dims])) if at else 0
+        total += milliseconds.get(block.signatures[index], 0.0)
     return total
 
 
 def profile_of(supernet, found, archs=(), times=()):
     """A profile with blocks, and whole subnets."""
-    milliseconds = figures(forms(found))
+    milliseconds = drawn_times(distinct_variants(found))
     blocks = [
-        BlockTiming(name, form.seen.path, form.layer, dict(form.values), ((1, 3),), (milliseconds[name],))
-        for name, form in forms(found).items()
+        BlockTiming(name, variant.io.path, variant.layer, dict(variant.values), ((1, 3),), (milliseconds[name],))
+        for name, variant in distinct_variants(found).items()
     ]
     subnets = [SubnetTiming(arch, (float(ms),)) for arch, ms in zip(archs, times, strict=True)]
     digest = digest_supernet(supernet)
     profile = DeviceProfile(Setting(), {"processor": "none", "cores": 1}, digest, tuple(subnets), tuple(blocks))
-    profile.keep_parts(found)
+    profile.keep_blocks(found)
     return profile
 
 
-def test_a_table_adds_up_the_parts_of_a_subnet(supernet, found):
-    milliseconds = figures(forms(found))
+def test_a_table_adds_up_the_blocks_of_a_subnet(supernet, found):
+    milliseconds = drawn_times(distinct_variants(found))
     space = supernet.space
     table, archs = LatencyTable(space, found, milliseconds), space.sample(0, 40)
     rows = space.encode(archs)
@@ -76,8 +76,8 @@ def test_a_table_adds_up_the_parts_of_a_subnet(supernet, found):
 
 def test_a_table_of_some_resolutions_says_which_it_lacks(supernet):
     narrow = supernet.space.narrow({"resolution": 32})
-    found = parts(supernet, narrow)
-    table = LatencyTable(supernet.space, found, figures(forms(found)), narrow)
+    found = find_blocks(supernet, narrow)
+    table = LatencyTable(supernet.space, found, drawn_times(distinct_variants(found)), narrow)
     archs = [supernet.space.variant({"resolution": 32}), supernet.space.variant({"resolution": 24})]
     assert table(supernet.space.encode(archs[:1])) > 0
     resolution = supernet.space.names.index("resolution")
@@ -87,7 +87,7 @@ def test_a_table_of_some_resolutions_says_which_it_lacks(supernet):
 
 
 def test_a_lacking_signature_is_named(supernet, found):
-    milliseconds = figures(forms(found))
+    milliseconds = drawn_times(distinct_variants(found))
     first = next(iter(milliseconds))
     del milliseconds[first]
     with pytest.raises(ProfileError, match=rf"lacks '{first}' \(1 of {len(milliseconds) + 1} signatures"):
@@ -100,7 +100,7 @@ def test_a_lacking_signature_is_named(supernet, found):
 def test_a_profile_of_blocks_alone_predicts_their_sum(supernet, found):
     profile = profile_of(supernet, found)
     rows = supernet.space.sample_rows(1, 20)
-    table = LatencyTable(supernet.space, found, figures(forms(found)))
+    table = LatencyTable(supernet.space, found, drawn_times(distinct_variants(found)))
     np.testing.assert_array_equal(profile.latency_ms(supernet, rows), table(rows))
     assert profile.predictor(supernet).kind == "table"
     again = replace(profile)  # which has to survey the supernet itself
@@ -111,7 +111,7 @@ def test_a_profile_of_blocks_alone_predicts_their_sum(supernet, found):
 
 def test_whole_subnets_correct_a_table(supernet, found):
     space = supernet.space
-    table = LatencyTable(space, found, figures(forms(found)))
+    table = LatencyTable(space, found, drawn_times(distinct_variants(found)))
     archs = space.sample(2, 30)
     times = 0.3 + 0.8 * table(space.encode(archs))
     profile = profile_of(supernet, found, archs, times)
@@ -142,26 +142,26 @@ def test_blocks_that_are_not_there_cannot_be_summed(supernet, found):
 
 @pytest.fixture(scope="module")
 def ofa():
-    """A part of the published space, so that it is quick."""
+    """A block of the published space, so that it is quick."""
     return zoo.create("ofa_mbv3_d234_e346_k357_w1.2", resolutions=[192, 224])
 
 
 @pytest.fixture(scope="module")
 def published(ofa):
-    """The parts at 224 pixels, with their published names."""
-    return parts(ofa, ofa.space.narrow({"resolution": 224}), mobilenetv3_signature)
+    """The blocks at 224 pixels, with their published names."""
+    return find_blocks(ofa, ofa.space.narrow({"resolution": 224}), mobilenetv3_signature)
 
 
 @pytest.fixture(scope="module")
 def signatures(published):
     """What the published table has for 224 pixels: 96 signatures."""
-    return list(forms(published))
+    return list(distinct_variants(published))
 
 
 @pytest.fixture
 def surveyed(monkeypatch, published):
     """Spares each test the survey of the supernet."""
-    monkeypatch.setattr(ofa_tables, "parts", lambda *_: published)
+    monkeypatch.setattr(ofa_tables, "find_blocks", lambda *_: published)
 
 
 def test_signatures_are_the_published_ones(signatures):
@@ -181,7 +181,7 @@ def test_signatures_are_the_published_ones(signatures):
 
 @pytest.mark.parametrize("form", ["numbers", "means", "yaml", "folder"])
 def test_a_published_table_is_a_profile(ofa, surveyed, published, signatures, tmp_path, form):
-    milliseconds = figures(signatures)
+    milliseconds = drawn_times(signatures)
     rich = {name: {"mean": ms, "std": 0.1, "count": 10} for name, ms in milliseconds.items()}
     path = tmp_path / ("table.yaml" if form == "yaml" else "224_table.json")
     path.write_text(json.dumps({"numbers": {"224": milliseconds}, "means": rich}.get(form, rich)))  # JSON is YAML
@@ -199,7 +199,7 @@ def test_a_published_table_is_a_profile(ofa, surveyed, published, signatures, tm
 
 
 def test_a_truncated_or_foreign_table_is_refused(ofa, surveyed, signatures, tmp_path):
-    milliseconds = figures(signatures)
+    milliseconds = drawn_times(signatures)
     path = tmp_path / "table.json"
     lacking = next(name for name in milliseconds if "expand:816" in name)
     path.write_text(json.dumps({name: ms for name, ms in milliseconds.items() if name != lacking}))

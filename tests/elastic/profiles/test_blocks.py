@@ -1,4 +1,4 @@
-"""Parts: what an arch is put together from is what runs when it is active."""
+"""Blocks: what an arch is put together from is what runs when it is active."""
 
 from contextlib import ExitStack
 
@@ -10,16 +10,16 @@ from small import FAMILIES
 
 import elastic
 from elastic.errors import ProfileError
-from elastic.profiles.blocks import build_form, forms, part_modules, parts, signature
+from elastic.profiles.blocks import block_modules, build_variant, distinct_variants, find_blocks, signature
 
 SOME = ["resnet-d", "resnext", "mobilenet-v3 with matrices", "convnext-v2", "vit with qk-norm", "regnet-y", "fbnet"]
 
 
 def running(net: elastic.Supernet, arch: elastic.Arch) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """The parts that run when `arch` is active, and the shapes of their inputs."""
+    """The blocks that run when `arch` is active, and the shapes of their inputs."""
     seen = {}
     with net.active(arch), ExitStack() as hooks, torch.no_grad():
-        for path, module in part_modules(net):
+        for path, module in block_modules(net):
 
             def note(_, args, path=path):
                 seen[path] = tuple(tuple(one.shape[1:]) for one in args)
@@ -30,31 +30,31 @@ def running(net: elastic.Supernet, arch: elastic.Arch) -> dict[str, tuple[tuple[
 
 
 def narrowed(net: elastic.Supernet) -> elastic.SearchSpace:
-    """The space at one resolution, with two choices a dim: few enough forms for every family."""
+    """The space at one resolution, with two choices a dim: few enough variants for every family."""
     kept = {dim.name: {dim.choices[0], dim.choices[-1]} for dim in net.space.dims}
     return net.space.narrow(kept | {name: {max(kept[name])} for name in kept if name == "resolution"})
 
 
 @pytest.mark.parametrize("case", SOME)
-def test_the_forms_of_an_arch_are_what_runs(case):
+def test_the_variants_of_an_arch_are_what_runs(case):
     net = supernet(case)
     space = narrowed(net)
-    found = parts(net, space)
+    found = find_blocks(net, space)
     for arch in space.sample(seed=1, n=4):
         values = {dim.name: arch.get(dim.name, dim.choices[0]) for dim in space.dims}
         expected = {}
-        for part in found:
-            if all(gate.passes(values[gate.depth]) for gate in part.gates if gate.depth in values):
-                choices = [space[name].choices for name in part.dims]
+        for block in found:
+            if all(gate.passes(values[gate.depth]) for gate in block.gates if gate.depth in values):
+                choices = [space[name].choices for name in block.dims]
                 at = (
                     np.ravel_multi_index(
-                        [c.index(values[name]) for c, name in zip(choices, part.dims, strict=True)],
+                        [c.index(values[name]) for c, name in zip(choices, block.dims, strict=True)],
                         [len(c) for c in choices],
                     )
-                    if part.dims
+                    if block.dims
                     else 0
                 )
-                expected[part.path] = part.forms[at].seen.shapes
+                expected[block.path] = block.variants[at].io.shapes
         shown = running(net, arch)
         assert expected == {path: shown[path] for path in expected}
         idle = {path for path in shown if path not in expected}
@@ -62,64 +62,64 @@ def test_the_forms_of_an_arch_are_what_runs(case):
 
 
 @pytest.mark.parametrize("case", [*SOME, "senet", "vit without class token"])
-def test_a_form_is_built_and_runs_as_it_was_seen(case):
+def test_a_variant_is_built_and_runs_as_it_was_found(case):
     net = supernet(case)
-    for form in list(forms(parts(net, narrowed(net))).values())[::5]:
-        module, inputs = build_form(net, form, batch_size=2)
-        assert [tuple(one.shape) for one in inputs] == [(2, *shape) for shape in form.seen.shapes]
+    for variant in list(distinct_variants(find_blocks(net, narrowed(net))).values())[::5]:
+        module, inputs = build_variant(net, variant, batch_size=2)
+        assert [tuple(one.shape) for one in inputs] == [(2, *shape) for shape in variant.io.shapes]
         with torch.no_grad():
             output = module(*inputs)
-        assert tuple(output.shape[1:]) == form.seen.output
-        assert signature(module, form.seen) == form.signature  # the same on tensors with data
+        assert tuple(output.shape[1:]) == variant.io.output
+        assert signature(module, variant.io) == variant.signature  # the same on tensors with data
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equal_signatures_have_equal_parameters_and_costs(family):
     net = FAMILIES[family]()
     by_signature = {}
-    for part in parts(net):
-        for form in part.forms:
-            module, _ = build_form(net, form)
+    for block in find_blocks(net):
+        for variant in block.variants:
+            module, _ = build_variant(net, variant)
             shapes = [tuple(one.shape) for one in module.parameters()]
-            assert by_signature.setdefault(form.signature, shapes) == shapes
+            assert by_signature.setdefault(variant.signature, shapes) == shapes
 
 
 def test_equal_blocks_are_measured_once():
     net = FAMILIES["vit"]()
-    found = parts(net)
-    blocks = [part for part in found if part.path.startswith("blocks.")]
+    found = find_blocks(net)
+    blocks = [block for block in found if block.path.startswith("blocks.")]
     assert len(blocks) == 3
-    assert len({part.signatures for part in blocks}) == 1
-    assert set(forms(found)) == {one for part in found for one in part.signatures}
+    assert len({block.signatures for block in blocks}) == 1
+    assert set(distinct_variants(found)) == {one for block in found for one in block.signatures}
 
 
-def test_dims_of_a_part():
-    by_path = {part.path: part for part in parts(FAMILIES["mobilenet"]())}
+def test_dims_of_a_block():
+    by_path = {block.path: block for block in find_blocks(FAMILIES["mobilenet"]())}
     assert by_path["blocks.1.1"].dims == ("kernel.1.1", "mid.1.1", "resolution", "width.1")
     assert by_path["blocks.1.1"].gates[0].depth == "depth.1"
 
 
 def test_widths_that_follow_the_depth_make_a_block_depend_on_it():
     net = FAMILIES["mobilenet"](couple={"mid": "depth"})
-    found = {part.path: part for part in parts(net)}
+    found = {block.path: block for block in find_blocks(net)}
     assert "depth.1" in found["blocks.1.0"].dims
-    assert None in found["blocks.1.2"].forms  # a depth at which the block isn't there
+    assert None in found["blocks.1.2"].variants  # a depth at which the block isn't there
 
 
 def test_the_supernet_is_left_alone():
     net = FAMILIES["vit"]()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with net.active(net.space.smallest):
-        for form in forms(parts(net)).values():
-            build_form(net, form)
+        for variant in distinct_variants(find_blocks(net)).values():
+            build_variant(net, variant)
         assert net.arch == net.space.smallest
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
-def test_a_part_with_too_many_forms_is_refused():
+def test_a_block_with_too_many_variants_is_refused():
     net = elastic.elasticize(
         CASES["mobilenet-v3"].model(), input_size=(3, 64, 64), resolutions=range(16, 65, 2),
         choices={"mid": list(range(8, 48, 8)), "width": [8, 16, 24], "kernel": [1, 3, 5]},
     )  # fmt: skip
-    with pytest.raises(ProfileError, match=r"takes \d+ forms.*fewer"):
-        parts(net)
+    with pytest.raises(ProfileError, match=r"has \d+ variants.*fewer"):
+        find_blocks(net)

@@ -13,7 +13,7 @@ from small import mobilenet, vit
 
 from elastic.errors import ArchError, ProfileError
 from elastic.formats.onnx_files import open_onnx, run_onnx
-from elastic.profiles.blocks import build_form, forms, parts
+from elastic.profiles.blocks import build_variant, distinct_variants, find_blocks
 from elastic.profiles.kit import read_measured, write_kit
 from elastic.profiles.measuring import measure_profile
 from elastic.profiles.profile import DeviceProfile
@@ -73,9 +73,9 @@ def test_a_kit_is_models_a_script_and_how_to_use_it(kit):
 
 def test_its_models_compute_what_the_modules_compute(supernet, kit):
     values = json.loads((kit / "kit.json").read_text())
-    blocks = forms(parts(supernet, supernet.space.narrow({"resolution": [16]})))
+    blocks = distinct_variants(find_blocks(supernet, supernet.space.narrow({"resolution": [16]})))
     assert {f"block:{name}" for name in blocks} == set(values["blocks"])
-    given = {f"block:{name}": build_form(supernet, form) for name, form in blocks.items()}
+    given = {f"block:{name}": build_variant(supernet, variant) for name, variant in blocks.items()}
     for key, arch in values["subnets"].items():
         given[key] = supernet.extract(arch).eval(), [torch.randn(1, *supernet.input_shape(arch))]
     assert set(given) == set(values["files"])

@@ -16,9 +16,9 @@ from devices import synthetic
 from small import mobilenet, vit
 
 from elastic.errors import ArchError, ProfileError
-from elastic.profiles.blocks import forms, parts
+from elastic.profiles.blocks import distinct_variants, find_blocks
 from elastic.profiles.measuring import assemble, check_profile, measure_profile
-from elastic.profiles.plan import choose_archs
+from elastic.profiles.plan import spread_archs
 from elastic.profiles.profile import DeviceProfile
 from elastic.support.journal import Journal
 from elastic.timing import protocol
@@ -53,7 +53,7 @@ def test_every_different_block_is_measured_once_with_what_it_depends_on():
     supernet = vit()
     profile = measure_profile(supernet, subnets=2, time_limit=0.1, resolutions=[16, 24])
     space = supernet.space.narrow({"resolution": [16, 24]})
-    assert [block.signature for block in profile.blocks] == list(forms(parts(supernet, space)))
+    assert [block.signature for block in profile.blocks] == list(distinct_variants(find_blocks(supernet, space)))
     assert profile.resolutions == (16, 24)
     assert all(set(block.values) <= set(space.names) for block in profile.blocks)
     assert all(one.arch["resolution"] in (16, 24) for one in profile.subnets)
@@ -191,7 +191,7 @@ def test_medians_are_put_right_by_the_pace_of_their_group():
     plan = {"setting": {}, "supernet": "", "subnets": subnets, "blocks": {}, "resolutions": []}
     profile = assemble(plan, groups, {}, 0.02)
     assert profile.measured_ms == pytest.approx([2.0 / 1.5, 3.0, 1.0, 4.0])
-    assert profile.subnets[0].timing.milliseconds == (2.0, 2.2, 1.8)  # raw figures are kept
+    assert profile.subnets[0].timing.milliseconds == (2.0, 2.2, 1.8)  # raw times are kept
     assert profile.conditions.drift == pytest.approx(0.5)
 
 
@@ -274,10 +274,10 @@ def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path, monkeypatch):
         profile = measure_profile(vit(), subnets=40, out=out, **QUICK)
     assert len(added) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["p.json"]
-    figures = {f"subnet:{one.arch.id}": list(one.timing.milliseconds) for one in profile.subnets}
-    assert len(figures) == 40
+    times = {f"subnet:{one.arch.id}": list(one.timing.milliseconds) for one in profile.subnets}
+    assert len(times) == 40
     for group in before:
-        assert all(figures[key] == milliseconds for key, milliseconds in group["timings"].items())
+        assert all(times[key] == milliseconds for key, milliseconds in group["timings"].items())
     assert len(profile.conditions.references) == len(profile.conditions.busy) == 3
 
 
@@ -318,10 +318,10 @@ def test_a_foreign_file_in_the_place_of_the_unfinished_one_is_left_alone(tmp_pat
 
 def test_chosen_archs_are_distinct_and_spread_over_macs():
     supernet = mobilenet()
-    archs = choose_archs(supernet, 20, seed=1)
+    archs = spread_archs(supernet, 20, seed=1)
     macs = supernet.macs(archs)
     assert len(set(archs)) == 20
-    assert archs == choose_archs(supernet, 20, seed=1)
+    assert archs == spread_archs(supernet, 20, seed=1)
     assert macs[0] == macs.min()
     assert macs[1] == macs.max()
     uniform = supernet.macs(supernet.space.sample(1, 200))

@@ -13,7 +13,7 @@ from elastic.reporting.charts import draw_agreement, draw_front, draw_history
 from elastic.reporting.drawing import draw_subnet
 from elastic.reporting.report import Report, read_curves, write_csv, write_report
 from elastic.searching.search import search
-from elastic.support.text import short, spell_bytes, spell_count, spell_difference, spell_figure, spell_name
+from elastic.support.text import short, spell_bytes, spell_count, spell_difference, spell_metric, spell_name
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def result():
         population=8,
         generations=2,
     )
-    best = replace(found.best, measured={"accuracy": found.best.figures["accuracy"] - 1, "macs": 9e5})
+    best = replace(found.best, measured={"accuracy": found.best.metrics["accuracy"] - 1, "macs": 9e5})
     candidates = (best if one == found.best else one for one in found.candidates)
     return supernet, replace(found, candidates=tuple(candidates))
 
@@ -63,7 +63,7 @@ def test_the_front_shows_every_candidate_once_with_its_arch(result):
     traces = {trace.name: trace for trace in draw_front(found).data}
     shown = {text for name in ("evaluated", "Pareto front", "chosen") for text in traces[name].text}
     assert len(shown) == len(found.candidates)
-    assert traces["chosen"].x == (found.best.figures["macs"],)
+    assert traces["chosen"].x == (found.best.metrics["macs"],)
     for kind in {name.split(".")[0] for name in found.best.arch}:
         assert f"{kind}: " in traces["chosen"].text[0]
 
@@ -74,7 +74,7 @@ def test_marks_can_be_told_apart(result):
     traces = {trace.name: trace for trace in draw_front(found, marks).data}
     symbols = {traces[name].marker.symbol for name in marks}
     assert len(symbols) == 3
-    assert traces["largest"].x == (found.candidates[1].figures["macs"],)
+    assert traces["largest"].x == (found.candidates[1].metrics["macs"],)
 
 
 def test_what_was_measured_again_is_tied_to_what_was_expected(result):
@@ -94,14 +94,14 @@ def test_predictions_and_history_are_drawn(result):
     assert history.data[0].x[-1] == found.evaluations
 
 
-def test_disagreement_has_the_figures_own_unit():
+def test_disagreement_has_the_metrics_own_unit():
     robust = draw_agreement({"front": ([2.0, 41.5], [0.0, 40.0])}, "robust")
     assert [text.split("<br>")[-1] for text in robust.data[1].text] == ["+2.00 points", "+1.50 points"]
     latency = draw_agreement({"front": ([2.0], [0.0])}, "latency_ms")
     assert latency.data[1].text[0].endswith("measured 0 ms<br>off by 2 ms")
 
 
-def test_agreement_of_nothing_is_an_empty_figure():
+def test_agreement_of_nothing_is_an_empty_chart():
     assert [len(trace.x) for trace in draw_agreement({"front": ([], [])}, "latency_ms").data] == [0, 0]
 
 
@@ -113,7 +113,7 @@ def test_the_table_has_every_candidate_and_dim(result, tmp_path):
     assert sum(row["front"] == "1" for row in rows) == len(found.front)
     for row, one in zip(rows, found.candidates, strict=True):
         assert {name: float(row[name]) for name in one.arch} == dict(one.arch)
-        assert float(row["macs"]) == one.figures["macs"]
+        assert float(row["macs"]) == one.metrics["macs"]
         assert row["measured macs"] == ("900000.0" if one.measured else "")
 
 
@@ -162,13 +162,13 @@ def test_the_drawing_has_every_dim_of_the_arch():
         (spell_count(10**400), "1.0e+400"),
         (spell_difference("accuracy.clean", 97.0, 97.5), "-0.50 points"),
         (spell_difference("latency_ms.phone", 1.5, 1.0), "+50.0 %"),
-        (spell_figure("latency_ms", 1.234), "1.23 ms"),
-        (spell_figure("latency_ms", 1234.5), "1,234 ms"),
-        (spell_figure("accuracy", 97.5), "97.50 %"),
-        (spell_figure("memory_bytes", 2**20), "1 MiB"),
+        (spell_metric("latency_ms", 1.234), "1.23 ms"),
+        (spell_metric("latency_ms", 1234.5), "1,234 ms"),
+        (spell_metric("accuracy", 97.5), "97.50 %"),
+        (spell_metric("memory_bytes", 2**20), "1 MiB"),
         (spell_name("macs"), "MACs"),
         (spell_name("memory_bytes"), "memory"),
     ],
 )
-def test_figures_are_spelled_for_people(spelled, text):
+def test_metrics_are_spelled_for_people(spelled, text):
     assert spelled == text

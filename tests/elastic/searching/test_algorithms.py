@@ -1,4 +1,4 @@
-"""What holds for every algorithm, and what each is for; measured figures are kept and an interrupted search goes on."""
+"""What holds for every algorithm, and what each is for; measured metrics are kept and an interrupted search goes on."""
 
 import json
 import os
@@ -38,17 +38,17 @@ def _short_inner_searches(monkeypatch):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_candidates_fit_are_distinct_and_have_their_figures(algorithm):
+def test_candidates_fit_are_distinct_and_have_their_metrics(algorithm):
     result = predicted(algorithm)
     archs = [one.arch for one in result.candidates]
     assert len(set(archs)) == len(archs) == result.evaluations > 0
     assert algorithm == "dynamic" or result.evaluations <= 60
     assert result.algorithm == algorithm
     rows = SPACE.encode(archs)
-    figures = {"accuracy": PREDICTED(rows), "macs": MOBILENET.macs(archs), "memory_bytes": MOBILENET.memory(archs)}
-    for name, wanted in figures.items():
-        assert [one.figures[name] for one in result.candidates] == pytest.approx(wanted.tolist(), rel=1e-12)
-    assert max(one.figures["macs"] for one in result.candidates) <= limit()
+    metrics = {"accuracy": PREDICTED(rows), "macs": MOBILENET.macs(archs), "memory_bytes": MOBILENET.memory(archs)}
+    for name, wanted in metrics.items():
+        assert [one.metrics[name] for one in result.candidates] == pytest.approx(wanted.tolist(), rel=1e-12)
+    assert max(one.metrics["macs"] for one in result.candidates) <= limit()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -89,9 +89,9 @@ def test_better_than_random(run, algorithm, options):
 
 
 @pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"dynamic"}))
-def test_figures_that_are_not_numbers_stop_nothing(algorithm):
+def test_metrics_that_are_not_numbers_stop_nothing(algorithm):
     result = measured(algorithm, lambda arch: score(arch) if int(arch.id, 16) % 2 else {"accuracy": float("nan")})
-    assert np.isfinite(result.best.figures["accuracy"])
+    assert np.isfinite(result.best.metrics["accuracy"])
 
 
 def test_three_objectives_and_more():
@@ -275,7 +275,7 @@ def test_another_supernets_cache_is_refused(tmp_path):
         (lambda lines: ["{}", *lines[1:]], "isn't a search's cache: its kind is None"),
         (lambda lines: ["hello", *lines[1:]], "line 1 isn't JSON"),
         (lambda lines: [*lines[:2], lines[2][:20], *lines[3:]], "line 3 isn't JSON"),
-        (lambda lines: [*lines[:2], '{"arch": {"depth": 1}, "figures": {}}'], "line 3, is no measured subnet"),
+        (lambda lines: [*lines[:2], '{"arch": {"depth": 1}, "metrics": {}}'], "line 3, is no measured subnet"),
         (lambda lines: [*lines[:2], '{"arch": 1}'], "line 3, is no measured subnet"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What was measured is kept in a file: by one search at a time, and asked again for figures that it lacks."""
+"""What was measured is kept in a file: by one search at a time, and asked again for metrics that it lacks."""
 
 import json
 
@@ -32,13 +32,22 @@ def test_a_file_that_another_search_is_writing_is_refused_and_left_alone(superne
         assert measure(arch) == {"accuracy": 90}
 
 
-def test_a_subnet_that_lacks_a_wanted_figure_is_measured_again(supernet, tmp_path):
+def test_a_subnet_that_lacks_a_wanted_metric_is_measured_again(supernet, tmp_path):
     path, arch = tmp_path / "cache.jsonl", supernet.space.smallest
     with open_measurements(lambda _: {"accuracy": 90}, supernet, path) as measure:
         measure(arch)
     both = {"accuracy": 80.0, "robust": 40.0}
     with open_measurements(lambda _: both, supernet, path, wanted=["robust"]) as measure:
         assert measure(arch) == measure(arch) == both
-    assert [json.loads(line)["figures"] for line in path.read_text().splitlines()[1:]] == [{"accuracy": 90}, both]
+    assert [json.loads(line)["metrics"] for line in path.read_text().splitlines()[1:]] == [{"accuracy": 90}, both]
     with open_measurements(lambda _: {}, supernet, path, wanted=["accuracy", "robust"]) as measure:
         assert measure(arch) == both
+
+
+def test_a_cache_that_calls_the_metrics_figures_is_read(supernet, tmp_path):
+    path, arch = tmp_path / "cache.jsonl", supernet.space.smallest
+    with open_measurements(lambda _: {"accuracy": 90}, supernet, path) as measure:
+        measure(arch)
+    path.write_text(path.read_text().replace('"metrics"', '"figures"'))
+    with open_measurements(lambda _: {"accuracy": 10}, supernet, path) as measure:
+        assert measure(arch) == {"accuracy": 90}

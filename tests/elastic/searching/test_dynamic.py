@@ -73,7 +73,10 @@ def goal_set(goals):
 
 
 @given(
-    space=spaces(), seed=st.integers(0, 2**31), integers=st.booleans(), share=st.floats(0.0, 1.0),
+    space=spaces(),
+    seed=st.integers(0, 2**31),
+    integers=st.booleans(),
+    share=st.floats(0.0, 1.0),
     objectives=st.sampled_from([(("a",), ()), (("a",), ("b",)), ((), ("b",)), (("a",), ("b", "c"))]),
     limited=st.sampled_from([(), ("b",), ("c",), ("b", "c")]),
 )
@@ -81,19 +84,19 @@ def test_finds_what_trying_every_subnet_finds(space, seed, integers, share, obje
     predict = {name: Drawn(space, [seed, at], integers) for at, name in enumerate("abc")}
     rows = every_row(space)
     costs = CostModel(MadeUp(space), predict=predict)
-    figures = costs(rows, "abc")
+    metrics = costs(rows, "abc")
     limits = {}
     for name in limited:
-        figure = np.sort(figures[name])
-        if figure[int(share * (len(figure) - 1))] > 0:
-            limits[name] = float(figure[int(share * (len(figure) - 1))])
+        metric = np.sort(metrics[name])
+        if metric[int(share * (len(metric) - 1))] > 0:
+            limits[name] = float(metric[int(share * (len(metric) - 1))])
     fits = Budget(costs, limits).fits(rows)
     try:
         problem = Problem(Budget(costs, limits), *objectives)
     except BudgetError:  # excluded by each other
         return
     dynamic(problem, 1, 1)
-    goals = np.stack([-figures[name] for name in objectives[0]] + [figures[name] for name in objectives[1]], axis=1)
+    goals = np.stack([-metrics[name] for name in objectives[0]] + [metrics[name] for name in objectives[1]], axis=1)
     wanted = goals[fits][undominated(goals[fits])]
     assert problem.budget.fits(problem.rows).all()
     assert goal_set(problem.goals) == goal_set(wanted)
@@ -111,11 +114,11 @@ def test_finds_the_front_of_a_real_supernet(supernet):
     result = search(supernet, minimize=["macs"], **options)
     fits = supernet.params(rows) <= limit
     goals = np.stack([-predict(rows), supernet.macs(rows)], axis=1)[fits]
-    found = [[-one.figures["accuracy"], one.figures["macs"]] for one in result.candidates]
+    found = [[-one.metrics["accuracy"], one.metrics["macs"]] for one in result.candidates]
     assert goal_set(found) == goal_set(goals[undominated(goals)])
     best = search(supernet, minimize=[], **options)
     assert best.evaluations == 1
-    assert best.best.figures["accuracy"] == pytest.approx(predict(rows[fits]).max())
+    assert best.best.metrics["accuracy"] == pytest.approx(predict(rows[fits]).max())
 
 
 def test_no_algorithm_beats_it():
@@ -123,10 +126,10 @@ def test_no_algorithm_beats_it():
     predict = choice_sum(space, tuple(np.random.default_rng(1).normal(size=count) for count in space.counts))
     limit = float(np.median(MOBILENET.macs(space.sample(0, 100))))
     options = {"minimize": [], "predict": {"accuracy": predict}, "subject_to": {"macs": limit}}
-    exact = search(MOBILENET, algorithm="dynamic", **options).best.figures["accuracy"]
+    exact = search(MOBILENET, algorithm="dynamic", **options).best.metrics["accuracy"]
     for algorithm in ("evolution", "nsga2", "random"):
         found = search(MOBILENET, algorithm=algorithm, population=30, generations=20, **options)
-        assert found.best.figures["accuracy"] <= exact + 1e-9
+        assert found.best.metrics["accuracy"] <= exact + 1e-9
 
 
 def test_a_sum_over_choices_is_its_tables_and_a_fit_finds_it():

@@ -66,9 +66,9 @@ def test_every_candidate_meets_the_budget(share, seed):
     result = find(subject_to={"macs": limit}, seed=seed, generations=2)
     assert result.candidates
     for one in result.candidates:
-        assert one.figures["macs"] <= limit
-        assert one.figures["macs"] == MOBILENET.macs([one.arch])[0]
-        assert one.figures["memory_bytes"] == MOBILENET.memory([one.arch])[0]
+        assert one.metrics["macs"] <= limit
+        assert one.metrics["macs"] == MOBILENET.macs([one.arch])[0]
+        assert one.metrics["memory_bytes"] == MOBILENET.memory([one.arch])[0]
 
 
 def test_several_budgets_hold_at_once():
@@ -79,7 +79,7 @@ def test_several_budgets_hold_at_once():
         "memory_bytes": float(np.median(MOBILENET.memory(middle))),
     }
     for one in find(subject_to=limits).candidates:
-        assert all(one.figures[name] <= limit for name, limit in limits.items())
+        assert all(one.metrics[name] <= limit for name, limit in limits.items())
 
 
 def test_latency_comes_from_the_profile():
@@ -87,7 +87,7 @@ def test_latency_comes_from_the_profile():
     limit = float(np.median(profile.latency_ms(VIT, VIT.space.sample(0, 50))))
     result = search(VIT, subject_to={"latency_ms": limit}, evaluate=score, profile=profile, population=6, generations=2)
     for one in result.candidates:
-        assert one.figures["latency_ms"] == profile.latency_ms(VIT, [one.arch])[0] <= limit
+        assert one.metrics["latency_ms"] == profile.latency_ms(VIT, [one.arch])[0] <= limit
     assert result.device["processor"] == "none"
 
 
@@ -99,8 +99,8 @@ def test_several_devices_at_once():
     result = search(MOBILENET, minimize=["latency_ms.phone"], subject_to=limits, **options)
     for one in result.candidates:
         for name, profile in profiles.items():
-            assert one.figures[f"latency_ms.{name}"] == profile.latency_ms(MOBILENET, [one.arch])[0]
-            assert one.figures[f"latency_ms.{name}"] <= limits[f"latency_ms.{name}"]
+            assert one.metrics[f"latency_ms.{name}"] == profile.latency_ms(MOBILENET, [one.arch])[0]
+            assert one.metrics[f"latency_ms.{name}"] <= limits[f"latency_ms.{name}"]
     assert result.device["cpu"]["processor"] == "none"
     several = r"there are several devices, name one of latency_ms.phone, latency_ms.cpu"
     with pytest.raises(BudgetError, match="minimising latency_ms: " + several):
@@ -140,7 +140,7 @@ def test_better_than_random_search():
         found = find(subject_to={"macs": limit}, population=16, generations=8, seed=seed)
         rows = spread_rows(MOBILENET.space, seed + 100, 4096)
         archs = MOBILENET.space.decode(rows[budget.fits(rows)][:128])
-        assert found.best.figures["accuracy"] > max(score(arch)["accuracy"] for arch in archs)
+        assert found.best.metrics["accuracy"] > max(score(arch)["accuracy"] for arch in archs)
 
 
 def test_a_small_space_is_searched_through():
@@ -157,7 +157,7 @@ def test_a_budget_that_one_subnet_meets_finds_it():
 
 def test_objectives_may_be_costs_alone():
     result = search(MOBILENET, maximize=["params"], minimize=["macs"], population=12, generations=4)
-    assert result.best.figures["params"] == max(one.figures["params"] for one in result.candidates)
+    assert result.best.metrics["params"] == max(one.metrics["params"] for one in result.candidates)
 
 
 # --- the front ----------------------------------------------------------------------------------------------
@@ -167,8 +167,8 @@ def test_the_front_is_ordered_and_holds_the_best():
     result = find()
     front = result.front
     assert result.best in front
-    assert [one.figures["macs"] for one in front] == sorted(one.figures["macs"] for one in front)
-    assert [one.figures["accuracy"] for one in front] == sorted(one.figures["accuracy"] for one in front)
+    assert [one.metrics["macs"] for one in front] == sorted(one.metrics["macs"] for one in front)
+    assert [one.metrics["accuracy"] for one in front] == sorted(one.metrics["accuracy"] for one in front)
 
 
 def test_a_result_survives_its_file(tmp_path):
@@ -181,7 +181,7 @@ def test_a_result_survives_its_file(tmp_path):
     [
         (lambda text: text[:-40], "isn't a search result"),
         (lambda text: "{}", "its kind is None"),
-        (lambda text: text.replace('"figures"', '"numbers"'), "broken search result"),
+        (lambda text: text.replace('"metrics"', '"numbers"'), "broken search result"),
     ],
 )
 def test_a_broken_result_is_refused(tmp_path, change, message):
@@ -200,7 +200,7 @@ def test_an_impossible_budget_is_refused_before_anything_is_evaluated():
     def never(arch):
         raise AssertionError("evaluated")
 
-    with pytest.raises(BudgetError, match=rf"no subnet has macs ≤ .* nearest feasible figure is macs = {least:g}"):
+    with pytest.raises(BudgetError, match=rf"no subnet has macs ≤ .* nearest feasible value is macs = {least:g}"):
         search(MOBILENET, minimize=["macs"], subject_to={"macs": least - 1}, evaluate=never)
 
 
@@ -211,11 +211,11 @@ def test_two_budgets_that_exclude_each_other_are_refused():
         find(subject_to=limits)
 
 
-def test_the_nearest_feasible_figure_is_feasible():
+def test_the_nearest_feasible_value_is_feasible():
     profile = MadeUpProfile(MOBILENET, 1e-7, 1e-5)
     least = min(profile.latency_ms(MOBILENET, [MOBILENET.space.smallest]))
     options = {"evaluate": score, "profile": profile, "generations": 1}
-    with pytest.raises(BudgetError, match=r"nearest feasible figure is latency_ms = [\d.]+") as raised:
+    with pytest.raises(BudgetError, match=r"nearest feasible value is latency_ms = [\d.]+") as raised:
         search(MOBILENET, subject_to={"latency_ms": least * 0.999}, **options)
     nearest = float(str(raised.value).split("latency_ms = ")[1].split(" ")[0])
     assert nearest == pytest.approx(least, rel=1e-4)
@@ -230,7 +230,7 @@ def test_a_generous_budget_binds_nothing():
 
 @pytest.mark.parametrize("limits", [{"latency_ms": 0.001}, {"macs": 0.1}, {"memory_bytes": 4}])
 def test_a_tiny_budget_is_refused_with_the_nearest_one(limits):
-    with pytest.raises(BudgetError, match="the nearest feasible figure is"):
+    with pytest.raises(BudgetError, match="the nearest feasible value is"):
         search(MOBILENET, evaluate=score, profile=MadeUpProfile(MOBILENET), subject_to=limits)
 
 
@@ -267,9 +267,9 @@ def test_wrong_objectives_are_refused():
         search(MOBILENET, minimize=["macs"], predict=predict, subject_to={"accuracy": 0.9})
 
 
-def test_figures_of_numpy_are_budgets():
+def test_metrics_of_numpy_are_budgets():
     most = MOBILENET.params(MOBILENET.space.sample(0, 1))[0]
-    assert max(one.figures["params"] for one in find(subject_to={"params": most}).candidates) <= most
+    assert max(one.metrics["params"] for one in find(subject_to={"params": most}).candidates) <= most
     assert find(subject_to={"params": np.float32(most)}) == find(subject_to={"params": most})
 
 

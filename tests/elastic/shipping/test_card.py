@@ -8,7 +8,7 @@ CONFIG = {
     "arch": None,
     "arch_id": None,
     "input_size": [3, 32, 32],
-    "figures": {},
+    "metrics": {},
     "latency": None,
     "files": {"load.py": {}},
     "inputs": [],
@@ -20,7 +20,9 @@ CONFIG = {
 
 def test_a_card_has_no_line_for_what_is_not_known(tmp_path):
     write_card(tmp_path / "README.md", ModelCard(), CONFIG)
-    assert (tmp_path / "README.md").read_text() == """\
+    assert (
+        (tmp_path / "README.md").read_text()
+        == """\
 ---
 tags:
 - elastic-supernets
@@ -38,6 +40,7 @@ Files:
 
 - `load.py`
 """
+    )
 
 
 def test_a_card_says_what_is_known_and_escapes_nothing(tmp_path):
@@ -47,14 +50,16 @@ def test_a_card_says_what_is_known_and_escapes_nothing(tmp_path):
     config = {
         **CONFIG,
         "arch_id": "abc",
-        "figures": {"accuracy": 97.8},
+        "metrics": {"accuracy": 97.8},
         "latency": {**latency, "objections": ["a", "b"]},
         "files": {"model.safetensors": file},
         "native": "import timm\n",
         "preprocessing": {"mean": [0.5]},
     }
     write_card(tmp_path / "README.md", ModelCard("A <b> & c", {}, "Digits", "MIT", "Some *text*."), config)
-    assert (tmp_path / "README.md").read_text() == """\
+    assert (
+        (tmp_path / "README.md").read_text()
+        == """\
 ---
 tags:
 - elastic-supernets
@@ -96,3 +101,4 @@ import timm
 
 Inputs are prepared with `{'mean': [0.5]}`.
 """
+    )

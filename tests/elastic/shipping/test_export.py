@@ -17,6 +17,7 @@ from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx
 from elastic.shipping.card import ModelCard
 from elastic.shipping.export import export, measure_costs
 from elastic.shipping.loading import load_subnet
+from elastic.supernet.subnet_folder import read_subnet_config
 
 
 def images(supernet, arch, n=3, seed=1):
@@ -67,9 +68,16 @@ def test_the_folder_gives_the_subnet_back_bit_for_bit(exported):
         assert torch.equal(loaded(batch), subnet.eval()(batch))
     assert type(loaded) is type(subnet)
     assert config["arch"] == dict(arch)
-    assert config["figures"]["params"] == supernet.params([arch])[0]
-    assert config["figures"]["macs"] == supernet.macs([arch])[0]
+    assert config["metrics"]["params"] == supernet.params([arch])[0]
+    assert config["metrics"]["macs"] == supernet.macs([arch])[0]
     assert config["input_size"] == list(supernet.input_shape(arch))
+
+
+def test_a_folder_that_calls_the_metrics_figures_is_read(exported, tmp_path):
+    config = json.loads((exported[3].folder / "config.json").read_text())
+    metrics = config.pop("metrics")
+    (tmp_path / "config.json").write_text(json.dumps({**config, "figures": metrics}))
+    assert read_subnet_config(tmp_path) == {**config, "metrics": metrics}
 
 
 def test_the_card_says_what_was_measured(exported):

@@ -43,7 +43,7 @@ def test_each_file_is_timed_in_its_runtime_and_pytorch_too(subnet, tmp_path, mon
     assert describe_device()["processor"] in card
     assert f"| `model.onnx` | {onnxruntime} |" in card
     assert "The measurements are noisy: the neighbours were loud." in card
-    again = export(subnet, tmp_path, ["safetensors"], example())  # of the same subnet: figures stay with the files
+    again = export(subnet, tmp_path, ["safetensors"], example())  # of the same subnet: metrics stay with the files
     assert again.latency == {}
     assert json.loads((tmp_path / "config.json").read_text())["latency"] == written.latency
 

@@ -34,8 +34,8 @@ def test_any_subnet_loads_by_its_own_program(tmp_path):
         made = supernet(name, "eager")
         subnet = made.extract(made.space.sample(3))
         written = export(subnet, tmp_path / name, ["safetensors"], inputs())
-        assert written.figures["params"] == made.params([made.space.sample(3)])[0]
-        assert written.figures["macs"] == made.macs([made.space.sample(3)])[0]
+        assert written.metrics["params"] == made.params([made.space.sample(3)])[0]
+        assert written.metrics["macs"] == made.macs([made.space.sample(3)])[0]
         wanted[name] = predict(subnet, inputs())
         if name in ("bert", "llama"):
             half = subnet.bfloat16()

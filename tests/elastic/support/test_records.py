@@ -60,8 +60,8 @@ def test_a_search_result_of_an_earlier_version_loads():
     result = SearchResult.load(SAMPLES / "search.json")
     assert (result.algorithm, result.evaluations, result.history) == ("evolution", 2, ())
     assert result.candidates[1].measured == {"accuracy": 90.0}
-    assert math.isnan(result.candidates[1].figures["accuracy"])
-    assert isinstance(result.candidates[0].figures["macs"], int)
+    assert math.isnan(result.candidates[1].metrics["accuracy"])
+    assert isinstance(result.candidates[0].metrics["macs"], int)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_search_result_of_an_earlier_version_loads():
         ("profile", DeviceProfile.load, ProfileError, "[1.5, 1.25]", "[1.5, 0]", "$.subnets[0].milliseconds[1]"),
         ("profile", DeviceProfile.load, ProfileError, "[0.25, 0.5]", "[]", "$.blocks[0].milliseconds"),
         ("profile", DeviceProfile.load, ProfileError, "[1.02, 1.0]", "[Infinity]", "$.conditions.references[1][0]"),
-        ("search", SearchResult.load, CheckpointError, "1001", '"many"', "$.candidates[1].figures"),
+        ("search", SearchResult.load, CheckpointError, "1001", '"many"', "$.candidates[1].metrics"),
         ("search", SearchResult.load, CheckpointError, '"maximize"', '"maximise"', "maximize"),
     ],
 )

@@ -12,15 +12,15 @@ from torch import nn
 
 from elastic.errors import ExportError, PackageError
 from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx_files
-from elastic.profiles.blocks import build_form, forms, parts
+from elastic.profiles.blocks import build_variant, distinct_variants, find_blocks
 from elastic.profiles.measuring import measure_profile
-from elastic.timing.backends import RUNTIMES, check_setting, fingerprint, own_code, prepare, prepare_all
+from elastic.timing.backends import BACKENDS, check_setting, fingerprint, own_code, prepare, prepare_all
 from elastic.timing.setting import Setting
 
 NEEDS = {"openvino": "the extra openvino isn't installed"}
 INSTALLED = [
     pytest.param(name, marks=[pytest.mark.skipif(name in NEEDS and not find_spec(name), reason=NEEDS.get(name, ""))])
-    for name in RUNTIMES
+    for name in BACKENDS
 ]
 ON_FILES = [one for one in INSTALLED if one.values[0] in ("onnxruntime", "openvino")]
 
@@ -32,13 +32,16 @@ def test_each_runtime_is_ready_and_named_in_the_fingerprint(runtime):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
     prepare(model, [torch.randn(2, 3, 8, 8)], setting)()
     found = fingerprint(setting)
-    assert {"processor", "cores", "system", "python", "torch", "date", *RUNTIMES[runtime].packages} <= set(found)
+    assert {"processor", "cores", "system", "python", "torch", "date", *BACKENDS[runtime].packages} <= set(found)
 
 
 @pytest.mark.parametrize("runtime", ON_FILES)
 def test_runtimes_of_onnx_files_compute_what_the_modules_compute(runtime):
     supernet = vit()
-    given = [build_form(supernet, form, batch_size=2) for form in list(forms(parts(supernet)).values())[::15]]
+    given = [
+        build_variant(supernet, variant, batch_size=2)
+        for variant in list(distinct_variants(find_blocks(supernet)).values())[::15]
+    ]
     runs = prepare_all(given, Setting(runtime, batch_size=2))
     assert len(runs) == len(given) > 3
     for run, (module, inputs) in zip(runs, given, strict=True):

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from elastic.errors import ArchError, TrainingError, UsageError
-from elastic.searching.result import Candidate, SearchResult
+from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.supernet.evaluation import MeasuredAccuracy, resized
 from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
 from elastic.supernet.source import SupernetSource
@@ -70,7 +70,7 @@ def test_subnets_are_attacked_checked_certified_and_reported(run, few, tmp_path,
         assert title in text
 
 
-def test_the_figures_are_those_of_the_subnets_as_they_are_cut_out(run, tmp_path):
+def test_the_metrics_are_those_of_the_subnets_as_they_are_cut_out(run, tmp_path):
     out = tmp_path / "a.json"
     attack(
         str(run), "smallest", attacks="pgd-2", images=20, batch=8, epsilon="4/255", sanity=False, seed=3, out=str(out)
@@ -101,7 +101,9 @@ def test_which_subnets(run, tmp_path):
     (tmp_path / "mine.json").write_text(space.largest.to_json())
     assert parse_archs(supernet, f"{tmp_path / 'mine.json'},largest", 0, None, 8, 0) == {"mine": space.largest}
 
-    candidates = tuple(Candidate(arch, {"accuracy": at, "macs": at}) for at, arch in enumerate(space.sample(2, 5)))
+    candidates = tuple(
+        EvaluatedSubnet(arch, {"accuracy": at, "macs": at}) for at, arch in enumerate(space.sample(2, 5))
+    )
     result = SearchResult(digest_supernet(supernet), ("accuracy",), ("macs",), {}, candidates).save(tmp_path / "s.json")
     chosen = parse_archs(supernet, None, 0, str(result), 3, 0)
     assert candidates[-1].arch in chosen.values()

@@ -25,7 +25,7 @@ def test_the_whole_job_and_once_more(config, tmp_path, capsys, monkeypatch):
     profile.check_supernet(supernet)
     result = SearchResult.load(out / "search.json")
     limit = result.subject_to["latency_ms"]
-    assert all(one.figures["latency_ms"] <= limit for one in result.candidates)
+    assert all(one.metrics["latency_ms"] <= limit for one in result.candidates)
     _, facts = load_subnet(out / "subnet")
     assert facts["arch"] == dict(result.best.arch)
     assert facts["files"]["model.onnx"]["difference"]["relative"] <= facts["files"]["model.onnx"]["tolerance"]

@@ -1,4 +1,4 @@
-"""The verb export, and int8 from extract: in a folder, with the data of a run and without."""
+"""The command export, and int8 from extract: in a folder, with the data of a run and without."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The verbs that need images, over a supernet with BatchNorm that nobody has trained."""
+"""The commands that need images, over a supernet with BatchNorm that nobody has trained."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The light verbs, end to end in a folder, and what users can type wrong."""
+"""The light commands, end to end in a folder, and what users can type wrong."""
 
 import json
 import subprocess

@@ -78,9 +78,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(config, tmp_path):
 
 def test_validate_and_test_show_their_subnets(config, capsys):
     assert main(["fit", "--config", str(config)]) == 0
-    for verb in ("validate", "test"):
+    for command in ("validate", "test"):
         capsys.readouterr()
-        assert main([verb, "--config", str(config), "--ckpt_path", "last"]) == 0
+        assert main([command, "--config", str(config), "--ckpt_path", "last"]) == 0
         shown = capsys.readouterr().out
         assert all(name in shown for name in ("smallest", "middle_1", "largest", "MACs", "accuracy"))
 

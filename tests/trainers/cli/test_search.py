@@ -31,7 +31,7 @@ def test_search_then_extract(run, tmp_path, capsys):
     assert page.exists()
     result = SearchResult.load(out)
     assert len(result.candidates) == 6
-    assert all(one.figures["macs"] <= 1e6 for one in result.candidates)
+    assert all(one.metrics["macs"] <= 1e6 for one in result.candidates)
     assert result.best.arch.id in capsys.readouterr().out
 
     assert main(["extract", str(run), "--result", str(out), "--out", str(tmp_path / "sub")]) == 0
@@ -41,7 +41,7 @@ def test_search_then_extract(run, tmp_path, capsys):
     batches = first_images(data.val_dataloader(), 32)
     images = resized(supernet, result.best.arch, [one for one, _ in batches])
     again = accuracy(subnet, zip(images, [labels for _, labels in batches], strict=True))
-    assert again == result.best.figures["accuracy"]
+    assert again == result.best.metrics["accuracy"]
 
 
 def test_the_search_takes_as_many_threads_as_asked(run, tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def test_one_command_specialises_published_weights(published, folder, tmp_path, 
     assert best.arch["resolution"] in (28, 32)
     assert replace(SupernetSource.from_dict(about["source"]), layout=None) == load_source(NAME)
     assert about["preprocessing"]["mean"] == list(published.model.pretrained_cfg["mean"])
-    assert about["figures"].items() >= best.figures.items()
+    assert about["metrics"].items() >= best.metrics.items()
     assert (out / "model.onnx").exists()
     assert "| license | MIT |" in (out / "README.md").read_text()
 

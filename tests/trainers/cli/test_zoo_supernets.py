@@ -1,4 +1,4 @@
-"""A supernet of the zoo goes through every verb by its name, as a timm model does."""
+"""A supernet of the zoo goes through every command by its name, as a timm model does."""
 
 import torch
 import yaml

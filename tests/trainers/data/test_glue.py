@@ -233,7 +233,7 @@ def test_a_search_judges_by_the_task_s_metric(folder):
     args |= {"intermediate_size": 8, "max_position_embeddings": 16}
     supernet = elastic.supernet.source.SupernetSource("transformers:bert", args).build().eval()
     judge = Judge(supernet, Glue("stsb", str(folder), str(folder / "vocab.txt"), 16, 0.5, batch_size=8))
-    figures = judge.validation(supernet.space.largest)
+    metrics = judge.validation(supernet.space.largest)
     said = torch.cat([supernet(**inputs).logits[:, 0] for inputs, _ in judge.validation.validation]).detach()
     labels = torch.cat([labels for _, labels in judge.validation.validation])
-    assert figures == {"spearman": pytest.approx(100 * spearmanr(said, labels).statistic, abs=1e-3)}
+    assert metrics == {"spearman": pytest.approx(100 * spearmanr(said, labels).statistic, abs=1e-3)}

@@ -13,7 +13,7 @@ from watching import Watch, fit
 
 import elastic
 from elastic.formats.onnx_files import open_onnx, run_onnx
-from elastic.profiles.blocks import parts
+from elastic.profiles.blocks import find_blocks
 from elastic.supernet.folder import load_supernet
 from elastic.supernet.source import SupernetSource
 from trainers.checkpoints import read_checkpoint
@@ -244,7 +244,7 @@ def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tm
     session = open_onnx(small / "model.onnx")
     config, made = json.loads((small / "config.json").read_text()), load_supernet(folder / "one")
     assert config["input_size"] == list(made.input_shape())
-    assert config["figures"]["macs"] == made.macs([made.space.smallest])[0]
+    assert config["metrics"]["macs"] == made.macs([made.space.smallest])[0]
     logits = run_onnx(session, [tokens[one.name] for one in session.get_inputs()])[0]
     torch.testing.assert_close(torch.from_numpy(logits), model(**tokens).logits, rtol=1e-4, atol=1e-5)
 
@@ -266,4 +266,4 @@ def test_a_text_model_is_profiled_by_whole_subnets():
     assert profile.blocks == ()
     assert (profile.latency_ms(supernet, supernet.space.sample(0, 3)) > 0).all()
     with pytest.raises(elastic.errors.ProfileError, match=r"called with more than tensors, .*; measure whole subnets"):
-        parts(supernet)
+        find_blocks(supernet)

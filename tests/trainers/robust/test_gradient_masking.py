@@ -179,7 +179,7 @@ SOUND = {"fgsm": 60, "pgd-20": 50, "pgd-50": 49, BLIND: 65, TWICE: 20, ALL: 0}
         (ALL, 30, "with any image within reach, nothing is left"),
     ],
 )
-def test_each_rule_is_broken_by_its_own_figure(name, right, rule):
+def test_each_rule_is_broken_by_its_own_metric(name, right, rule):
     found = {one: Share(right if one == name else n, 100) for one, n in SOUND.items()}
     assert [check.rule for check in check_masking(found, 10) if not check.ok] == [rule]
     near = {one: Share(n + 6 if one == name else n, 100) for one, n in SOUND.items()}  # as chance has it

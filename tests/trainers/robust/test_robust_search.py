@@ -31,7 +31,7 @@ def test_clean_robust_and_costs_are_searched_together(run, tmp_path, capsys):
     result = SearchResult.load(out)
     assert result.maximize == ("accuracy", "robust")
     assert result.minimize == ("macs",)
-    assert all(one.figures["robust"] <= one.figures["accuracy"] for one in result.candidates)
+    assert all(one.metrics["robust"] <= one.metrics["accuracy"] for one in result.candidates)
     assert "robust accuracy" in page.read_text("utf-8")
     assert len(list(tmp_path.glob("s.32-images-????????-linf-0.0157.jsonl"))) == 1
 

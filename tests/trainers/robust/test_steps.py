@@ -283,7 +283,7 @@ def test_the_best_supernet_of_a_run_is_kept(tmp_path, capsys, monkeypatch):
     assert "under attack" in capsys.readouterr().out
 
 
-def test_a_figure_that_nobody_logs_cannot_be_best(tmp_path, capsys):
+def test_a_metric_that_nobody_logs_cannot_be_best(tmp_path, capsys):
     assert main([*FIT(runs=tmp_path).split(), "--keep_best", "val/tiny/robust"]) == 2
     assert "val/smallest/robust" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import elastic
 import zoo
 from elastic.errors import ArchError
 from elastic.layout.sorting import is_sortable
-from elastic.profiles.blocks import parts
+from elastic.profiles.blocks import find_blocks
 
 PROXYLESS, RESNET = "ofa_proxyless_d234_e346_k357_w1.3", "ofa_resnet50"
 SIZES = {  # millions: parameters with the kernel matrices; MACs at 224, largest and smallest; then the exact count
@@ -82,7 +82,7 @@ def test_costs_need_no_activation_and_blocks_have_forms():
     small, large = supernet.memory([supernet.space.smallest, supernet.space.largest])
     assert 0 < small < large
     narrow = supernet.space.narrow({"resolution": 128})
-    found = {part.path: part for part in parts(supernet, narrow)}
+    found = {block.path: block for block in find_blocks(supernet, narrow)}
     assert found["conv1.3.0"].dims == ("ratio.stem",)
     assert len(set(found["conv1.3.0"].signatures)) == 2  # of three ratios two give 24 channels
     assert found["layer1.0"].dims == ("expand.0.0", "stem", "width.0")

@@ -1,6 +1,6 @@
 """Test accuracy of a supernet that comes with the package, for its card: BatchNorm from made-up and from real images.
 
-    python tests/benchmarks/zoo_figures.py ofa_mbv3_fashion_mnist data.yaml
+    python tests/benchmarks/zoo_results.py ofa_mbv3_fashion_mnist data.yaml
 
 data.yaml has the data section of the training (its config.yaml does).
 """
