@@ -193,7 +193,7 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
     parser.add_class_arguments(SupernetModule, "model")
     for key, value in (("sampler", "samplers.SandwichSampler"), ("distiller", "distillers.SoftTargets"),
                        ("teacher", "teachers.InPlaceTeacher")):  # fmt: skip
-        parser.set_defaults({f"model.{key}": {"class_path": f"trainers.{value}"}})
+        parser.set_defaults({f"model.{key}": {"class_path": f"trainers.methods.{value}"}})
     return parser.instantiate_classes(parser.parse_args(["--config", shipped, "--config", str(written)])).model
 
 

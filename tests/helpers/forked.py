@@ -16,7 +16,6 @@ _PRELOADED = (
     "trainers.fitting",
     "trainers.jobs.search",
     "trainers.robust.examiner",
-    "trainers.jobs.demo",
 )
 
 

@@ -8,6 +8,7 @@ ANNOTATIONS = {
     "--choices": "dict[str, list[int | float] | None] | None",
     "--args": "dict[str, Any]",
     "--sizes": "list[int]",
+    "--overwrite": "bool",
 }
 
 
@@ -23,6 +24,11 @@ ANNOTATIONS = {
         (["--choices", "{depth: [1]}"], ["--choices", "{depth: [1]}"]),
         (["--choices", "depth"], ["--choices", "depth"]),
         (["--budget", "macs=2M", "net"], ["--budget", "macs=2M", "net"]),
+        (["net", "--overwrite"], ["net", "--overwrite", "true"]),
+        (["--overwrite", "net"], ["--overwrite", "true", "net"]),
+        (["--overwrite", "--sizes", "20"], ["--overwrite", "true", "--sizes", "[20]"]),
+        (["--overwrite", "false", "net"], ["--overwrite", "false", "net"]),
+        (["--overwrite=false", "net"], ["--overwrite=false", "net"]),
     ],
 )
 def test_what_is_typed_is_spelt_out(typed, meant):

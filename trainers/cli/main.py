@@ -30,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = "--debug" in words or os.environ.get("ELASTIC_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     try:
-        _run(words)
+        run_command(words)
     except KeyboardInterrupt:
         cure = ", and the training continues with --ckpt_path last" if words[:1] == ["fit"] else ""
         return _say(f"interrupted; files on disk are whole{cure}", INTERRUPTED)
@@ -48,7 +48,15 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(words: list[str]) -> None:
+def run_command(words: list[str]) -> None:
+    """Run one command, and raise what goes wrong.
+
+    Args:
+        words: the command line without the program's name.
+
+    Raises:
+        ElasticError: the command can't do what was asked for.
+    """
     if words[:1] == ["help"]:  # elastic help search
         words = [*words[1:], "--help"]
     if not words or words[0] in _HELP:

@@ -42,7 +42,7 @@ def run(name: str, words: Sequence[str]) -> None:
 
 def _annotations(function: Callable[..., None]) -> dict[str, str]:
     parameters = inspect.signature(function).parameters.values()
-    return {f"--{one.name}": str(one.annotation) for one in parameters}
+    return {f"--{one.name}": "bool" if one.annotation in (bool, "bool") else str(one.annotation) for one in parameters}
 
 
 class CommandParser(ArgumentParser):

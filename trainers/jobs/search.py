@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import Any
 
 from rich import get_console
 
 from elastic.errors import UsageError
 from elastic.profiles.profile import DeviceProfile
-from elastic.reporting.charts import Pairs
-from elastic.reporting.report import Report, write_csv, write_report
+from elastic.reporting.report import write_csv, write_report
 from elastic.reporting.tables import result_table
 from elastic.searching.budget import latency_name
 from elastic.searching.learning import learn_predictors
@@ -21,9 +19,10 @@ from elastic.searching.result import SearchResult
 from elastic.searching.search import search
 from elastic.searching.verification import is_here, remeasure_front
 from elastic.supernet.supernet import Supernet
-from elastic.support.text import names_in, spell_count, spell_metric, spell_name
+from elastic.support.text import names_in
 from elastic.timing.backends import torch_threads
 from trainers.jobs.judge import Judge
+from trainers.jobs.search_report import describe, predictor_note
 from trainers.jobs.trained import Trained
 from trainers.jobs.write_subnet import write_subnet
 from trainers.robust.attacks import Threat
@@ -194,66 +193,5 @@ def write_results(
     if outputs.csv is not None:
         console.print(f"table: {write_csv(result, outputs.csv)}", highlight=False)
     if outputs.report is not None:
-        page = describe(trained, result, goals, outputs.out)
+        page = describe(trained, result, judge, goals, outputs.out)
         console.print(f"report: {write_report(page, outputs.report)}", highlight=False)
-
-
-def describe(trained: Trained, result: SearchResult, goals: Goals, out: str) -> Report:
-    """The report's content."""
-    budget = ",".join(f"{name}={value:g}" for name, value in goals.budget.items())
-    notes = [prediction_note(one, trained.supernet) for one in goals.profiles.values()]
-    return Report(
-        f"Subnets of {trained.place}",
-        trained.supernet,
-        result,
-        summarize(trained.supernet, result),
-        [("search", f"elastic search {trained.place} --budget {budget or '…'} --out {out}")],
-        agreement=agreement(result, goals.profiles),
-        front_notes=" ".join([*notes, *starmap(predictor_note, result.predictors.items())]),
-    )
-
-
-def agreement(result: SearchResult, profiles: Profiles) -> dict[str, Pairs]:
-    """Predicted and measured latencies: of the front, and of the random subnets that a profile was checked with."""
-    found: dict[str, Pairs] = {}
-    for name, one in profiles.items():
-        metric = latency_name(name)
-        pairs: dict[str, Any] = {}
-        if one.checks:
-            last = one.checks[-1]
-            pairs["random subnets"] = list(last.predicted_ms), last.measured_ms.tolist()
-        again = [c for c in result.candidates if metric in c.measured]
-        if again:
-            pairs["the front"] = [c.metrics[metric] for c in again], [c.measured[metric] for c in again]
-        if pairs:
-            found[metric] = pairs
-    return found
-
-
-def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
-    """The metrics of a search's best, for the top of its report."""
-    metrics: dict[str, Any] = dict(result.best.metrics)
-    shown = [*result.maximize, *result.minimize, "params", "macs"]
-    summary = {spell_name(name): spell_metric(name, metrics[name]) for name in dict.fromkeys(shown)}
-    again = {f"{spell_name(name)}, measured again": spell_metric(name, v) for name, v in result.best.measured.items()}
-    return {**summary, **again, "subnets in all": spell_count(supernet.space.size)}
-
-
-def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
-    """How far predicted latencies are from measured ones, for a report."""
-    if not profile.subnets:
-        return "Latencies are sums of a table's blocks; no whole subnet was measured."
-    error = profile.prediction_error(supernet)
-    return (
-        f"Latencies are predicted; cross-validated over {error.n} measured subnets, the prediction is off by "
-        f"{error.mape:.1f} % on average, with Kendall τ {error.tau:.2f}."
-    )
-
-
-def predictor_note(name: str, facts: Mapping[str, Any]) -> str:
-    """How far a predicted metric is from a measured one, by `SearchResult.predictors`."""
-    return (
-        f"{spell_name(name).capitalize()} is predicted ({facts['kind']}); cross-validated over {facts['n']} measured "
-        f"subnets, it is off by {spell_metric(name, facts['rmse'])} (root mean square), "
-        f"with Kendall τ {facts['tau']:.2f}."
-    )
