@@ -66,7 +66,6 @@ from .methods.teachers import (
 from .methods.teachers import (
     Teacher as Teacher,
 )
-from .module import SupernetModule as SupernetModule
 from .robust.accuracy import RobustAccuracy as RobustAccuracy
 from .robust.attacks import Threat as Threat
 from .robust.distillers import (
@@ -93,4 +92,5 @@ from .robust.losses import (
 from .robust.robust_loss import RobustLoss as RobustLoss
 from .steps.conflicts import GradientProjection as GradientProjection
 from .steps.options import StepOptions as StepOptions
+from .supernet_module import SupernetModule as SupernetModule
 from .validation import ValidationOptions as ValidationOptions

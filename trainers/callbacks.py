@@ -11,7 +11,7 @@ from rich.table import Table
 
 from elastic.support.text import short, spell_count
 from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
-from trainers.module import SupernetModule
+from trainers.supernet_module import SupernetModule
 
 
 class PhaseProgressBar(RichProgressBar):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -22,14 +23,17 @@ _FOLDERS = {
 }
 FORMER_MODULES = {name: f"{folder}.{name}" for folder, names in _FOLDERS.items() for name in names.split()} | {
     "data": "data.supernet_data",
+    "module": "supernet_module",
+    "robust.training_attack": "methods.adversary",
     "robust_distillers": "robust.distillers",
     "robust_losses": "robust.losses",
     "robustness": "robust.accuracy",
     "steps": "steps.options",
+    "steps.steps": "steps.options",
 }
 """Modules of `trainers` that class paths in older configurations name, and where their classes are now."""
 
-_FORMER_CLASS = re.compile(rf"(?<![\w.])trainers\.({'|'.join(FORMER_MODULES)})\.(?=[A-Z])")
+_FORMER_CLASS = re.compile(rf"(?<![\w.])trainers\.({'|'.join(map(re.escape, FORMER_MODULES))})\.(?=[A-Z])")
 _BARE_CLASS = re.compile(r"""(class_path["']?\s*:\s*["']?)([A-Z]\w*)(?![\w.])""")
 
 
@@ -38,9 +42,14 @@ def current_paths(text: str) -> str:
 
     Without a path, jsonargparse doesn't find a class that is an argument of another class.
     """
-    public = frozenset(dir(import_module(__package__)))
+    public = _public_names()
     text = _FORMER_CLASS.sub(lambda found: f"trainers.{FORMER_MODULES[found[1]]}.", text)
     return _BARE_CLASS.sub(lambda found: f"{found[1]}trainers.{found[2]}" if found[2] in public else found[0], text)
+
+
+@cache
+def _public_names() -> frozenset[str]:
+    return frozenset(dir(import_module(__package__)))
 
 
 def read_configuration(path: str | Path) -> Any:

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from elastic.errors import TrainingError
 from elastic.supernet.folder import save_supernet
 from elastic.support.files import write_text
-from trainers.module import SupernetModule
+from trainers.supernet_module import SupernetModule
 
 
 class RunFolder(Checkpoint):

@@ -18,7 +18,7 @@ from elastic.support.inputs import Inputs, predict
 from elastic.upstream import library_of
 from trainers.data.metrics import MetricName, answers, make_metric
 from trainers.methods.adversary import Adversary, check_pixels, seeded
-from trainers.steps.examples import calibration_batches
+from trainers.steps.extra_batches import calibration_batches
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from elastic.costs.probing import Probes
 from elastic.costs.tracing import Subject
 from elastic.errors import CostError
 from elastic.layers.modules import Elastic
-from elastic.layers.rules import TensorRule, helper_names
+from elastic.layers.read_rules import TensorRule, helper_names
 from elastic.layout.layout import SizeEvaluator
 from elastic.space.dims import Gate
 from elastic.space.sizes import Size

@@ -13,7 +13,7 @@ from elastic.costs.coding import CodedSizes, code_sizes
 from elastic.costs.tracing import CostTrace, Subject, trace
 from elastic.errors import CostError
 from elastic.layers.extraction import cut_out
-from elastic.layers.rules import TensorRule, stored_tensor
+from elastic.layers.read_rules import TensorRule, stored_tensor
 from elastic.layers.slicing import TensorAxes, TensorAxis
 from elastic.layout.layout import SizeEvaluator, sizes_of
 from elastic.space.sizes import Number

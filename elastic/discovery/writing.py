@@ -14,7 +14,7 @@ from elastic.discovery.depths import find_depths
 from elastic.discovery.numbers import Attribute
 from elastic.discovery.rules.products import SIDES
 from elastic.discovery.watching import INDICES, INPUT, Observations
-from elastic.layers.rules import has_own_forward
+from elastic.layers.read_rules import has_own_forward
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import KERNEL, PART, WIDTH, DimRule, Keep
 from elastic.upstream import library_of

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic.layers.modules import Elastic, upstream_class
-from elastic.layers.rules import DEPTH, DepthRule, TensorRule, helper_names
+from elastic.layers.read_rules import DEPTH, DepthRule, TensorRule, helper_names
 
 _IMMUTABLE = {int, float, str, bytes, bool, type(None), torch.dtype, torch.device}
 _IMMUTABLE |= {type, BuiltinFunctionType, FunctionType}

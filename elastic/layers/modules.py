@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from elastic.layers.rules import DEPTH, DepthRule, ReadRule, TensorRule, stored_tensor
+from elastic.layers.read_rules import DEPTH, DepthRule, ReadRule, TensorRule, stored_tensor
 
 
 def writes_through(module: nn.Module, name: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from elastic.errors import LayoutError
-from elastic.layers.rules import DEPTH, Transform
+from elastic.layers.read_rules import DEPTH, Transform
 from elastic.layout.notation import AxesText, Factor, count_placeholders, fill, match_paths, parse_axes
 from elastic.layout.recipe import Recipe
 

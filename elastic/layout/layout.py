@@ -12,7 +12,7 @@ from torch import nn
 from elastic.errors import LayoutError
 from elastic.layers.aliases import Alias
 from elastic.layers.modules import make_elastic
-from elastic.layers.rules import (
+from elastic.layers.read_rules import (
     DEPTH,
     DepthRule,
     NumberRule,

@@ -13,7 +13,7 @@ from elastic.space.sizes import Derived, DimRule, Number, for_name
 from elastic.support.text import did_you_mean
 
 if TYPE_CHECKING:
-    from elastic.layers.rules import Transform
+    from elastic.layers.read_rules import Transform
 
 
 @dataclass(frozen=True)
@@ -155,5 +155,3 @@ class Registry:
 
 registry = Registry()
 register_recipe = registry.register
-
-

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from elastic.layers.rules import ReadRule, TensorRule
+from elastic.layers.read_rules import ReadRule, TensorRule
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

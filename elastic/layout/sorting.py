@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic.errors import LayoutError
-from elastic.layers.rules import TensorRule, stored_tensor
+from elastic.layers.read_rules import TensorRule, stored_tensor
 from elastic.layout.layout import Layout
 from elastic.space.sizes import Size
 from elastic.space.space import SearchSpace

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from elastic.layers.rules import DepthRule
+from elastic.layers.read_rules import DepthRule
 from elastic.layout.layout import sizes_of
 from elastic.profiles.blocks import block_modules
 from elastic.space.dims import Dim

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from elastic.layers.rules import DEPTH, DepthRule
+from elastic.layers.read_rules import DEPTH, DepthRule
 from elastic.supernet.supernet import Supernet
 
 _GRAPHS = 256

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from elastic.layers.rules import TensorRule
+from elastic.layers.read_rules import TensorRule
 from elastic.layout.sorting import is_sortable
 from elastic.space.sizes import Derived, Size
 from elastic.support.inputs import predict

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from elastic.errors import CostError
 from elastic.layers.modules import upstream_class
-from elastic.layers.rules import TensorRule
+from elastic.layers.read_rules import TensorRule
 from elastic.space.arch import Arch
 from elastic.space.sizes import Lookup, Number
 from elastic.supernet.supernet import Supernet

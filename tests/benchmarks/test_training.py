@@ -11,8 +11,9 @@ import elastic
 from elastic.supernet.compiling import compiled
 from trainers import OptimizerOptions, SandwichSampler, SoftTargets
 from trainers.methods.samplers import SamplingContext
+from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
-from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
+from trainers.steps.subnet_gradients import SubnetGradients
 
 MODELS = {
     "MobileNetV3-L, 16 @128": ("mobilenetv3_large_100", {}, 16, 128),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 _PRELOADED = (
     "trainers.cli.main",
-    "trainers.fitting",
+    "trainers.lightning_cli",
     "trainers.jobs.search",
     "trainers.robust.examiner",
 )

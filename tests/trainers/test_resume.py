@@ -58,7 +58,7 @@ def clothes(root: Path) -> dict:
 def test_killed_at_a_step_then_while_saving(config, tmp_path):
     fit, step = ["fit", "--config", str(edited(config))], random.Random(0).randrange(3, 6)
     run = [*fit, "--name", "killed", "--checkpoint_every"]
-    killed([*run, "2"], "trainers.steps.optimizer_steps.clip", step)
+    killed([*run, "2"], "trainers.steps.step_runner.clip", step)
     left = read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"]
     assert left == (step - 1) // 2 * 2
     killed([*run, "1", "--ckpt_path", "last"], "os.fsync", 3)
@@ -97,7 +97,7 @@ def test_killed_anywhere_in_a_curriculum(config, tmp_path):
     assert main([*fit, "--name", "whole"]) == 0
     run, done = [*fit, "--name", "killed", "--checkpoint_every", "1"], 0
     for _ in range(3):
-        killed(run, "trainers.steps.optimizer_steps.clip", draw.randint(2, 4))
+        killed(run, "trainers.steps.step_runner.clip", draw.randint(2, 4))
         left = read_checkpoint(folder / "killed" / "last.ckpt")["global_step"]
         assert done < left < steps
         run, done = [*fit, "--name", "killed", "--checkpoint_every", "1", "--ckpt_path", "last"], left
@@ -122,7 +122,7 @@ def test_killed_under_attack(config, tmp_path):
     config.write_text(yaml.safe_dump(values))
     fit = ["fit", "--config", str(config)]
     run = [*fit, "--name", "killed", "--checkpoint_every", "1"]
-    killed(run, "trainers.steps.optimizer_steps.clip", STEPS + 3)
+    killed(run, "trainers.steps.step_runner.clip", STEPS + 3)
     assert read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"] == STEPS + 2
     assert main([*run, "--ckpt_path", "last"]) == 0
     assert main([*fit, "--name", "whole"]) == 0
@@ -133,7 +133,7 @@ def test_killed_with_augmentation_in_workers(config, tmp_path, fashion_files):
     fit = ["fit", "--config", str(edited(config, data=clothes(fashion_files))), "--trainer.limit_val_batches", "0"]
     run = [*fit, "--name", "killed"]
     assert main([*run, "--trainer.max_epochs", "1"]) == 0
-    killed([*run, "--checkpoint_every", "2", "--ckpt_path", "last"], "trainers.steps.optimizer_steps.clip", 4)
+    killed([*run, "--checkpoint_every", "2", "--ckpt_path", "last"], "trainers.steps.step_runner.clip", 4)
     assert read_checkpoint(tmp_path / "runs" / "killed" / "last.ckpt")["global_step"] == STEPS + 3
     assert main([*run, "--ckpt_path", "last"]) == 0
     assert main([*fit, "--name", "whole"]) == 0

@@ -83,7 +83,7 @@ def _run(name: str, words: list[str]) -> None:
         raise UsageError(f"{name} needs --config: a YAML file, or the name of a shipped one: {shipped}")
     named = name_configurations(expand([name, *spell_out(words, _MAPPINGS)]))
 
-    from trainers.fitting import train
+    from trainers.lightning_cli import train
 
     train(named)
 

@@ -105,9 +105,7 @@ class Digits(ImageDataModule):
         from sklearn.model_selection import train_test_split
 
         everything = np.arange(len(digits))
-        rest, test = train_test_split(
-            everything, test_size=self.test_fraction, random_state=self.seed, stratify=digits
-        )
+        rest, test = train_test_split(everything, test_size=self.test_fraction, random_state=self.seed, stratify=digits)
         share = self.val_fraction / (1 - self.test_fraction)
         train, val = train_test_split(rest, test_size=share, random_state=self.seed, stratify=digits[rest])
         return train, val, test

@@ -16,8 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from elastic.errors import TrainingError
 from elastic.support.inputs import predict
+from trainers.methods.dropout import without_dropout
 from trainers.methods.norms import Norm
-from trainers.methods.regularization import without_dropout
 
 Objective = Callable[[Tensor], Tensor]
 """What the adversary maximises: a scalar, summed over the images `(N, C, H, W)` that it is given."""

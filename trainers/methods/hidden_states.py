@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from elastic import Supernet
 from elastic.errors import TrainingError
-from elastic.layers.rules import DEPTH
+from elastic.layers.read_rules import DEPTH
 from trainers.methods.distillers import Distiller, LogitsTrial, SoftTargets
 from trainers.methods.loss import StepBatch, Trial
 from trainers.methods.teacher_outputs import TeacherOutput, recorded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -15,39 +14,16 @@ from elastic.errors import TrainingError
 from elastic.support.inputs import Inputs, predict
 from trainers.methods.adversary import Adversary
 from trainers.methods.distillers import label_loss
+from trainers.methods.dropout import without_dropout
 from trainers.methods.loss import StepBatch, SubnetLoss
-from trainers.methods.regularization import without_dropout
 from trainers.methods.samplers import Contest
 from trainers.methods.teacher_outputs import TeacherOutput, TeacherOutputs
 from trainers.steps.conflicts import gradients_apart
-from trainers.steps.diagnosis import GradientCosines
+from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
 from trainers.steps.sync_batchnorm import synced_batchnorm
 
 _ADVERSARY = Adversary()
-
-
-@dataclass
-class OptimizerStep:
-    """The state of an optimiser step, shared by its batches.
-
-    Attributes:
-        number: the optimiser step.
-        epoch: where in the training it is, counted from 0 with fractions.
-        seed: of what it draws, other on each rank.
-        archs: the subnets trained, in order; filled by the first batch.
-        losses: of each subnet, summed over the batches: `(len(archs),)`.
-        largest: with a projection, the largest subnet's gradients, apart from the others'.
-        cosines: with `cosines_every`, of this step.
-    """
-
-    number: int
-    epoch: float = 0.0
-    seed: tuple[int, ...] = (0,)
-    archs: list[Arch] = field(default_factory=list)
-    losses: Tensor | None = None
-    largest: list[Tensor] = field(default_factory=list)
-    cosines: GradientCosines | None = None
 
 
 class SubnetGradients:

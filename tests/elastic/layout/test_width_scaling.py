@@ -17,7 +17,7 @@ from torch import nn
 
 import elastic
 from elastic import DimRule, Recipe, SupernetSource
-from elastic.layers.rules import TensorRule
+from elastic.layers.read_rules import TensorRule
 from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
 from elastic.supernet.inspection import inspect, render
 

@@ -8,7 +8,7 @@ from small import FAMILIES
 from torch import nn
 
 from elastic import Recipe, elasticize
-from elastic.layers.rules import TensorRule
+from elastic.layers.read_rules import TensorRule
 from elastic.recipes.resolution import resolution_rule
 from elastic.supernet.inspection import inspect, render
 

@@ -160,7 +160,9 @@ def test_what_is_misspelt_in_a_training_names_what_is_near(words, said, config, 
 
 def test_only_the_parser_of_the_command_is_built(monkeypatch):
     built = []
-    monkeypatch.setattr("trainers.fitting.SupernetCLI.add_arguments_to_parser", lambda _, parser: built.append(parser))
+    monkeypatch.setattr(
+        "trainers.lightning_cli.SupernetCLI.add_arguments_to_parser", lambda _, parser: built.append(parser)
+    )
     assert main(["validate", "--help_all"]) == 0
     assert len(built) == 1
 

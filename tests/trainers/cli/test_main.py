@@ -247,7 +247,7 @@ def test_what_cannot_be_compiled_is_one_sentence(config, capfd):
 
 
 def test_ctrl_c_is_one_sentence(config, capfd, tmp_path, monkeypatch):
-    from trainers.module import SupernetModule
+    from trainers.supernet_module import SupernetModule
 
     step = SupernetModule.training_step
 

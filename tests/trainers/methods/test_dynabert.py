@@ -26,9 +26,9 @@ from trainers.methods.optimizers import OptimizerOptions
 from trainers.methods.samplers import RoundRobinSampler, SamplingContext, UniformSampler
 from trainers.methods.teacher_outputs import BatchTeacher, full_depth, recorded
 from trainers.methods.teachers import SnapshotTeacher
-from trainers.module import SupernetModule
+from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
-from trainers.steps.subnet_gradients import OptimizerStep
+from trainers.supernet_module import SupernetModule
 
 AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
 
@@ -220,8 +220,8 @@ def test_killed_in_any_stage_and_resumed_it_ends_with_the_same_weights(folder):
     words = [*configuration("dynabert", folder), "--trainer.limit_train_batches", "3", "--data.replace_words", "0.3"]
     assert main([*words, "--name", "whole"]) == 0
     run = [*words, "--name", "killed", "--checkpoint_every", "2"]
-    killed(run, "trainers.steps.optimizer_steps.OptimizerSteps._end", 5)  # in the second stage
-    killed([*run, "--ckpt_path", "last"], "trainers.steps.optimizer_steps.OptimizerSteps._end", 4)  # in the third
+    killed(run, "trainers.steps.step_runner.StepRunner._end", 5)  # in the second stage
+    killed([*run, "--ckpt_path", "last"], "trainers.steps.step_runner.StepRunner._end", 4)  # in the third
     assert main([*run, "--ckpt_path", "last"]) == 0
     one, other = (read_checkpoint(folder / name / "last.ckpt")["state_dict"] for name in ("whole", "killed"))
     assert one.keys() == other.keys()

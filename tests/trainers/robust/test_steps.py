@@ -38,8 +38,9 @@ from trainers.methods.loss import StepBatch
 from trainers.methods.teacher_outputs import BatchTeacher, TeacherOutput
 from trainers.robust.robust_loss import AttackedTrial
 from trainers.robust.statistics import recalibrate_attacked
+from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
-from trainers.steps.subnet_gradients import OptimizerStep, SubnetGradients
+from trainers.steps.subnet_gradients import SubnetGradients
 
 SHORT = Adversary(epsilon=0.1, steps=2, step_size=0.05)
 LOSSES = [PGDAT(), PGDAT("teacher"), TRADES(), MART(), ARD(0.5), RSLAD(), AdaAD(0.5)]
@@ -223,7 +224,7 @@ def test_hat_has_a_phase_without_an_adversary_for_its_helper(monkeypatch):
     ]
     teacher = SnapshotTeacher({"standard": "full", "teacher": "full"})
     trained = module(curriculum=Curriculum(phases), teacher=teacher)
-    monkeypatch.setattr("trainers.steps.phases.calibration_batches", lambda *_: iter([pixels(8)[0]]))
+    monkeypatch.setattr("trainers.steps.phase_start.calibration_batches", lambda *_: iter([pixels(8)[0]]))
     seen = []
     fit(trained, Watch(lambda one: seen.append(one.global_step)), loader(8), max_epochs=3)
     assert seen == [1, 2, 3]

@@ -33,10 +33,10 @@ from trainers.methods.teachers import InPlaceTeacher, Teacher
 from trainers.robust.statistics import describe_statistics, recalibration
 from trainers.steps.averages import averaged, make_average
 from trainers.steps.diagnosis import RUNGS
-from trainers.steps.optimizer_steps import OptimizerSteps, loss_scaler, plain_optimizer
 from trainers.steps.options import StepOptions
-from trainers.steps.phases import PhaseStart
+from trainers.steps.phase_start import PhaseStart
 from trainers.steps.progress import Progress
+from trainers.steps.step_runner import StepRunner, loss_scaler, plain_optimizer
 from trainers.steps.strategies import check_strategy
 from trainers.steps.subnet_gradients import SubnetGradients
 from trainers.validation import ValidationOptions, Validator
@@ -117,7 +117,7 @@ class SupernetModule(LightningModule):
         gradients = SubnetGradients(self.supernet, step, self.manual_backward, adversary)
         calibration = validation.calibration_batches
         phases = PhaseStart(self, self.plan, adversary, self.teaching, self.average, calibration)
-        self.steps = OptimizerSteps(
+        self.steps = StepRunner(
             self, self.plan, self.progress, gradients, phases, optimizer, self.teaching, self.average
         )
         self._fitting = ExitStack()

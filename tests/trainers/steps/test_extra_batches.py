@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins import HalfPrecision
 
-from trainers.steps.examples import calibration_batches
+from trainers.steps.extra_batches import calibration_batches
 
 
 @pytest.mark.parametrize("text", [False, True])

@@ -14,7 +14,7 @@ from trainers.methods.distillers import label_loss
 from trainers.methods.plan import TrainingPlan
 from trainers.robust.statistics import recalibration
 from trainers.steps.averages import averaged
-from trainers.steps.examples import calibration_batches, held_out_batches
+from trainers.steps.extra_batches import calibration_batches, held_out_batches
 
 
 class PhaseStart:

@@ -25,14 +25,13 @@ from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import (
     current_paths,
     is_inline,
-    name_configurations,
     read_configuration,
     refuse_ignored,
 )
 from trainers.data.supernet_data import SupernetData
-from trainers.module import SupernetModule
 from trainers.near_matches import with_near_matches
 from trainers.run_folder import LAST, RunFolder
+from trainers.supernet_module import SupernetModule
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 """What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""
@@ -219,7 +218,7 @@ def train(words: list[str]) -> None:
     """Run fit, validate or test.
 
     Args:
-        words: the command and its options.
+        words: the command and its options, as `name_configurations` gives them.
 
     Raises:
         UsageError: settings that contradict each other, or the checkpoint.
@@ -232,7 +231,7 @@ def train(words: list[str]) -> None:
         with warnings.catch_warnings():
             # Lightning 2.6 asks PyTorch in a form that PyTorch 2.14 calls old
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            SupernetCLI(name_configurations(words))
+            SupernetCLI(words)
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     except ValueError as error:

@@ -25,7 +25,7 @@ from trainers.methods.samplers import NestedSampler, RoundRobinSampler, UniformS
 from trainers.methods.teachers import SnapshotTeacher
 from trainers.robust.distillers import RSLAD
 from trainers.robust.losses import PGDAT
-from trainers.steps.subnet_gradients import OptimizerStep
+from trainers.steps.optimizer_step import OptimizerStep
 
 
 class SmallestOnly:

@@ -3,7 +3,7 @@
 import timm
 import torch
 
-from trainers.methods.regularization import without_dropout
+from trainers.methods.dropout import without_dropout
 
 RATES = {"drop_rate": 0.3, "drop_path_rate": 0.3, "num_classes": 10}
 
