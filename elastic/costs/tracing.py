@@ -18,9 +18,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
-from elastic.errors import CostError
+from elastic.costs.counting import count_macs, grouped_product
+from elastic.errors import CostError, first_line
 from elastic.layout.layout import Layout
 from elastic.layout.recipe import Recipe
 from elastic.support.hooks import copy_placed, hooked
@@ -113,17 +113,10 @@ def trace(
     try:
         return _forward(model, blocks, shape, vocabulary, largest)
     except (RuntimeError, NotImplementedError) as error:
-        if "meta" in str(error).lower():
-            raise CostError(
-                f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the "
-                f"values of activations? No formula can follow those ({error})"
-            ) from error
-    # an operator that computes, but says no shapes without data (grouped products of float32)
-    return _forward(copy_placed(model, _zeros), blocks, shape, vocabulary, largest, device="cpu")
-
-
-def _zeros(tensor: Tensor) -> Tensor:
-    return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+        raise CostError(
+            f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the values of "
+            f"activations? No formula can follow those ({first_line(error)})"
+        ) from error
 
 
 def _forward(
@@ -132,7 +125,6 @@ def _forward(
     shape: Sequence[int],
     vocabulary: int | None,
     largest: Callable[[int], int],
-    device: str = "meta",
 ) -> CostTrace:
     recorder = _Recorder(model, blocks, largest)
     # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
@@ -140,7 +132,7 @@ def _forward(
         torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH),
         recorder.watching_modules(), recorder,
     ):
-        inputs = example_inputs(shape, vocabulary, device=device if vocabulary is None else "cpu")
+        inputs = example_inputs(shape, vocabulary, device="meta" if vocabulary is None else "cpu")
         recorder.adopt(inputs)
         model(inputs)
     return CostTrace(recorder.operations, recorder.buffers)
@@ -192,7 +184,8 @@ def _run(func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
         if func._schema.name.endswith("_") and not args[0].is_meta:  # written into: a state that began as zeros
             return args[0]
         args, kwargs = _on_meta(args), _on_meta(kwargs)
-    return func(*args, **kwargs)
+    made = grouped_product(func, args)
+    return func(*args, **kwargs) if made is None else made
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
@@ -238,9 +231,7 @@ class _Recorder(TorchDispatchMode):
         if live_input:  # what is made of weights alone is no activation
             for tensor in _tensors((out[0] if func in _BATCH_NORMS else out,)):
                 self.adopt(tensor)
-        count = flop_registry.get(func._overloadpacket)
-        macs = count(*args, **kwargs, out_val=out) // 2 if count is not None else 0
-        self.operations.append(Operation(self._stack[-1], macs, self._live()))
+        self.operations.append(Operation(self._stack[-1], count_macs(func, args, kwargs, out), self._live()))
         return out
 
     def _whole(self, tensor: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> bool:

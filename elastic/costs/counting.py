@@ -1,0 +1,43 @@
+"""What an operator multiplies: PyTorch's own counts, and the products of experts, which it doesn't count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+_GROUPED = getattr(torch.ops.aten, "_grouped_mm", None)
+"""Tokens `(M, K)`, sorted by expert, times the experts' weights `(G, K, N)`; None before PyTorch 2.8."""
+
+
+def _grouped_flops(left: Sequence[int], right: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * math.prod(left) * right[-1]
+
+
+_ADDED: Mapping[Any, Callable[..., int]] = {} if _GROUPED is None else {_GROUPED: _grouped_flops}
+
+
+def count_macs(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """Multiply-accumulates of one operator; 0 where it is no matrix product, convolution or attention."""
+    added = _ADDED.get(func._overloadpacket)
+    if added is not None:
+        return added(args[0].shape, args[1].shape) // 2
+    count = flop_registry.get(func._overloadpacket)
+    return 0 if count is None else int(count(*args, **kwargs, out_val=out)) // 2
+
+
+def macs_counter() -> FlopCounterMode:
+    """A context manager that counts; half of its `get_total_flops()` are multiply-accumulates."""
+    return FlopCounterMode(display=False, custom_mapping=dict(_ADDED))
+
+
+def grouped_product(func: Any, args: Sequence[Any]) -> Tensor | None:
+    """The result of an experts' product without data, whose shape PyTorch gives for bfloat16 alone; None for others."""
+    if _GROUPED is None or func._overloadpacket is not _GROUPED or not args[0].is_meta:
+        return None
+    left, right = args[:2]
+    return left.new_empty((left.shape[0], right.shape[-1])) if (left.ndim, right.ndim) == (2, 3) else None
