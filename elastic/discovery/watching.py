@@ -38,15 +38,12 @@ class Observations:
         equations: which attributes restate which axes.
         residual: paths of the modules that add to their input: the output has its shape and includes it.
         features: the axis that the last layer reads.
-        products: module path → for each of its matrix products and convolutions, in order, the axes whose lengths
-            multiply to its multiply-accumulates.
     """
 
     tensors: dict[tuple[str, str], AtomAxes] = field(default_factory=dict)
     equations: Equations = field(default_factory=Equations)
     residual: set[str] = field(default_factory=set)
     features: Factors = ()
-    products: dict[str, list[list[Factors]]] = field(default_factory=dict)
 
 
 def watch(model: nn.Module, inputs: Tensor) -> Observations:
@@ -177,20 +174,14 @@ class _Watcher(TorchDispatchMode):
             self._sources.pop(id(tensor), None)  # an operator in place has changed it
             if is_pointwise(func) and len(sources) == 1:
                 self._sources[id(tensor)] = next(iter(sources))
-        self._note_product(func, args, derived, live)
+        if live and func._overloadpacket in flop_registry:
+            self.observed.features = self._summed(func, args)
         return out
 
-    def _note_product(self, func: Any, args: Any, derived: list[AtomAxes], live: bool) -> None:
-        """Record what a matrix product or convolution multiplies: its output, times the axes that it sums over."""
-        if func._overloadpacket not in flop_registry:
-            return
+    def _summed(self, func: Any, args: Any) -> Factors:
+        """The axis that a matrix product or convolution sums over."""
         tensors = [self.of(leaf) for leaf in args if isinstance(leaf, Tensor)]
-        is_convolution = func._overloadpacket is torch.ops.aten.convolution
-        left, right = tensors[-2:] if not is_convolution else tensors[:2]
-        summed = list(right[1:]) if is_convolution else [left[-1]]
-        self.observed.products.setdefault(self.stack[-1][0], []).append([*derived[0], *summed])
-        if live:
-            self.observed.features = left[1] if is_convolution else left[-1]
+        return tensors[0][1] if func._overloadpacket is torch.ops.aten.convolution else tensors[-2][-1]
 
     def _derive(self, func: Any, name: str, args: Any, kwargs: Any, out: Any, inputs: list[Tensor]) -> list[AtomAxes]:
         module = self.stack[-1][1]

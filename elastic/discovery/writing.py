@@ -67,15 +67,13 @@ def write_recipe(model: nn.Module, observed: Observations, input_size: Sequence[
     dims = dict.fromkeys(("embed", "width", "hidden"), WIDTH)
     dims |= dict.fromkeys(("heads", "groups", "queries", "depth"), PART)
     dims |= {"kernel": KERNEL, **_special_rules(observed, names)}
-    products = {path: [_sizes(axes, names) for axes in several] for path, several in observed.products.items()}
     for path in _kernels(model, observed):
         layout[f"{path}.weight"] = _with_kernel(layout.get(f"{path}.weight"), model, path)
-        products[path] = [[*sizes, *[f"kernel.{path}"] * 2] for sizes in products[path]]
     depths = find_depths(model, observed.residual)
     for path, rule in depths.items():
         name = "depth" if len(depths) == 1 else f"depth.{path}"
         layout[path], dims[name] = name, rule
-    return Recipe(layout, dims, input_size=tuple(input_size), notes=_notes(model, observed), products=products)
+    return Recipe(layout, dims, input_size=tuple(input_size), notes=_notes(model, observed))
 
 
 # --- the sizes, and their names --------------------------------------------------------------------------------------
@@ -171,11 +169,6 @@ def _fix_what_stays(observed: Observations) -> None:
 def _text(axis: Factors, names: _Names) -> str:
     words = [str(atom.length) if atom.why else names.of(atom) for atom in leaves(axis)]
     return "1" if not words else words[0] if len(words) == 1 else f"({' '.join(words)})"
-
-
-def _sizes(axes: Iterable[Factors], names: _Names) -> list[str]:
-    """The names of the elastic factors of several axes."""
-    return [names.of(atom) for axis in axes for atom in leaves(axis) if not atom.why and id(atom) in names.by_atom]
 
 
 def _join(path: str, name: str) -> str:

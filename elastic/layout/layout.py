@@ -56,6 +56,11 @@ class Layout:
     _views: list[tuple[nn.Module, str, TensorRule]] = field(default_factory=list, repr=False)
     """The installed tensors whose active part is a plain view."""
 
+    @property
+    def full(self) -> dict[str, Number]:
+        """Every size, and every dim that is no size but a ratio, by name, at full size."""
+        return {dim.name: dim.full for dim in self.dims} | {name: size.full for name, size in self.sizes.items()}
+
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All sizes by name for these values of the dims: ints, or int64 arrays if the values are arrays."""
         resolved = dict(values)
@@ -65,8 +70,7 @@ class Layout:
 
     def set(self, values: Mapping[str, Number]) -> None:
         """Make these the active values; absent dims are at full size, so the state depends on `values` alone."""
-        full: dict[str, Number] = {name: size.full for name, size in self.sizes.items()}
-        for name, value in self.resolve({**full, **self._ratios, **values}).items():
+        for name, value in self.resolve({**self.full, **values}).items():
             if name in self.sizes:
                 self.sizes[name].value = value
 
@@ -85,9 +89,7 @@ class Layout:
         dims = [dim for dim in dict.fromkeys(free_dims(name, self.derived)) if dim in choices]
         found: set[int] = set()
         for values in itertools.product(*(choices[dim] for dim in dims)):
-            full: dict[str, Number] = {other: size.full for other, size in self.sizes.items()}
-            full |= self._ratios | dict(zip(dims, values, strict=True))
-            found.add(int(self.resolve(full)[name]))
+            found.add(int(self.resolve({**self.full, **dict(zip(dims, values, strict=True))})[name]))
         return sorted(found)
 
     def alias(self) -> None:
@@ -103,10 +105,6 @@ class Layout:
     def aliases(self) -> list[Alias]:
         """The current aliases."""
         return [alias for _, _, rule in self._views if (alias := rule.aliases.current) is not None]
-
-    @property
-    def _ratios(self) -> dict[str, Number]:
-        return {dim.name: dim.full for dim in self.dims if dim.name not in self.sizes}
 
     def gates_of(self, path: str) -> tuple[Gate, ...]:
         """The gates that must be open for the module at `path` to run; none if it always runs."""
@@ -294,8 +292,7 @@ class SizeEvaluator:
     def __init__(self, space: SearchSpace, layout: Layout) -> None:
         self.space = space
         self.layout = layout
-        self.full: dict[str, Number] = {name: size.full for name, size in layout.sizes.items()}
-        self.full |= {dim.name: dim.full for dim in layout.dims}
+        self.full = layout.full | {dim.name: dim.full for dim in layout.dims}
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All sizes by name: ints, or int64 arrays."""

@@ -29,10 +29,6 @@ class Recipe:
         resolution: side of the square input in pixels, for models of images.
         input_size: shape of one input, without the batch axis; costs are counted for it.
         notes: part that stays fixed → reason, for `elastic inspect`.
-        lengths: module path → the size that its operators run along if none of its tensors has that size (ECA's
-            convolution over channels); its multiply-accumulates are proportional to it as well.
-        products: module path → for each of its matrix products and convolutions, in order, the sizes that the
-            multiply-accumulates are proportional to; by default the sizes of its weight, or of its numbers.
         couple: follower → leader, for dims that follow another's choice (see `elastic.space.coupling`).
         width_scaling: scale weights for the inputs that a narrow subnet lacks (see `elastic.layout.scaling`).
         vocabulary: number of token ids that the model reads; None if its inputs are floats.
@@ -47,8 +43,6 @@ class Recipe:
     resolution: int | None = None
     input_size: tuple[int, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
-    lengths: Mapping[str, str] = field(default_factory=dict)
-    products: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     couple: Mapping[str, str] = field(default_factory=dict)
     width_scaling: bool = False
     vocabulary: int | None = None

@@ -15,6 +15,9 @@ from elastic.errors import CheckpointError
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, DimRule
 
+_FORMER_FIELDS = {"lengths", "products"}
+"""What older files say of costs, which are counted now."""
+
 _CODE: dict[str, type[Any]] = {}
 _Class = TypeVar("_Class", bound=type[Any])
 
@@ -67,14 +70,14 @@ def read_recipe(described: Mapping[str, Any]) -> Recipe:
 
 
 def _read(described: Mapping[str, Any]) -> Recipe:
-    values = dict(described)
+    values = {name: one for name, one in described.items() if name not in _FORMER_FIELDS}
     values["layout"] = _texts(values["layout"])
     values["dims"] = {name: _read_rule(rule) for name, rule in values["dims"].items()}
     values["derived"] = {name: _read_formula(one) for name, one in values.get("derived", {}).items()}
     values["transforms"] = {entry: _read_code(one) for entry, one in values.get("transforms", {}).items()}
     values["settle"] = None if values.get("settle") is None else _read_code(values["settle"])
     values["input_size"] = tuple(map(int, values.get("input_size", ())))
-    for name in ("notes", "lengths", "couple"):
+    for name in ("notes", "couple"):
         values[name] = _texts(values.get(name, {}))
     return Recipe(**values)
 

@@ -31,7 +31,6 @@ class Draft:
     layout: dict[str, str] = field(default_factory=dict)
     derived: dict[str, Derived] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-    lengths: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: Table, names: Mapping[str, str], prefix: str = "") -> None:
         """Add a table's entries below `prefix`, with `names` in place of its placeholders."""
@@ -76,7 +75,6 @@ class Draft:
             resolution=side,
             input_size=(channels, side, side),
             notes=self.notes,
-            lengths=self.lengths,
         )
 
     def _check(self) -> None:

@@ -63,7 +63,6 @@ def llama(model: PreTrainedModel, length: int | None = None) -> Recipe:
             "queries": DimRule((0.5, 1.0)),
             "depth": DimRule((0.5, 0.75, 1.0), keep="spread"),
         },
-        lengths={f"{layers}.{at}.self_attn": f"groups.{at}" for at in range(config.num_hidden_layers)},
         input_size=(library_of(model).text_length(length),),
         vocabulary=library_of(model).vocabulary,
         settle=LlamaSettings(),

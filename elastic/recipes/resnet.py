@@ -126,8 +126,6 @@ def _block(draft: Draft, path: str, block: Any, place: str, before: str, width: 
     names = {**middle, "in": before, "out": width, "squeeze": f"squeeze.{place}"}
     if isinstance(getattr(block.se, "fc1", None), nn.Conv2d):
         draft.squeeze(names["squeeze"], block.se.fc1, width)
-    if isinstance(getattr(block.se, "conv", None), nn.Conv1d):
-        draft.lengths[f"{path}.se.conv"] = width  # ECA's convolution runs over the channels
     draft.add(table, names, path)
     if block.downsample is not None:
         draft.add(straight(block.downsample), names, f"{path}.downsample")

@@ -17,7 +17,7 @@ CALIBRATION = 300
 """The largest number of inputs from which int8's ranges are found."""
 
 _CHECKED = 4
-"""The largest number of real inputs that files are checked on."""
+"""The largest number of inputs that files are checked on."""
 
 
 def first_singles(batches: Iterable[Inputs]) -> list[Inputs]:
@@ -49,10 +49,26 @@ def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
         return example if batch_size(example) > 1 else repeated(example, 2)
     library = library_of(model)
     if library.vocabulary is not None:
-        return library.example_text(library.text_length(None))
+        return made_up_batch(model, (library.text_length(None),), text=True)
     if library.input_size is None:
         raise ExportError(f"{type(model).__name__} doesn't say its input size; pass example=, inputs (N, C, H, W)")
-    return torch.randn(2, *library.input_size, generator=torch.Generator().manual_seed(0))
+    return made_up_batch(model, library.input_size, text=False)
+
+
+def made_up_batch(model: nn.Module, shape: Sequence[int], text: bool) -> Inputs:
+    """Random inputs on the CPU, the same each time: four images, or two texts, of which one is padded.
+
+    Args:
+        model: what reads them.
+        shape: of one input: `(C, H, W)`, of text `(tokens,)`.
+        text: whether the model reads token ids.
+
+    Raises:
+        ExportError: the model's library doesn't say what text it reads.
+    """
+    if text:
+        return library_of(model).example_text(*shape)
+    return torch.randn(_CHECKED, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def shape_of_one(inputs: Inputs) -> torch.Size:

@@ -95,17 +95,6 @@ def save_supernet(
     return folder
 
 
-def load_source(folder: str | Path) -> SupernetSource:
-    """What the supernet in `folder`, or the one of that name, is made from.
-
-    Raises:
-        CheckpointError: `folder` has no `supernet.json`, or a broken one.
-    """
-    if is_name(folder):
-        return SupernetSource(str(folder))
-    return SupernetSource.from_dict(read_description(folder)["source"])
-
-
 def load_supernet(folder: str | Path) -> Supernet:
     """A supernet with its weights, in eval mode, its largest subnet active.
 

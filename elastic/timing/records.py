@@ -32,8 +32,20 @@ QUIET = "Close other programs and measure again, for longer (--time_limit), or a
 """The cure of a noisy measurement."""
 
 
+class _Measured:
+    """What was timed; a dataclass with these fields."""
+
+    milliseconds: Milliseconds
+    pace: Positive
+
+    @cached_property
+    def timing(self) -> Timing:
+        """Its statistics."""
+        return Timing(self.milliseconds, self.pace)
+
+
 @dataclass(frozen=True)
-class SubnetTiming:
+class SubnetTiming(_Measured):
     """A whole subnet, measured.
 
     Attributes:
@@ -46,14 +58,9 @@ class SubnetTiming:
     milliseconds: Milliseconds
     pace: Positive = 1.0
 
-    @cached_property
-    def timing(self) -> Timing:
-        """Its statistics."""
-        return Timing(self.milliseconds, self.pace)
-
 
 @dataclass(frozen=True)
-class BlockTiming:
+class BlockTiming(_Measured):
     """A block of subnets, measured alone.
 
     Attributes:
@@ -73,11 +80,6 @@ class BlockTiming:
     shapes: tuple[tuple[int, ...], ...]
     milliseconds: Milliseconds
     pace: Positive = 1.0
-
-    @cached_property
-    def timing(self) -> Timing:
-        """Its statistics."""
-        return Timing(self.milliseconds, self.pace)
 
 
 @dataclass(frozen=True)

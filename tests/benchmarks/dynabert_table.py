@@ -27,7 +27,8 @@ import elastic
 import zoo
 from elastic import Arch, Supernet, load_supernet
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy
-from elastic.supernet.folder import load_source
+from elastic.supernet.folder import read_description
+from elastic.supernet.source import SupernetSource
 from elastic.support.inputs import predict
 from trainers import Curriculum, NoDistiller, OptimizerOptions, Phase, StepOptions, SupernetModule, UniformSampler
 from trainers.data.metrics import answers, make_metric, measure
@@ -118,8 +119,9 @@ def train_alone(folder: Path, arch: Arch) -> list[float]:
     first, epochs = trained["phases"][0], sum(phase["epochs"] for phase in trained["phases"])
     epochs = max(round(epochs * trained["scale"]), 1)
     phase = Phase("alone", epochs, first["learning_rate"], first["warmup_epochs"], schedule="linear")
+    source = SupernetSource.from_dict(read_description(folder)["source"])
     module = SupernetModule(
-        replace(load_source(folder), arch=dict(arch)), Curriculum([phase], batch_size=64), UniformSampler(1),
+        replace(source, arch=dict(arch)), Curriculum([phase], batch_size=64), UniformSampler(1),
         NoDistiller(), optimizer=OptimizerOptions("adamw", weight_decay=0.01, clip_value=None, clip_norm=1.0),
         step=StepOptions(dropout="all"),
     )  # fmt: skip

@@ -1,14 +1,10 @@
 """`elastic export`: an extracted subnet in the formats of other runtimes; checked, measured, published."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
-    from torch import nn
-
     from elastic.shipping.loading import OpenedSubnet
     from elastic.supernet.evaluation import Batch
-    from elastic.support.inputs import Inputs
 
 
 def export(
@@ -44,6 +40,7 @@ def export(
 
     from elastic.reporting.tables import export_table, latency_table
     from elastic.shipping.card import ModelCard
+    from elastic.shipping.example import made_up_batch
     from elastic.shipping.export import export as export_subnet
     from elastic.shipping.loading import open_subnet
     from elastic.shipping.pushing import check_repo
@@ -62,7 +59,7 @@ def export(
         out or folder,
         # with the same weights beside them, the files that are there stay
         names_in(formats) if out else ["safetensors", *names_in(formats)],
-        example=None if inputs else _example(subnet, config),
+        example=None if inputs else made_up_batch(subnet, config["input_size"], text=bool(config.get("inputs"))),
         arch=opened.arch,
         source=opened.source,
         card=replace(card, data=card.data or name),
@@ -96,13 +93,3 @@ def _samples(
         return resized(trained.supernet, opened.arch, trained.made_up), [], ""
     found = trained.data(data)
     return *samples(trained.supernet, opened.arch, found, images), name_of(found)
-
-
-def _example(subnet: "nn.Module", config: Mapping[str, Any]) -> "Inputs":
-    import torch
-
-    from elastic.upstream import library_of
-
-    if config["class"].startswith("transformers."):
-        return library_of(subnet).example_text(*config["input_size"])
-    return torch.randn(2, *config["input_size"], generator=torch.Generator().manual_seed(0))

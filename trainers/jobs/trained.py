@@ -188,20 +188,18 @@ def of_subnet(opened: OpenedSubnet, place: str) -> Trained:
         opened: what `elastic.shipping.loading.open_subnet` gave.
         place: its folder.
     """
-    name = _published(opened.source)
-    license_ = opened.config.get("card", {}).get("license", "")
-    return Trained(place, opened.supernet, opened.source, keep_statistics, name, license_)
+    return _of_export(place, opened.config, opened.supernet, opened.source)
 
 
 def _exported(place: str) -> Trained:
     config, source = read_subnet_config(place), SupernetSource.of_subnet(place)
     supernet = build_saved(source, place).eval()
-    license_ = config.get("card", {}).get("license", "")
-    return Trained(place, supernet, source.to_save(supernet), keep_statistics, _published(source), license_)
+    return _of_export(place, config, supernet, source.to_save(supernet))
 
 
-def _published(source: SupernetSource) -> str:
-    return source.model if find_supernet(source.model) is not None else ""
+def _of_export(place: str, config: Mapping[str, Any], supernet: Supernet, source: SupernetSource) -> Trained:
+    published = source.model if find_supernet(source.model) is not None else ""
+    return Trained(place, supernet, source, keep_statistics, published, config.get("card", {}).get("license", ""))
 
 
 def keep_statistics(model: nn.Module, batches: Any) -> None:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from elastic.reporting.tables import export_table
 from elastic.searching.result import EvaluatedSubnet
 from elastic.shipping.card import ModelCard
+from elastic.shipping.example import made_up_batch
 from elastic.shipping.export import Exported, export
 from elastic.shipping.writing import needs_inputs
 from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, resized
-from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
 from elastic.upstream import library_of
@@ -79,7 +79,7 @@ def extract_to(
     Files are checked on `inputs`, and int8 is calibrated on them; on made-up ones where there are none.
     """
     subnet = subnet.cpu()  # files are written, read back and compared there
-    shape = trained.supernet.input_shape(arch)
+    shape, text = trained.supernet.input_shape(arch), trained.supernet.recipe.vocabulary is not None
     preprocessing = _preprocessing(trained, subnet, data)
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
@@ -87,7 +87,7 @@ def extract_to(
         subnet,
         out,
         formats,
-        example=None if inputs else _example(trained.supernet, subnet, arch),
+        example=None if inputs else made_up_batch(subnet, shape, text),
         arch=arch,
         source=trained.source,
         card=card,
@@ -102,13 +102,6 @@ def extract_to(
         fit_tokenizer(tokenizer, subnet)
         save_tokenizer(tokenizer, out, library_of(subnet).longest_text)
     return written
-
-
-def _example(supernet: Supernet, subnet: nn.Module, arch: Arch) -> Inputs:
-    """Made-up inputs of the size that costs are counted on; of texts one is padded."""
-    if supernet.recipe.vocabulary is None:
-        return supernet.example_inputs(arch, 4, seed=0)
-    return library_of(subnet).example_text(*supernet.input_shape(arch))
 
 
 def _preprocessing(trained: Trained, subnet: nn.Module, data: SupernetData | None) -> dict[str, Any]:

@@ -115,6 +115,12 @@ def test_a_folder_of_a_former_version_is_built_by_its_recipe(tmp_path):
     assert load_supernet(tmp_path).space.dims == supernet.space.dims
 
 
+def test_what_a_layout_once_said_of_costs_is_passed_over():
+    recipe = Recipe({"weight": "out _"}, {"out": DimRule()})
+    former = {"lengths": {"0": "out"}, "products": {"0": [["out"]]}}
+    assert read_recipe({**describe_recipe(recipe), **former}) == recipe
+
+
 def test_the_versions_that_it_was_made_with_are_said_where_it_does_not_fit(tmp_path):
     source = SOURCES["resnet"]
     save_supernet(source.build(), source, tmp_path)

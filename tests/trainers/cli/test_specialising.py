@@ -15,7 +15,7 @@ from elastic.errors import CheckpointError, TrainingError
 from elastic.layers.batchnorm import recalibrate
 from elastic.searching.result import SearchResult
 from elastic.supernet.evaluation import resized
-from elastic.supernet.folder import load_source, load_supernet
+from elastic.supernet.folder import load_supernet
 from elastic.supernet.registry import register_supernets
 from elastic.supernet.source import SupernetSource
 from elastic.support.weights import save_weights
@@ -67,7 +67,7 @@ def test_one_command_specialises_published_weights(published, folder, tmp_path, 
     subnet, about = elastic.load_subnet(out)
     assert about["arch"] == dict(best.arch)
     assert best.arch["resolution"] in (28, 32)
-    assert replace(SupernetSource.from_dict(about["source"]), layout=None) == load_source(NAME)
+    assert replace(SupernetSource.from_dict(about["source"]), layout=None) == SupernetSource(NAME)
     assert about["preprocessing"]["mean"] == list(published.model.pretrained_cfg["mean"])
     assert about["metrics"].items() >= best.metrics.items()
     assert (out / "model.onnx").exists()
