@@ -32,6 +32,7 @@ from trainers.data.supernet_data import SupernetData
 from trainers.near_matches import with_near_matches
 from trainers.run_folder import LAST, RunFolder
 from trainers.supernet_module import SupernetModule
+from trainers.trainer import SupernetTrainer
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 """What all generators can be seeded with; `true`, which Lightning takes for a random one, is 1 to others."""
@@ -57,6 +58,7 @@ class SupernetCLI(LightningCLI):
         super().__init__(
             SupernetModule,
             SupernetData,
+            trainer_class=SupernetTrainer,
             subclass_mode_data=True,
             save_config_callback=None,
             auto_configure_optimizers=False,
