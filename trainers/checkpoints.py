@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from elastic.errors import CheckpointError, first_line
 from elastic.supernet.folder import build_saved, digest_supernet, load_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.files import replacing
-from elastic.support.weights import check_tensors
+from elastic.support.weights import UNREADABLE, check_tensors
 from elastic.upstream.versions import library_versions
 
 KEY = "elastic"
@@ -133,7 +132,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} doesn't exist; wanted a checkpoint that elastic fit wrote") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         reason = first_line(error).split(". ")[0]
         raise CheckpointError(f"{path} can't be read as a checkpoint ({reason}); it is truncated or foreign") from error
     if not isinstance(checkpoint, dict) or not {KEY, "state_dict"} <= checkpoint.keys():

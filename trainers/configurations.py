@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from elastic.errors import UsageError
+from elastic.errors import UsageError, first_line
 from elastic.support.text import did_you_mean
 
 _FLAGS = ("-c", "--config")
@@ -57,11 +57,43 @@ def read_configuration(path: str | Path) -> Any:
 
     Raises:
         OSError: it can't be read.
-        yaml.YAMLError: it isn't YAML.
+        UsageError: it isn't YAML; the message names the file and the line.
     """
+    try:
+        text = Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} should hold text (UTF-8), and holds something else: {error}") from error
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, origin: str) -> Any:
     import yaml
 
-    return yaml.safe_load(current_paths(Path(path).read_text("utf-8")))
+    try:
+        return yaml.safe_load(current_paths(text))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise UsageError(f"{origin}{where}: {problem}; correct the YAML there") from error
+
+
+def check_configuration(name: str) -> None:
+    """Check that a value of --config, a file or YAML itself, is YAML, and says options.
+
+    Raises:
+        OSError: the file can't be read.
+        UsageError: it isn't; the message names the file and the line.
+    """
+    if is_inline(name):
+        values, origin = _parsed(name, "--config"), "--config"
+    elif _is_file(Path(name)):
+        values, origin = read_configuration(name), name
+    else:
+        return
+    if not isinstance(values, Mapping):
+        held = "nothing" if values is None else f"a {type(values).__name__}"
+        raise UsageError(f"{origin} holds {held}, wanted options, each as name: value on a line")
 
 
 def shipped_configurations() -> dict[str, Path]:
@@ -99,6 +131,13 @@ def _is_folder(name: str) -> bool:
         return False
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()  # a pipe can be read only once
+    except OSError:  # longer than a name may be
+        return False
+
+
 def _is_there(path: Path) -> bool:
     try:
         return path.exists() and not path.is_dir()  # it may be a pipe
@@ -110,18 +149,24 @@ def name_configurations(words: Sequence[str]) -> list[str]:
     """A command line with `find_configuration` of each value of --config, and `current_paths` of all words.
 
     Raises:
-        UsageError: a configuration that isn't there.
+        UsageError: a configuration that isn't there, or isn't YAML.
     """
     found: list[str] = []
     for word in map(current_paths, words):
         flag, equals, value = word.partition("=")
         if found and found[-1] in _FLAGS:
-            found.append(find_configuration(word))
+            found.append(_found(word))
         elif flag in _FLAGS and equals:
-            found.append(f"{flag}={find_configuration(value)}")
+            found.append(f"{flag}={_found(value)}")
         else:
             found.append(word)
     return found
+
+
+def _found(name: str) -> str:
+    path = find_configuration(name)
+    check_configuration(path)
+    return path
 
 
 def refuse_ignored(given: Any, understood: Any, origin: str) -> None:

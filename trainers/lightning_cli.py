@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import trainers
 from elastic.errors import CheckpointError, TrainingError, UsageError, first_line
 from elastic.supernet.source import SupernetSource
+from elastic.support.outputs import check_outputs
 from trainers.callbacks import LastValidation, PhaseProgressBar, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.configurations import (
@@ -145,21 +146,25 @@ class SupernetCLI(LightningCLI):
         Raises:
             CheckpointError: the checkpoint asked for isn't there, or none was asked for where one is needed.
             TrainingError: a new run where the files of an earlier one are.
+            UsageError: the run's folder can't be written.
         """
         config, last = self.config[self.subcommand], self.folder / LAST
         if config.subnet is not None:
-            for name, value in SupernetSource.of_subnet(config.subnet).to_dict().items():
-                if name != "layout":  # the folder has it
-                    config.model.supernet[name] = value
+            _take_source(config.model.supernet, config.subnet)
         if self.subcommand != "fit":
             config.verbose = False  # the table of subnets says it all
+        elif not config.trainer.fast_dev_run:
+            check_outputs({}, {f"--runs {config.runs} --name {config.name}:": str(self.folder)})
         if config.ckpt_path == "last":
             config.ckpt_path = str(last)
         if config.ckpt_path is not None:
             if not Path(config.ckpt_path).is_file():
                 raise CheckpointError(f"there is no checkpoint {config.ckpt_path}; give another --ckpt_path")
         elif self.subcommand != "fit":
-            raise CheckpointError(f"{self.subcommand} needs trained weights; give --ckpt_path last, or a checkpoint")
+            raise CheckpointError(
+                f"{self.subcommand} needs trained weights; give --ckpt_path last, a checkpoint, or a run's folder: "
+                f"elastic {self.subcommand} {self.folder}"
+            )
         elif last.exists() and not config.trainer.fast_dev_run:
             raise TrainingError(
                 f"{last} is of an earlier run; continue it with --ckpt_path last, or give this run another --name"
@@ -209,6 +214,13 @@ class SupernetCLI(LightningCLI):
 
         if self.trainer.is_global_zero and (self.folder / LAST).exists():
             get_console().print(f"trained supernet: {self.folder}; curves: tensorboard --logdir {self.folder}")
+
+
+def _take_source(options: Any, subnet: str) -> None:
+    """Set the options of a supernet to what an exported subnet was cut out of; its layout is in the folder."""
+    for name, value in SupernetSource.of_subnet(subnet).to_dict().items():
+        if name != "layout":
+            options[name] = value
 
 
 def _listed(given: Any) -> list[Any]:

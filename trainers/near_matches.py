@@ -36,7 +36,7 @@ def with_near_matches(message: str, options: Iterable[str]) -> str:
         message: the parser's.
         options: which options there are, as they are typed.
     """
-    return _KEY.sub(r'"\1"', _cured(message, options))
+    return _KEY.sub(r'"\1"', _cured(message, options)).replace(' in "<unicode string>", line', " at line")
 
 
 def _cured(message: str, options: Iterable[str]) -> str:

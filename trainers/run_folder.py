@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from elastic.errors import TrainingError
 from elastic.supernet.folder import save_supernet
 from elastic.support.files import write_text
+from elastic.support.text import did_you_mean
 from trainers.supernet_module import SupernetModule
 
 
@@ -120,6 +121,5 @@ def _check_metric(name: str, trainer: Trainer, module: SupernetModule) -> None:
         )
     logged = module.validator.logged(module.plan.spaces[-1], module.supernet.space)
     if name not in logged:
-        raise TrainingError(
-            f"--keep_best {name}: validation logs no such metric; in the last phase it logs {', '.join(logged)}"
-        )
+        cure = did_you_mean(name, logged, f"in the last phase it logs {', '.join(logged)}")
+        raise TrainingError(f"--keep_best {name}: validation logs no such metric; {cure}")

@@ -24,12 +24,14 @@ class Original:
         inputs: an example batch, of 2 or more.
         calibration: batches of one, from which int8's ranges are found.
         scratch: a folder for temporary files.
+        device: that PyTorch's own accuracy is measured on.
     """
 
     model: nn.Module
     inputs: Inputs
     calibration: Sequence[Inputs]
     scratch: Path
+    device: str = "cpu"
 
     @cached_property
     def onnx(self) -> Path:

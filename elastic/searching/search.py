@@ -21,7 +21,6 @@ from elastic.supernet.folder import digest_supernet
 from elastic.supernet.supernet import Supernet
 from elastic.support.packages import require_packages
 from elastic.support.progress import progress_bar
-from elastic.support.text import did_you_mean
 
 _ALL = 2000
 """So many evaluated subnets are all kept, and so many of a front."""
@@ -77,8 +76,9 @@ def search(
         PackageError: pymoo or scikit-learn isn't installed.
     """
     require_packages("a search", "moocore")
-    from elastic.searching.algorithms import ALGORITHMS
+    from elastic.searching.algorithms import ALGORITHMS, check_algorithm
 
+    check_algorithm(algorithm)
     if min(population, generations) < 1:
         raise BudgetError(f"population ({population}) and generations ({generations}) must be 1 or more")
     for given in (maximize, minimize):
@@ -89,9 +89,6 @@ def search(
     with _measurements(evaluate, supernet, cache, measured) as measure:
         problem = Problem(budget, maximize, minimize, measure, (seed,), population * generations)
         name = algorithm or ("linas" if problem.unpredicted else "nsga2")
-        if name not in ALGORITHMS:
-            cure = did_you_mean(name, list(ALGORITHMS), f"choose one of {', '.join(ALGORITHMS)}")
-            raise BudgetError(f"no algorithm is called {name!r}; {cure}")
         with progress_bar("evaluating subnets", population * generations, progress) as problem.advance:
             ALGORITHMS[name](problem, population, generations)
     return SearchResult(

@@ -71,6 +71,7 @@ def export(
     validation: Iterable[Batch] = (),
     latency: bool = False,
     threads: int = 1,
+    device: str = "cpu",
 ) -> Exported:
     """Write an extracted subnet into `folder`; where anything fails before all is written, nothing in it has changed.
 
@@ -93,6 +94,7 @@ def export(
         validation: labelled batches that int8's accuracy is measured on, before and after.
         latency: measure each file's latency in its runtime, a few seconds each.
         threads: that each runtime may use meanwhile.
+        device: that PyTorch's accuracy is measured on, which int8's is compared with; files run on the CPU.
 
     Raises:
         ExportError: an unknown format, a missing package, no example, nothing to calibrate on, a model that isn't in
@@ -111,7 +113,7 @@ def export(
     card, labelled, former = card or ModelCard(), list(validation), _former(folder)
     metrics = {**measure_costs(model, first(inputs, 1)), **card.metrics}
     with tempfile.TemporaryDirectory() as scratch, staged(folder) as stage:
-        original = Original(model, inputs, real, Path(scratch))
+        original = Original(model, inputs, real, Path(scratch), device)
         files: dict[str, dict[str, Any]] = {}
         for name in wanted:
             files |= write_format(name, original, stage, labelled)

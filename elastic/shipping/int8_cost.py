@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from elastic.formats.compare import Forward
 from elastic.supernet.evaluation import Batch, accuracy, top1
-from elastic.support.inputs import Inputs, predict
+from elastic.support.inputs import Inputs, moved, predict
 
 
 def judge(
-    model: nn.Module, forward: Forward, validation: Iterable[Batch], calibration: Sequence[Inputs]
+    model: nn.Module,
+    forward: Forward,
+    validation: Iterable[Batch],
+    calibration: Sequence[Inputs],
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Compare a quantised file with the model it was made of.
 
@@ -23,6 +27,7 @@ def judge(
         forward: the file, opened.
         validation: labelled batches.
         calibration: inputs that the file was calibrated on, one or more; judged on where nothing is labelled.
+        device: that the model's own accuracy is measured on; it is put back on the CPU.
 
     Returns:
         `accuracy` (top-1 in percent, `before` and `after`, on so many `inputs`); or `agreement` (the `percent` of
@@ -38,10 +43,18 @@ def judge(
     count = sum(len(labels) for _, labels in labelled)
     if count:
         after = top1((quantized(inputs), labels) for inputs, labels in labelled)
-        return {"accuracy": {"before": accuracy(model, labelled), "after": after, "inputs": count}}
+        return {"accuracy": {"before": _accuracy(model, labelled, device), "after": after, "inputs": count}}
     same: list[bool] = []
     for one in calibration:
         with torch.inference_mode():
             classes = predict(model, one).argmax(-1)
         same += (quantized(one).argmax(-1) == classes).flatten().tolist()
     return {"agreement": {"percent": 100.0 * sum(same) / len(same), "inputs": len(same)}}
+
+
+def _accuracy(model: nn.Module, labelled: Iterable[Batch], device: str) -> float:
+    """Top-1 in percent, measured on a device; the model is on the CPU before and afterwards."""
+    try:
+        return accuracy(model.to(device), ((moved(inputs, device), labels.to(device)) for inputs, labels in labelled))
+    finally:
+        model.cpu()

@@ -75,5 +75,6 @@ def _checked(
         difference = compare(original.model, forward, original.inputs, path, made.free)
         return {"difference": asdict(difference), "tolerance": TOLERANCE}
     difference = measure_difference(original.model, forward, original.inputs, made.free)
-    judged = judge(original.model, forward if made.free else one_by_one(forward), validation, original.calibration)
+    runs = forward if made.free else one_by_one(forward)
+    judged = judge(original.model, runs, validation, original.calibration, original.device)
     return {"difference": asdict(difference), "calibrated_on": len(original.calibration), **judged}

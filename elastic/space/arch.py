@@ -9,8 +9,10 @@ from typing import Any
 
 from elastic.errors import ArchError
 from elastic.space.sizes import Number
+from elastic.support.text import html_table
 
 _FEW = 8
+_MANY = 24
 
 
 class Arch(Mapping[str, Number]):
@@ -54,6 +56,13 @@ class Arch(Mapping[str, Number]):
             return f"Arch({', '.join(shown)})"
         return f"Arch({self.id}: {', '.join(shown[: _FEW - 2])}, …, {shown[-1]}; {len(shown)} dims)"
 
+    def _repr_html_(self) -> str:
+        """The values as a table, for notebooks; of many the first ones and the last."""
+        rows = [(dim, f"{value:g}") for dim, value in self._values.items()]
+        if len(rows) > _MANY:
+            rows = [*rows[: _MANY - 2], ("…", f"{len(rows)} dims"), rows[-1]]
+        return html_table(["dim", self.id], rows)
+
     @property
     def id(self) -> str:
         """Eight hexadecimal digits that name this arch in file names and tables."""
@@ -73,7 +82,7 @@ class Arch(Mapping[str, Number]):
         try:
             values: Any = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ArchError(f"not an arch: {error}; wanted a JSON object such as {{\"depth\": 3}}") from error
+            raise ArchError(f'not an arch: {error}; wanted a JSON object such as {{"depth": 3}}') from error
         numbers = isinstance(values, dict) and all(
             isinstance(v, (int, float)) and not isinstance(v, bool) for v in values.values()
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,6 +64,7 @@ class Dim:
 
     def exists(self, values: Mapping[str, Number]) -> bool:
         """Whether an arch with these depths has the dim."""
+
         def passes(gate: Gate) -> bool:
             return gate.depth not in values or gate.passes(values[gate.depth])
 
@@ -77,6 +78,14 @@ class Dim:
 
         uses = frozenset(tuple(filter(matters, use)) for use in self.uses)
         return replace(self, uses=frozenset({()}) if () in uses else uses)
+
+
+def alike(dims: Iterable[Dim]) -> dict[tuple[str, tuple[Number, ...]], list[str]]:
+    """The names of dims of one kind and with the same choices, by both."""
+    found: dict[tuple[str, tuple[Number, ...]], list[str]] = {}
+    for dim in dims:
+        found.setdefault((dim.kind, dim.choices), []).append(dim.name)
+    return found
 
 
 def count_networks(dims: Sequence[Dim]) -> int:

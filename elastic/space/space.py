@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from elastic.errors import ArchError
 from elastic.space.arch import Arch
-from elastic.space.dims import Dim, Gate, count_networks
+from elastic.space.dims import Dim, Gate, alike, count_networks
 from elastic.space.sizes import Number, for_name
-from elastic.support.text import spell_count
+from elastic.support.text import html_table, spell_count, spell_names
 
 Rows = NDArray[np.int16]
 """Encoded archs: one row each, one column per dim, each entry an index into the dim's choices."""
@@ -52,6 +52,14 @@ class SearchSpace:
         listed = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items())
         return f"SearchSpace({spell_count(self.size)} networks: {listed or 'no dims'})"
 
+    def _repr_html_(self) -> str:
+        """The dims as a table, for notebooks."""
+        rows = [
+            (kind, spell_names(names), ", ".join(f"{choice:g}" for choice in choices))
+            for (kind, choices), names in alike(self.dims).items()
+        ]
+        return html_table(["elastic", "where", "choices"], rows)
+
     def __contains__(self, arch: object) -> bool:
         try:
             return isinstance(arch, Mapping) and self.arch(arch) == arch
@@ -74,8 +82,10 @@ class SearchSpace:
         """The canonical arch with exactly these values; dims that its depths leave out may be there and are dropped.
 
         Raises:
-            ArchError: an unknown dim, a missing one, or a value that isn't one of its choices.
+            ArchError: an unknown dim, a missing one, a value that isn't one of its choices, or no mapping.
         """
+        if not isinstance(values, Mapping):
+            raise ArchError(f"wanted an arch, a value for each dim, such as space.largest; got {values!r:.60}")
         for name in values:
             if name not in self._by_name:
                 raise ArchError(f"unknown dim {name!r}; the space has {self._some(self._by_name)}")
@@ -165,11 +175,15 @@ class SearchSpace:
         return SearchSpace(tuple(dims.values()))
 
     def matching(self, key: str) -> list[Dim]:
-        """The dims that `key`, a kind, a name or a glob, speaks of.
+        """The dims that `key` speaks of: the dim of this very name alone; else those of this kind, or of this glob.
+
+        Where there are both a dim `stem` and `stem.0`, `"stem"` is the first, `"stem.*"` the other, and `"stem*"` both.
 
         Raises:
             ArchError: it names no dim.
         """
+        if key in self._by_name:
+            return [self._by_name[key]]
         found = [dim for dim in self.dims if for_name(key, dim.name)]
         if not found:
             raise ArchError(f"{key!r} names no dim; the space has {self._some(self._by_name)}")
@@ -184,11 +198,12 @@ class SearchSpace:
         """One arch, several, or encoded rows, as encoded rows `(n, len(dims))`.
 
         Raises:
-            ArchError: an arch that isn't in the space, or rows that aren't archs of it.
+            ArchError: an arch that isn't in the space, rows that aren't archs of it, or something else.
         """
         if isinstance(archs, np.ndarray):
             return self.checked(archs)
-        return self.encode([archs] if isinstance(archs, Mapping) else archs)
+        several = isinstance(archs, Iterable) and not isinstance(archs, (str, Mapping))
+        return self.encode(archs if several else [archs])  # what is neither is refused there
 
     # --- encoded archs --------------------------------------------------------------------------------------
 
@@ -321,7 +336,4 @@ class SearchSpace:
         """For each gate the column of its depth, and for which of the depth's choices it passes."""
         column = {dim.name: at for at, dim in enumerate(self.dims)}
         gates = {gate for dim in self.dims for use in dim.uses for gate in use}
-        return {
-            gate: (column[gate.depth], gate.passes(np.array(self[gate.depth].choices)))
-            for gate in gates
-        }
+        return {gate: (column[gate.depth], gate.passes(np.array(self[gate.depth].choices))) for gate in gates}

@@ -70,15 +70,16 @@ def elasticize(
 
 
 def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> None:
-    """Refuse choices that change nothing: they name no dim, or none of them fits any."""
+    """Refuse choices that change nothing: they name no dim, or are larger than each of those that they name."""
     free = [size for size in layout.sizes.values() if not isinstance(layout.derived.get(size.name), Derived)]
     full = {size.name: size.full for size in free if for_name(key, size.name)}
     ratios = any(for_name(key, dim.name) for dim in layout.uncoupled)
     if not full and not ratios:
         raise LayoutError(f"choices of {key!r}: the model has no such size; it has {', '.join(s.name for s in free)}")
-    if values and full and all(isinstance(value, int) and value > max(full.values()) for value in values):
-        own = sorted(set(full.values()))
-        raise LayoutError(f"choices of {key!r}: none of {list(values)} fits; the model's own are {own}")
+    above = [value for value in values or () if full and isinstance(value, int) and value > max(full.values())]
+    if above:
+        own = ", ".join(map(str, sorted(set(full.values()))))
+        raise LayoutError(f"choices of {key!r}: {above} exceed the model's own size, {own}; leave them out")
 
 
 def _make(model: nn.Module, name: str | None, options: Mapping[str, Any]) -> Recipe:

@@ -16,7 +16,7 @@ from elastic.layers.read_rules import TensorRule
 from elastic.space.arch import Arch
 from elastic.space.sizes import Lookup, Number
 from elastic.supernet.supernet import Supernet
-from elastic.support.text import short, spell_bytes, spell_count
+from elastic.support.text import short, spell_bytes, spell_count, spell_names
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _elastic_table(found: Inspection) -> Table:
     table = _table("elastic", "where", "choices")
     for one in found.elastic:
         choices = ", ".join(f"{choice:g}" for choice in one.choices)
-        table.add_row(one.kind, _places(one.names), choices + (f", following {one.follows}" if one.follows else ""))
+        table.add_row(one.kind, spell_names(one.names), choices + (f", following {one.follows}" if one.follows else ""))
     return table
 
 
@@ -193,8 +193,3 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
-
-
-def _places(names: tuple[str, ...]) -> str:
-    """`heads.0, heads.1, heads.2` → `heads.0 … heads.2 (3)`."""
-    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"

@@ -26,7 +26,7 @@ from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.space.space import Archs, ManyArchs, Rows, SearchSpace
 from elastic.support.inputs import example_inputs
-from elastic.support.text import short
+from elastic.support.text import html_table, short, spell_count
 from elastic.upstream import library_of
 
 
@@ -56,6 +56,12 @@ class Supernet(nn.Module):
         """One line; printing `.model` shows the modules."""
         parameters = short(sum(one.numel() for one in self.model.parameters()))
         return f"Supernet({upstream_class(self.model).__name__}, {parameters} parameters, {self.space})"
+
+    def _repr_html_(self) -> str:
+        """Two tables, for notebooks: the model, and what is elastic in it."""
+        parameters = short(sum(one.numel() for one in self.model.parameters()))
+        row = (upstream_class(self.model).__name__, parameters, spell_count(self.space.size))
+        return html_table(["model", "parameters", "subnets"], [row]) + self.space._repr_html_()
 
     # --- running a subnet -----------------------------------------------------------------------------------
 

@@ -119,7 +119,10 @@ def read_json(path: str | Path, error: type[Exception], wanted: str) -> dict[str
         values = json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as missing:
         raise error(f"{path} doesn't exist; wanted {wanted}") from missing
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError, NotADirectoryError) as broken:
+    except (IsADirectoryError, NotADirectoryError) as other:
+        what = f"{path} is a folder" if Path(path).is_dir() else f"{Path(path).parent} is a file, not a folder"
+        raise error(f"{what}; wanted {wanted}") from other
+    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
         raise error(f"{path} isn't {wanted}: {broken}; it may be truncated, make it again") from broken
     if not isinstance(values, dict):
         raise error(f"{path} isn't {wanted}: it holds a {type(values).__name__}, not a JSON object")

@@ -83,6 +83,11 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead>{row('th', header)}</thead><tbody>{body}</tbody></table>"
 
 
+def spell_names(names: Sequence[str]) -> str:
+    """Names that differ in a number: `heads.0`, `heads.1`, `heads.2` → `heads.0 … heads.2 (3)`."""
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
+
+
 def names_in(text: str) -> list[str]:
     """What is written with commas between."""
     return [name.strip() for name in text.split(",") if name.strip()]

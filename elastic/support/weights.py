@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from torch import Tensor, nn
 
 from elastic.errors import CheckpointError
 from elastic.support.files import check_file, sha256
+
+UNREADABLE = (
+    RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError
+)  # fmt: skip
+"""What `torch.load` raises of a file that is truncated or something else, whose bytes it takes for instructions."""
 
 
 def save_weights(model: nn.Module, path: Path) -> str:

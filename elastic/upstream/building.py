@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -162,6 +164,8 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
     builder = getattr(transformers, _CLASSES[head])
     own = name.removeprefix(PREFIX)
     is_type = own in transformers.CONFIG_MAPPING
+    if not is_type and not _may_be_published(own):
+        raise unknown_type(own)
     if is_type and pretrained:
         raise RecipeError(f"{own} is a type of model, which has no weights; name a published {own} instead")
     try:
@@ -174,12 +178,37 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
         _check_fields(own, config, unknown)
         return _made(builder.from_config(config))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        cure = did_you_mean(own, list(transformers.CONFIG_MAPPING), "")
-        cure = f"; {cure}" if cure else ""
         raise RecipeError(
             f"transformers can't make {own!r} with {fields or 'no arguments'}: {first_line(error)}; give a type such "
-            f"as bert, a published model's name (which needs a network the first time), or its folder{cure}"
+            f"as bert, a published model's name (which needs a network the first time), or its folder"
         ) from error
+
+
+_PUBLISHED = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+"""OWNER/NAME on the hub."""
+
+
+def _may_be_published(own: str) -> bool:
+    """Whether it is worth asking for: a folder, OWNER/NAME, or what was downloaded by its former name, of one word."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if own and (Path(own).is_dir() or _PUBLISHED.fullmatch(own)):
+        return True
+    try:
+        return "/" not in own and isinstance(try_to_load_from_cache(own, "config.json"), str)
+    except ValueError:  # no name that the hub gives
+        return False
+
+
+def unknown_type(own: str) -> RecipeError:
+    """The error for a name, without the prefix, that is no type of transformers; its message has the nearest."""
+    from transformers import CONFIG_MAPPING
+
+    cure = did_you_mean(own, list(CONFIG_MAPPING), "types are bert, llama and the like")
+    return RecipeError(
+        f"transformers has no type of model {own!r}, there is no such folder, and a published model's name is "
+        f"OWNER/NAME; {cure}"
+    )
 
 
 def language_model_arguments(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,18 +219,26 @@ def language_model_arguments(name: str, fields: Mapping[str, Any]) -> dict[str, 
         fields: of a configuration.
 
     Raises:
-        RecipeError: transformers has no such type.
+        PackageError: transformers isn't installed.
+        RecipeError: it has no such type, or no language model of it.
     """
+    require_packages(name, "transformers")
     from transformers import CONFIG_MAPPING, AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
 
     own = name.removeprefix(PREFIX)
     if own not in CONFIG_MAPPING:
-        cure = did_you_mean(own, list(CONFIG_MAPPING), "such as bert or llama")
-        raise RecipeError(f"transformers has no type of model {own!r}; {cure}")
+        raise unknown_type(own)
+    heads = {"masked_lm": MODEL_FOR_MASKED_LM_MAPPING_NAMES, "causal_lm": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES}
+    head = next((head for head, types in heads.items() if own in types), None)
+    if head is None:
+        raise RecipeError(f"transformers has no language model of the type {own!r}; there are bert, llama, …")
     config = AutoConfig.for_model(own)
     known = {field: value for field, value in fields.items() if hasattr(config, field)}
-    return {**known, "head": "masked_lm" if own in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "causal_lm"}
+    return {**known, "head": head}
 
 
 def _check_fields(own: str, config: Any, fields: Mapping[str, Any]) -> None:

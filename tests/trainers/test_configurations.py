@@ -6,6 +6,7 @@ from pkgutil import resolve_name
 import pytest
 import yaml
 
+from elastic.errors import UsageError
 from trainers.checkpoints import read_checkpoint
 from trainers.cli.main import main
 from trainers.configurations import FORMER_MODULES, current_paths
@@ -66,6 +67,38 @@ def test_text_that_names_no_former_class_stays_as_it_is():
         "trainers.steps",
     ):
         assert current_paths(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "problem"),
+    [
+        ("name: a\nmodel: [1, 2\n", ", line 3, column 1", "expected ',' or ']', but got"),
+        ("a: b: c\n", ", line 1, column 5", "mapping values are not allowed here"),
+        ("a: 1\n\tb: 2\n", ", line 2, column 1", "found character '\\t' that cannot start any token"),
+        ("- 1\n- 2\n", "", "holds a list, wanted options"),
+        ("", "", "holds nothing, wanted options"),
+        ("just words\n", "", "holds a str, wanted options"),
+    ],
+)
+def test_yaml_that_is_broken_is_named_with_its_line(text, where, problem, tmp_path, capsys):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    for words in (["fit"], ["validate"], ["search", "net"], ["inspect", "resnet18"], ["conformance"]):
+        for given in (["--config", str(path)], [f"--config={path}"]):
+            assert main([*words, *given]) == 2
+            said = capsys.readouterr().err
+            assert said.startswith(f"elastic: {path}{where}"), said
+            assert problem in said
+            assert said.count("\n") == 1
+            assert "unicode string" not in said
+    if where:
+        with pytest.raises(UsageError, match=f"{path}{where}"):
+            load_data(path)
+
+
+def test_yaml_in_the_command_line_is_read_likewise(capsys):
+    assert main(["fit", "--config", "{name: [1}"]) == 2
+    assert capsys.readouterr().err.startswith("elastic: --config, line 1, column 10: expected ',' or ']'")
 
 
 def test_a_run_that_was_written_with_former_paths_is_resumed_and_read(config, tmp_path):

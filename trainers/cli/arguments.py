@@ -36,12 +36,21 @@ def load_profiles(text: str | None, supernet: Supernet) -> dict[str, DeviceProfi
     Raises:
         ProfileError: not of that form, or a file that is no profile.
     """
-    if text is None:
-        return {}
-    pieces = [piece.rpartition("=") for piece in names_in(text)]
+    return {name: _load_profile(path, supernet) for name, path in profile_paths(text).items()}
+
+
+def profile_paths(text: str | None) -> dict[str, str]:
+    """The files or folders that `load_profiles` reads, by name; a single one's name is empty.
+
+    Raises:
+        ProfileError: not of that form.
+    """
+    pieces = [piece.rpartition("=") for piece in names_in(text or "")]
+    if text is not None and not pieces:
+        raise ProfileError("--profile is empty: wanted a device profile (elastic profile writes one)")
     if len(pieces) > 1 and not all(name for name, _, _ in pieces):
         raise ProfileError(f"--profile {text}: several profiles need names, as phone=a.json,cpu=b.json")
-    return {name: _load_profile(path, supernet) for name, _, path in pieces}
+    return {name: path for name, _, path in pieces}
 
 
 def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
@@ -65,6 +74,8 @@ def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | Non
         found = SearchResult.load(result)
         found.check_supernet(supernet)
         return found.best
+    if arch is None and result is None and supernet.space.smallest == supernet.space.largest:
+        arch = "largest"  # an exported subnet, which is the only one
     if arch is None or result is not None:
         raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
     return EvaluatedSubnet(parse_arch(supernet, arch), {})

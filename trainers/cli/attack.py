@@ -71,7 +71,7 @@ def attack(
     from elastic.support.files import write_json
     from elastic.support.text import names_in
     from trainers.jobs.judge import calibration_for, held_out
-    from trainers.jobs.trained import open_trained
+    from trainers.jobs.trained import check_data, open_trained
     from trainers.robust.attack_report import write_attack_report
     from trainers.robust.attacks import Threat, find_attack
     from trainers.robust.examiner import Examiner
@@ -81,6 +81,7 @@ def attack(
     for name in names:
         find_attack(name, norm)
     _check(names, split, seed, images=images, batch=batch, front=front, samples=samples)
+    check_data(supernet, data)
     trained = open_trained(supernet, device)
     chosen = parse_archs(trained.supernet, archs, middles, result, front, seed)
     shown = trained.data(data)

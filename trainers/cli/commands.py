@@ -27,6 +27,8 @@ class Command:
         needs: optional packages that it can't do without.
         moved: options that it had once → what to type instead.
         own_parser: the function takes the words themselves, `--help` among them.
+        files: options that name files to write: checked before the function is called.
+        folders: likewise, of folders.
     """
 
     place: str
@@ -35,6 +37,8 @@ class Command:
     needs: tuple[str, ...] = ()
     moved: Mapping[str, str] = field(default_factory=dict)
     own_parser: bool = False
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @property
     def function(self) -> Callable[..., None]:
@@ -69,42 +73,71 @@ COMMANDS: Mapping[str, Command] = {
             "--kit": "elastic profile kit SUPERNET --out FOLDER",
             "--import": "elastic profile import SUPERNET FILE",
         },
+        files=("out",),
     ),
     "profile check": Command(
-        "trainers.cli.profile:check", "Compare a profile with fresh measurements.", needs=("sklearn",)
+        "trainers.cli.profile:check",
+        "Compare a profile with fresh measurements.",
+        needs=("sklearn",),
+        files=("profile",),
     ),
-    "profile kit": Command("trainers.cli.profile:kit", "Write a folder that measures on a device without PyTorch."),
+    "profile kit": Command(
+        "trainers.cli.profile:kit", "Write a folder that measures on a device without PyTorch.", folders=("out",)
+    ),
     "profile import": Command(
-        "trainers.cli.profile:import_", "Make a profile of what a kit has measured.", needs=("sklearn",)
+        "trainers.cli.profile:import_",
+        "Make a profile of what a kit has measured.",
+        needs=("sklearn",),
+        files=("out",),
     ),
     "search": Command(
         "trainers.cli.search:search",
         "Find the best subnets within a budget.",
         ("find", "nas", "optimize"),
         ("pymoo", "sklearn"),
+        files=("out", "report", "cache", "csv"),
+        folders=("extract",),
     ),
     "extract": Command(
-        "trainers.cli.extract:extract", "Cut a subnet out of a trained supernet: an ordinary model.", ("cut", "subnet")
+        "trainers.cli.extract:extract",
+        "Cut a subnet out of a trained supernet: an ordinary model.",
+        ("cut", "subnet"),
+        folders=("out",),
     ),
     "export": Command(
-        "trainers.cli.export:export", "Write an extracted subnet in other formats, and check each.", ("convert", "onnx")
+        "trainers.cli.export:export",
+        "Write an extracted subnet in other formats, and check each.",
+        ("convert", "onnx"),
+        folders=("out",),
     ),
-    "attack": Command("trainers.cli.attack:attack", "Measure subnets' accuracy under attack.", ("robustness",)),
+    "attack": Command(
+        "trainers.cli.attack:attack",
+        "Measure subnets' accuracy under attack.",
+        ("robustness",),
+        files=("out", "report"),
+    ),
     "zoo list": Command("trainers.cli.zoo:list_", "Show the named supernets."),
     "zoo info": Command("trainers.cli.zoo:info", "Show the card of a named supernet.", ("show", "card")),
     "zoo import": Command(
-        "trainers.cli.zoo:import_", "Make a folder of published weights.", ("download", "load", "pull")
+        "trainers.cli.zoo:import_",
+        "Make a folder of published weights.",
+        ("download", "load", "pull"),
+        folders=("out",),
     ),
-    "zoo convert": Command("trainers.cli.zoo:convert", "Convert a subnet's encoding to an arch, or back."),
+    "zoo convert": Command(
+        "trainers.cli.zoo:convert", "Convert a subnet's encoding to an arch, or back.", files=("out",)
+    ),
     "demo": Command(
         "trainers.cli.demo:demo",
         "Train on digits over photographs, profile, search, extract, export, and draw a report.",
         ("example", "tutorial"),
         ("lightning", "torchmetrics", "tensorboard", "pymoo", "sklearn", "plotly"),
+        folders=("out",),
     ),
     "conformance": Command(
         "trainers.cli.conformance:conformance",
         "Make architectures elastic, and check that subnets are exact.",
+        files=("out",),
     ),
     "completion": Command("trainers.cli.completion:completion", "Print a script that completes commands in the shell."),
 }

@@ -21,10 +21,19 @@ def conformance(names: str = "", out: str | None = None) -> None:
     from elastic.support.files import write_text
     from elastic.support.progress import progress_bar
     from elastic.support.text import names_in
-    from trainers.jobs.conformance import ARCHITECTURES, TRANSFORMERS, conform, markdown, summary, table
+    from trainers.jobs.conformance import (
+        ARCHITECTURES,
+        TRANSFORMERS,
+        check_architectures,
+        conform,
+        markdown,
+        summary,
+        table,
+    )
 
     known = ARCHITECTURES + (TRANSFORMERS if find_spec("transformers") else ())
     wanted = names_in(names) or known
+    check_architectures(wanted)
     rows = []
     with progress_bar("making elastic", len(wanted)) as advance:
         for name in wanted:

@@ -17,6 +17,8 @@ def export(
     threads: int = 1,
     push: str | None = None,
     private: bool = False,
+    *,
+    device: str = "cpu",
 ) -> None:
     """Write an extracted subnet in other formats, each checked against PyTorch's output.
 
@@ -32,6 +34,7 @@ def export(
         threads: that each runtime may use meanwhile.
         push: OWNER/NAME, to publish the folder on the Hugging Face hub.
         private: make a new repository there visible to its owner only.
+        device: that PyTorch's own accuracy, before int8, is measured on: cpu, cuda, cuda:1, mps; files run on the CPU.
     """
     from dataclasses import replace
     from pathlib import Path
@@ -45,11 +48,17 @@ def export(
     from elastic.shipping.loading import open_subnet
     from elastic.shipping.pushing import check_repo
     from elastic.shipping.pushing import push as push_folder
+    from elastic.shipping.writing import check_formats
     from elastic.support.text import names_in
     from elastic.upstream.transformers import copy_tokenizer
+    from trainers.jobs.trained import check_data, check_device
 
+    check_device(device)
     if push is not None:
         check_repo(push)
+    if data is not None:
+        check_data(folder, data)
+    check_formats(names_in(formats), calibration=True)
     opened = open_subnet(folder)
     subnet, config = opened.subnet, opened.config
     card = ModelCard(metrics=config["metrics"], **config.get("card", {}))
@@ -68,6 +77,7 @@ def export(
         validation=labelled,
         latency=latency,
         threads=threads,
+        device=device,
     )
     if Path(folder).resolve() != written.folder.resolve():
         copy_tokenizer(folder, written.folder)

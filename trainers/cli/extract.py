@@ -16,10 +16,11 @@ def extract(
     """Cut a subnet out of a trained supernet: an ordinary model, in a folder of its own.
 
     BatchNorm statistics are re-estimated on training images where the model has any; on made-up ones where there are no
-    others, and such come with the weights.
+    others, and such come with the weights. Those of an exported subnet are kept.
 
     Args:
-        supernet: a trained supernet's folder; or a name that elastic zoo list shows, for its pretrained weights.
+        supernet: a trained supernet's folder, or that of an exported subnet; or a name that elastic zoo list shows, for
+            its pretrained weights.
         arch: which subnet: smallest, largest, what differs from the largest as depth=2,mid=64, a whole arch as JSON, or
             a file with such JSON.
         result: a search result, whose best subnet is taken.
@@ -34,15 +35,18 @@ def extract(
     from elastic.support.text import names_in
     from trainers.cli.arguments import choose_subnet
     from trainers.jobs.judge import calibrated
-    from trainers.jobs.trained import open_trained
+    from trainers.jobs.trained import check_data, keep_statistics, open_trained
     from trainers.jobs.write_subnet import write_subnet
 
     check_formats(names_in(formats), calibration=True)
+    if data is not None:
+        check_data(supernet, data)
     trained = open_trained(supernet, device)
     chosen = choose_subnet(trained.supernet, arch, result)
     made_up = trained.made_up if data is None else []
-    # without BatchNorm, all that the data adds is what the card says
-    needed = (has_batchnorm(trained.supernet) or needs_inputs(names_in(formats))) and not made_up
+    # without BatchNorm, and of a subnet that has its statistics, all that the data adds is what the card says
+    estimated = has_batchnorm(trained.supernet) and trained.recalibrate is not keep_statistics
+    needed = (estimated or needs_inputs(names_in(formats))) and not made_up
     images = trained.data(data) if data is not None or trained.has_data or needed else None
     subnet = calibrated(trained.supernet, chosen.arch, images, made_up, trained.recalibrate)
     write_subnet(trained, subnet, chosen, out, formats, images, made_up)

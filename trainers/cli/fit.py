@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 
 from elastic.errors import UsageError
+from elastic.support.text import did_you_mean
 from trainers.cli.commands import COMMANDS
 from trainers.configurations import name_configurations, shipped_configurations
 from trainers.fit_folder import SHORT, expand
@@ -54,7 +56,7 @@ def fit(words: list[str]) -> None:
 
 
 def validate(words: list[str]) -> None:
-    """Evaluate subnets on the validation images; `words` are the options.
+    """Evaluate subnets on the validation images; `words` are a run's folder, or none, and the options.
 
     Raises:
         UsageError: as for `fit`.
@@ -63,7 +65,7 @@ def validate(words: list[str]) -> None:
 
 
 def test(words: list[str]) -> None:
-    """Evaluate subnets on the test images; `words` are the options.
+    """Evaluate subnets on the test images; `words` are as for `validate`.
 
     Raises:
         UsageError: as for `fit`.
@@ -80,7 +82,9 @@ def _run(name: str, words: list[str]) -> None:
         words = ["--help"]
     elif not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
         shipped = ", ".join(shipped_configurations())
-        raise UsageError(f"{name} needs --config: a YAML file, or the name of a shipped one: {shipped}")
+        run = "" if name == "fit" else "a run's folder, or "
+        raise UsageError(f"{name} needs {run}--config: a YAML file, or the name of a shipped one: {shipped}")
+    words = words if name == "fit" or not _names_a_folder(words) else _of_run(name, words)
     named = name_configurations(expand([name, *spell_out(words, _MAPPINGS)]))
 
     from trainers.lightning_cli import train
@@ -92,8 +96,35 @@ def _names_a_folder(words: list[str]) -> bool:
     return bool(words) and not words[0].startswith("-")
 
 
+def _of_run(name: str, words: list[str]) -> list[str]:
+    """The long form of `validate RUN …` and `test RUN …`: the run's configuration, and its last checkpoint.
+
+    Raises:
+        UsageError: no such folder, or none that a training left.
+    """
+    given, *rest = words
+    folder = Path(given)
+    config, last = folder / "config.yaml", folder / "last.ckpt"
+    if not folder.is_dir():
+        if folder.exists():
+            raise UsageError(f"{folder} is a file; give the run's folder, or elastic {name} --config {folder}")
+        runs = [str(place.parent) for place in Path("runs").glob("*/config.yaml")]
+        cure = did_you_mean(given, {Path(run).name: run for run in runs} | {run: run for run in runs}, _WANTED)
+        raise UsageError(f"there is no folder {folder}; {cure}")
+    missing = [path.name for path in (config, last) if not path.is_file()]
+    if missing:
+        raise UsageError(f"{folder} is no run's folder: it lacks {' and '.join(missing)}; {_WANTED}")
+    place = folder.resolve()
+    run = ["--config", str(config), "--runs", str(place.parent), "--name", place.name]
+    chosen = any(word.partition("=")[0] == "--ckpt_path" for word in rest)
+    return [*run, *rest] if chosen else [*run, *rest, "--ckpt_path", str(last)]
+
+
+_WANTED = "wanted what elastic fit wrote: a folder with config.yaml and last.ckpt, such as runs/digits"
+
+
 def _help(name: str) -> str:
-    short = f"       elastic {name} FOLDER [OPTION ...]\n" if name == "fit" else ""
+    short = f"       elastic {name} {'FOLDER' if name == 'fit' else 'RUN'} [OPTION ...]\n"
     of_folders = f"\nfor a folder of images, FOLDER/train/CLASS/*:\n{_listed(SHORT)}\n" if name == "fit" else ""
     return (
         f"usage: elastic {name} --config CONFIG [OPTION ...]\n{short}\n{COMMANDS[name].summary}\n{of_folders}"

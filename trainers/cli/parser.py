@@ -10,8 +10,10 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from elastic.errors import UsageError
+from elastic.support.outputs import check_outputs
 from elastic.support.packages import require_packages
 from trainers.cli.commands import COMMANDS
+from trainers.configurations import check_configuration
 from trainers.natural_forms import spell_out
 from trainers.near_matches import with_near_matches
 
@@ -21,7 +23,8 @@ def run(name: str, words: Sequence[str]) -> None:
 
     Raises:
         PackageError: the command needs a package that isn't installed.
-        UsageError: an option that the command doesn't have, or lacks, or of another type.
+        UsageError: an option that the command doesn't have, or lacks, or of another type; or a place that can't be
+            written to.
     """
     function = COMMANDS[name].function
     parser = CommandParser(name, function)
@@ -33,11 +36,28 @@ def run(name: str, words: Sequence[str]) -> None:
     elif "--help" in words or "-h" in words:
         parser.show_help(full=False)
     else:
+        _check_configurations(words)
         given = parser.parse_args(spell_out(words, _annotations(function))).as_dict()
         if given.get("seed", 0) < 0:
             raise UsageError(f"--seed {given['seed']}: wanted 0 or more")
         require_packages(f"elastic {name}", *COMMANDS[name].needs)
+        check_outputs(
+            {f"--{option}": given[option] for option in COMMANDS[name].files},
+            {f"--{option}": given[option] for option in COMMANDS[name].folders},
+        )
         function(**{option: given[option] for option in inspect.signature(function).parameters})
+
+
+def _check_configurations(words: Sequence[str]) -> None:
+    """Name file and line of broken YAML, which the parser calls `<unicode string>`.
+
+    Raises:
+        UsageError: a value of --config isn't YAML, or holds no options.
+    """
+    for at, word in enumerate(words, 1):
+        option, equals, value = word.partition("=")
+        if option == "--config" and (equals or at < len(words)):
+            check_configuration(value if equals else words[at])
 
 
 def _annotations(function: Callable[..., None]) -> dict[str, str]:

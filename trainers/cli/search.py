@@ -70,18 +70,23 @@ def search(
     from elastic.shipping.writing import check_formats
     from elastic.support.packages import require_packages
     from elastic.support.text import names_in
-    from trainers.cli.arguments import load_profiles
+    from trainers.cli.arguments import load_profiles, profile_paths
+    from trainers.jobs.goals import check_names, metrics_on_offer
     from trainers.jobs.search import Effort, Goals, Judging, Outputs, find_best, write_results
-    from trainers.jobs.trained import open_trained
+    from trainers.jobs.trained import check_data, open_trained
     from trainers.robust.attacks import Threat
 
     if report is not None:
         require_packages("--report", "plotly")
-    if extract is not None:
-        check_formats(names_in(formats), calibration=True)
+    check_formats(names_in(formats), calibration=True)
     effort = Effort(algorithm, population, generations, predictor, again, threads, seed)
     judging = Judging(data, images, None if robust is None else Threat(norm, robust), robust_again)
     limits = parse_limits(budget)
+    offered = metrics_on_offer(profile_paths(profile), robust is not None)
+    goals_named = {"--maximize": names_in(maximize or ""), "--minimize": names_in(minimize or ""), "--budget": limits}
+    for option, names in goals_named.items():
+        check_names(option, names, offered)
+    check_data(supernet, data)
     trained = open_trained(supernet, device)
     goals = Goals(limits, maximize, minimize, load_profiles(profile, trained.supernet))
     judge = judging.judge(trained)

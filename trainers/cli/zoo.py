@@ -38,8 +38,17 @@ def info(name: str) -> None:
     get_console().print(Markdown(card(name)))
 
 
-def import_(name: str, path: str | None = None, out: str = "supernet", resolutions: list[int] | None = None) -> None:
+def import_(
+    name: str,
+    path: str | None = None,
+    out: str = "supernet",
+    resolutions: list[int] | None = None,
+    *,
+    device: str = "cpu",
+) -> None:
     """Make a folder of published weights that the other commands take.
+
+    The smallest and the largest subnet are run once; where their outputs aren't finite, nothing is written.
 
     Args:
         name: the supernet's, as elastic zoo list shows it; for a specialised network, that it was cut out of.
@@ -47,6 +56,7 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
             becomes a folder for elastic export and elastic fit --subnet; by default the supernet's file is downloaded.
         out: the folder to write.
         resolutions: sides of the square input on offer, such as [160,192,224]; fewer make searching begin sooner.
+        device: that the subnets are run on: cpu, cuda, cuda:1, mps.
     """
     from pathlib import Path
 
@@ -57,16 +67,19 @@ def import_(name: str, path: str | None = None, out: str = "supernet", resolutio
     find(name)  # a misspelt name is said before PyTorch is imported
     from elastic.reporting.tables import export_table
     from elastic.supernet.folder import save_supernet
-    from trainers.jobs.trained import statistics_of
+    from trainers.jobs.judge import check_finite
+    from trainers.jobs.trained import check_device, statistics_of
     from zoo.catalog import import_checkpoint, load, source_of
     from zoo.match_arch import export_specialised
 
+    check_device(device)
     console = get_console()
     if path is not None and Path(path).expanduser().is_dir():
         console.print(export_table(export_specialised(name, path, out)))
         return
     options: dict[str, Any] = {} if resolutions is None else {"resolutions": resolutions}
     supernet = load(name, **options) if path is None else import_checkpoint(name, path, **options)
+    check_finite(supernet, name, device)
     save_supernet(supernet, source_of(name, **options), out, statistics_of(find(name)))
     console.print(
         f"supernet: {out}; cut a subnet out with: elastic extract {out} --arch smallest --data DATA.yaml",

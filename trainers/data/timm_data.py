@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from timm.data import DEFAULT_CROP_PCT, create_dataset, create_transform
-from torch.utils.data import Subset
+from timm.data import DEFAULT_CROP_PCT, ImageDataset, create_dataset, create_transform
+from torch.utils.data import Dataset, Subset
 from torchvision.transforms import Compose
 
 from elastic.errors import TrainingError, first_line
@@ -27,6 +27,34 @@ class _Colours:
 
     def __call__(self, image: Image) -> Image:
         return image.convert(self.mode)
+
+
+class _ReadableImages(Dataset[Any]):
+    """timm's images: it takes the next where one can't be read, and gives up after some; then the file is named."""
+
+    def __init__(self, images: ImageDataset) -> None:
+        self.images = images
+        self.reader = images.reader
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        """The image and its class.
+
+        Raises:
+            TrainingError: neither this image nor those after it can be read.
+        """
+        try:
+            return self.images[index]
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, RuntimeError) and "consecutive" not in str(error):
+                raise
+            file = self.images.filename(index, absolute=True)
+            raise TrainingError(
+                f"{file} can't be read as an image, nor can those after it ({first_line(error)}); remove such files, "
+                "or replace them"
+            ) from error
 
 
 class TimmData(ImageDataModule):
@@ -131,7 +159,7 @@ class TimmData(ImageDataModule):
                 f"{first_line(error)}"
             ) from error
         dataset.transform = Compose([_Colours(self.input_size[0]), self._transform(training)])
-        return cast(Examples, dataset)
+        return _ReadableImages(dataset) if isinstance(dataset, ImageDataset) else cast(Examples, dataset)
 
     def _transform(self, training: bool) -> Any:
         options = self.train_transform if training else self.eval_transform

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from elastic.errors import ElasticError
 from elastic.supernet.elasticize import elasticize
+from elastic.supernet.registry import find_supernet, supernet_names
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import predict
 from elastic.testing import randomised
 from elastic.upstream import library_of
-from elastic.upstream.building import PREFIX, language_model_arguments
+from elastic.upstream.building import PREFIX, is_timm_model, language_model_arguments, unknown_model
 
 ARCHITECTURES = (
     "resnet18", "resnet50", "resnet50_gn", "resnext50_32x4d", "seresnet50", "res2net50_26w_4s", "resnetv2_50",
@@ -113,6 +114,23 @@ def conform(name: str, subnets: int = 2) -> Conformance:
     ratio = float(params[0] / params[1])
     recipe, kinds, counted = supernet.recipe.name or "own", _kinds(supernet), _counted(supernet)
     return Conformance(name, recipe, kinds, ratio, full, difference, counted, seconds)
+
+
+def check_architectures(names: Iterable[str]) -> None:
+    """Check that architectures exist, before the first is made.
+
+    Args:
+        names: as for `conform`.
+
+    Raises:
+        PackageError: transformers isn't installed, and one is for it.
+        RecipeError: one doesn't exist.
+    """
+    for name in names:
+        if name.startswith(PREFIX):
+            language_model_arguments(name, {})
+        elif not is_timm_model(name) and find_supernet(name) is None:
+            raise unknown_model(name, supernet_names())
 
 
 def _arguments(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from elastic.layers.batchnorm import has_batchnorm, recalibrate
 from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.supernet.supernet import Supernet
+from elastic.support.inputs import predict
 from trainers.configurations import read_configuration
 from trainers.methods.adversary import check_pixels
 from trainers.near_matches import with_near_matches
@@ -124,6 +125,26 @@ def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[l
             " This data set has no test images of its own; where subnets were chosen by these, expect less of others."
         )
     return list(zip(pixels.split(batch), labels.split(batch), strict=True)), where
+
+
+def check_finite(supernet: Supernet, name: str, device: str) -> None:
+    """Run the smallest and the largest subnet on made-up inputs.
+
+    Args:
+        supernet: its device is the CPU afterwards.
+        name: what to call it in the message.
+        device: where they are run.
+
+    Raises:
+        CheckpointError: what they give isn't finite.
+    """
+    supernet.to(device)
+    for size, arch in (("smallest", supernet.space.smallest), ("largest", supernet.space.largest)):
+        with supernet.active(arch), torch.inference_mode():
+            outputs = predict(supernet, supernet.example_inputs(arch, device=device, seed=0))
+        if not outputs.isfinite().all():
+            raise CheckpointError(f"{name}: the {size} subnet's outputs aren't finite; get the weights anew")
+    supernet.cpu()
 
 
 def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> tuple[list[Any], list[Batch]]:

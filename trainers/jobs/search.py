@@ -10,9 +10,11 @@ from pathlib import Path
 from rich import get_console
 
 from elastic.errors import UsageError
+from elastic.prediction.predictor import check_count
 from elastic.profiles.profile import DeviceProfile
 from elastic.reporting.report import write_csv, write_report
 from elastic.reporting.tables import result_table
+from elastic.searching.algorithms import check_algorithm
 from elastic.searching.budget import latency_name
 from elastic.searching.learning import learn_predictors
 from elastic.searching.result import SearchResult
@@ -21,11 +23,12 @@ from elastic.searching.verification import is_here, remeasure_front
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import names_in
 from elastic.timing.backends import torch_threads
+from trainers.jobs.goals import check_names, metrics_on_offer
 from trainers.jobs.judge import Judge
 from trainers.jobs.search_report import describe, predictor_note
 from trainers.jobs.trained import Trained
 from trainers.jobs.write_subnet import write_subnet
-from trainers.robust.attacks import Threat
+from trainers.robust.attacks import Threat, find_attack
 
 Profiles = Mapping[str, DeviceProfile]
 """Device profiles by name; a single one's name is empty."""
@@ -71,8 +74,14 @@ class Effort:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise UsageError(f"--threads {self.threads}: wanted 1 or more")
+        check_algorithm(self.algorithm)
+        for name in ("population", "generations", "threads"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} {getattr(self, name)}: wanted 1 or more")
+        if self.again < 0:
+            raise UsageError(f"--again {self.again}: wanted 0, which measures none again, or more")
+        if self.predictor:
+            check_count(self.predictor)
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ class Judging:
     def __post_init__(self) -> None:
         if self.images < 1:
             raise UsageError(f"--images {self.images}: wanted 1 or more")
+        if self.threat is not None:
+            find_attack(self.again, self.threat.norm)
 
     def judge(self, trained: Trained) -> Judge:
         """Measures the subnets of `trained`."""
@@ -128,9 +139,17 @@ class Outputs:
 def find_best(
     supernet: Supernet, judge: Judge, goals: Goals, effort: Effort, cache: str | Path, out: str
 ) -> SearchResult:
-    """Search, and measure the front again; both results are saved as `out`."""
-    wanted = judge.metrics if goals.maximize is None else names_in(goals.maximize)
+    """Search, and measure the front again; both results are saved as `out`.
+
+    Raises:
+        BudgetError: a metric that the data isn't judged by.
+    """
     latencies = [latency_name(name) for name in goals.profiles]
+    wanted = judge.metrics if goals.maximize is None else names_in(goals.maximize)
+    least = (latencies or ["macs"]) if goals.minimize is None else names_in(goals.minimize)
+    offered = metrics_on_offer(goals.profiles, False, judge.metrics)
+    for option, names in (("--maximize", wanted), ("--minimize", least), ("--budget", goals.budget)):
+        check_names(option, names, offered)
     with torch_threads(effort.threads):
         learned = {}
         if effort.predictor:
@@ -140,7 +159,7 @@ def find_best(
         result = search(
             supernet,
             maximize=wanted,
-            minimize=(latencies or ["macs"]) if goals.minimize is None else names_in(goals.minimize),
+            minimize=least,
             subject_to=goals.budget,
             evaluate=None if learned else judge.validation,
             profile=goals.profiles or None,

@@ -33,7 +33,7 @@ _DATA = "config.yaml"
 """In a run's folder: its training's configuration, with a data section."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trained:
     """A trained supernet, and what there is to know of it.
 
@@ -52,6 +52,10 @@ class Trained:
     recalibrate: Recalibrate
     name: str = ""
     license: str = ""
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"Trained({self.place!r}, {self.supernet!r})"
 
     @cached_property
     def digest(self) -> str:
@@ -89,7 +93,9 @@ class Trained:
 
         Raises:
             CheckpointError: no such file, no data section in it that can be understood, or images for text.
+            UsageError: a named supernet, which has no data of its own, and none is given.
         """
+        check_data(self.place, given)
         if given is None or not Path(given).is_dir():
             from trainers.jobs.judge import load_data
 
@@ -134,6 +140,29 @@ def open_trained(place: str | Path, device: str = "cpu") -> Trained:
     trained = _open(str(place))
     trained.supernet.to(device)
     return trained
+
+
+def check_data(place: str, given: str | None) -> None:
+    """Check that there is data, before weights are loaded.
+
+    Args:
+        place: as for `open_trained`.
+        given: as for `Trained.data`.
+
+    Raises:
+        CheckpointError: no such file or folder.
+        UsageError: a named supernet, which has no data of its own, and none is given.
+    """
+    if given is not None and not Path(given).exists():
+        raise CheckpointError(
+            f"--data {given} doesn't exist; give a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with "
+            "the data section of a training"
+        )
+    if given is None and is_name(place):
+        raise UsageError(
+            f"{place} is a named supernet, which has no data of its own; give some, a folder of images (train/CLASS/*, "
+            "val/CLASS/*) or a YAML file with the data section of a training, such as --data my_images"
+        )
 
 
 def check_device(device: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic.errors import CheckpointError
+from elastic.support.weights import UNREADABLE
 from zoo.published.key_names import reference_keys
 
 
@@ -63,7 +63,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} doesn't exist; wanted one of Once-for-All's published files") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{path} can't be read as a PyTorch file of tensors; it is truncated or foreign, download it again"
         ) from error

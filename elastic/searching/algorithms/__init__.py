@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from elastic.errors import BudgetError
 from elastic.searching.algorithms import dynamic, evolution, random_search
 from elastic.searching.algorithms.linas import Linas
 from elastic.searching.problem import Problem
 from elastic.support.packages import require_packages
+from elastic.support.text import did_you_mean
 
 
 def nsga2(problem: Problem, population: int, generations: int) -> None:
@@ -33,3 +35,14 @@ ALGORITHMS: dict[str, Callable[[Problem, int, int], None]] = {
     "dynamic": dynamic.dynamic,
 }
 """Name → function of (problem, population, generations)."""
+
+
+def check_algorithm(name: str | None) -> None:
+    """Check that there is an algorithm of this name; None: it is chosen by what is asked for.
+
+    Raises:
+        BudgetError: there is none.
+    """
+    if name is not None and name not in ALGORITHMS:
+        cure = did_you_mean(name, list(ALGORITHMS), f"choose one of {', '.join(ALGORITHMS)}")
+        raise BudgetError(f"no algorithm is called {name!r}; {cure}")

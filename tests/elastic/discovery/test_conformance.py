@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import pytest
 from examples import mostly_swept
 
+from elastic.errors import RecipeError
 from trainers.cli.conformance import conformance
 from trainers.jobs.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
 
@@ -29,6 +30,23 @@ def test_the_command_writes_a_table_and_fails_where_something_is_not_elastic(tmp
     conformance("test_resnet", str(tmp_path / "table.md"))
     assert "1 architectures 1 convert, 0 with width and depth" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "table.md").read_text().startswith("| architecture | recipe | width |")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("transformers:brt", "no type of model 'brt', .*did you mean bert, bart or"),
+        ("transformers:foo", "no type of model 'foo'"),
+        ("transformers:vit", "no language model of the type 'vit'"),
+        ("resnet1", "no model 'resnet1', .*did you mean resnet1"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_said_before_the_first_is_made(name, message, monkeypatch, tmp_path):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("trainers.jobs.conformance.conform", lambda name: pytest.fail(f"made {name}"))
+    with pytest.raises(RecipeError, match=message):
+        conformance(f"test_resnet,{name}", str(tmp_path / "table.md"))
+    assert not (tmp_path / "table.md").exists()
 
 
 def test_what_differs_is_said():

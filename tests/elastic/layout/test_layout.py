@@ -173,7 +173,8 @@ def test_choices_can_be_replaced_by_kind_name_or_glob():
         ("embed", [0], "wanted a list of sizes"),
         ("embed", [1.5], "wanted a list of sizes"),
         ("heads", [-1], "wanted a list of sizes"),
-        ("depth", [99], r"none of \[99\] fits; the model's own are \[4\]"),
+        ("depth", [99], r"\[99\] exceed the model's own size, 4"),
+        ("depth", [1, 99], r"\[99\] exceed the model's own size, 4; leave them out"),
         ("heads.7", None, "the model has no such size"),
     ],
 )

@@ -143,6 +143,41 @@ def test_archs_of_a_narrower_space_are_the_same_in_the_whole(space, seed):
     assert space.decode(space.widened(rows, narrow)) == narrow.decode(rows)
 
 
+def test_an_exact_name_is_that_dim_alone():
+    space = SearchSpace(tuple(Dim(name, (8, 16)) for name in ("stem", "stem.0", "stem.1", "mid.0", "mid.1")))
+
+    def narrowed(key):
+        return [dim.name for dim in space.narrow({key: 8}).dims if dim.choices == (8,)]
+
+    assert narrowed("stem") == ["stem"]
+    assert narrowed("stem.0") == ["stem.0"]
+    assert narrowed("stem.*") == ["stem.0", "stem.1"]
+    assert narrowed("stem*") == ["stem", "stem.0", "stem.1"]
+    assert narrowed("mid") == narrowed("mid.*") == ["mid.0", "mid.1"], "a kind, where no dim is called so"
+    assert space.variant({"stem": 8}) == {"stem": 8, "stem.0": 16, "stem.1": 16, "mid.0": 16, "mid.1": 16}
+
+
+@pytest.mark.parametrize("given", [3, None, "largest", 1.5])
+def test_what_is_no_arch_is_said_in_a_sentence(given):
+    space = SearchSpace((Dim("mid", (8, 16)),))
+    for asked in (space.arch, space.rows, lambda one: space.rows([one]), lambda one: space.encode([one])):
+        with pytest.raises(ArchError, match=rf"wanted an arch, .* such as space.largest; got {given!r}"):
+            asked(given)
+    assert given not in space
+
+
+def test_notebooks_show_tables():
+    space = SearchSpace((Dim("mid.0", (8, 16)), Dim("mid.1", (8, 16)), Dim("<depth>", (1, 2))))
+    shown = space._repr_html_()
+    assert "<td>mid</td><td>mid.0 … mid.1 (2)</td><td>8, 16</td>" in shown
+    assert "&lt;depth&gt;" in shown
+    assert "<td>mid.0</td><td>8</td>" in space.smallest._repr_html_()
+    many = Arch({f"mid.{at}": at for at in range(100)})._repr_html_()
+    assert "100 dims" in many
+    assert "<td>mid.99</td><td>99</td>" in many
+    assert many.count("<tr>") <= 25
+
+
 @pytest.mark.parametrize("keep", ["prefix", "centre", "spread"])
 @pytest.mark.parametrize("full", [1, 2, 5, 7, 12])
 def test_a_gate_passes_for_the_depths_that_keep_its_index(keep, full):

@@ -14,6 +14,7 @@ from small import FAMILIES, made_once, mobilenet, randomise, vit
 
 import elastic
 from elastic.errors import ArchError, LayoutError
+from elastic.layers.modules import upstream_class
 from elastic.support.weights import save_weights
 
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -39,6 +40,23 @@ def test_active_gives_back_the_former_arch_whatever_happens(family):
     with pytest.raises(ArchError):
         supernet.activate({**second, "no": 1})
     assert supernet.arch == first
+
+
+@families
+def test_notebooks_show_a_supernet_as_tables(family):
+    supernet = made_once(family)
+    shown = supernet._repr_html_()
+    assert shown.count("<table>") == 2
+    assert shown.endswith(supernet.space._repr_html_())
+    assert f"<td>{upstream_class(supernet.model).__name__}</td>" in shown
+
+
+@pytest.mark.parametrize("given", [3, "largest", None])
+def test_costs_of_what_is_no_arch_are_refused_in_a_sentence(given):
+    supernet = made_once("mobilenet")
+    for asked in (supernet.macs, supernet.params, supernet.memory, supernet.activate, supernet.extract):
+        with pytest.raises(ArchError, match=f"wanted an arch, .*got {given!r}"):
+            asked(given)
 
 
 @families

@@ -1,5 +1,7 @@
 """Models of transformers by name: fresh ones by type, published ones by folder, and what can't be made."""
 
+import re
+
 import pytest
 import torch
 from small import randomise
@@ -47,7 +49,7 @@ def test_a_folder_gives_a_published_model_and_its_weights_where_asked(tmp_path):
     [
         ("transformers:bert", {"pretrained": True}, "^bert is a type of model, which has no weights; name a published"),
         ("transformers:bert", {"head": "tail"}, r"no head 'tail'; choose one of classification, masked_lm"),
-        ("transformers:./nowhere/at/all", {}, r"give a type such as bert, a published model's name .*, or its folder"),
+        ("transformers:nowhere/at_all", {}, r"give a type such as bert, a published model's name .*, or its folder"),
         ("transformers:bert", {"hiden_size": 8}, "of 'bert' has no 'hiden_size'; did you mean hidden_size"),
         ("transformers:gpt2", {"n_experts_": 8}, "configuration of 'gpt2' has no 'n_experts_'"),
         ("transformers:bert", {**TINY, "num_attention_heads": 3}, "can't make 'bert' with .*: The hidden size"),
@@ -57,6 +59,37 @@ def test_what_cannot_be_made_is_said(name, args, message, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RecipeError, match=message):
         build_transformer(name, args)
+
+
+@pytest.mark.parametrize(
+    ("own", "cure"),
+    [
+        ("brt", "did you mean bert, bart or"),
+        ("lama", "did you mean .*llama"),
+        ("./nowhere/at/all", "types are bert, llama and the like"),
+        ("nowhere.yaml", "types are bert"),
+        ("/nowhere/at_all", "types are bert"),
+        ("a/b/c", "types are bert"),
+        ("-1", "types are bert"),
+        ("", "types are bert"),
+    ],
+)
+def test_a_name_that_cannot_be_meant_is_refused_without_asking_the_network(own, cure, monkeypatch):
+    def asked(*_, **__):
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", asked)
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", asked)
+    for args in ({}, {"pretrained": True}):
+        with pytest.raises(RecipeError, match=rf"no type of model '{re.escape(own)}', .* OWNER/NAME; {cure}"):
+            build_transformer(f"transformers:{own}", args)
+
+
+def test_what_was_downloaded_by_a_former_name_is_found(monkeypatch):
+    config = transformers.BertConfig(**TINY)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: f"cache/{name}/{file}")
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda *_, **__: (config, {}))
+    assert type(build_transformer("transformers:bert-base-uncased", {})).__name__ == "BertForSequenceClassification"
 
 
 def test_fields_that_a_configuration_keeps_under_other_names_are_taken():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from elastic.errors import CheckpointError, ExportError
@@ -79,6 +80,19 @@ def test_a_named_supernets_subnet_is_calibrated_on_what_comes_with_it(tmp_path, 
     agreement = config_of(folder)["files"]["model.int8.onnx"]["agreement"]
     assert agreement["inputs"] > 100
     assert agreement["percent"] > 80
+
+
+@pytest.mark.parametrize("words", [["export", "SUBNET"], ["zoo", "import", "ofa_mbv3_fashion_mnist"]])
+def test_a_device_is_an_option(words, subnet, tmp_path, capsys):
+    words = [subnet if word == "SUBNET" else word for word in words]
+    devices = ["foo", "cuda:99", *(["cuda"] if not torch.cuda.is_available() else [])]
+    for device in devices:
+        assert main([*words, "--device", device, "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"elastic: --device {device}: PyTorch can't compute on that here; choose one of cpu")
+        assert said.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
 
 
 def test_int8_without_data_is_refused(subnet):

@@ -1,5 +1,6 @@
 """The commands that need images, over a supernet with BatchNorm that nobody has trained."""
 
+import pytest
 import torch
 
 from elastic.layers.batchnorm import recalibrate
@@ -8,6 +9,7 @@ from elastic.supernet.evaluation import resized
 from elastic.supernet.folder import load_supernet
 from trainers import Digits
 from trainers.cli.extract import extract
+from trainers.cli.main import main
 from trainers.jobs.judge import CALIBRATION_BATCHES, first_images, load_data
 
 
@@ -33,6 +35,18 @@ def test_an_extracted_subnet_says_how_its_images_were_prepared(run, tmp_path):
     says = load_subnet(tmp_path / "sub")[1]
     assert says["preprocessing"].pop("then_resized_to")["size"] == says["input_size"][1:] != [32, 32]
     assert says["preprocessing"] == Digits().preprocessing
+
+
+@pytest.mark.parametrize("words", [["--arch", "largest"], []])
+def test_an_exported_subnet_is_written_again_as_it_is_without_data(run, tmp_path, words, capsys):
+    extract(str(run), load_supernet(run).space.sample(1).to_json(), out=str(tmp_path / "sub"))
+    again = ["extract", str(tmp_path / "sub"), *words, "--out", str(tmp_path / "again")]
+    assert main(again) == 0, capsys.readouterr().err
+    (subnet, config), (other, written) = (load_subnet(tmp_path / name) for name in ("sub", "again"))
+    assert subnet.bn1.running_mean.abs().sum() > 0
+    same = other.state_dict()
+    assert all(torch.equal(value, same[name]) for name, value in subnet.state_dict().items())
+    assert written["input_size"] == config["input_size"]
 
 
 def test_only_as_many_images_as_asked_are_taken():

@@ -59,8 +59,10 @@ def test_help_is_a_word_too(capsys):
 
 def test_a_file_that_is_no_text_is_said_in_a_sentence(tmp_path, capsys):
     (tmp_path / "image.png").write_bytes(b"\x89\xff")
-    assert main(["search", "net", "--config", str(tmp_path / "image.png")]) == 2
-    assert capsys.readouterr().err.startswith("elastic: a file that should hold text holds something else")
+    for words in (["search", "net"], ["fit"]):
+        assert main([*words, "--config", str(tmp_path / "image.png")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"elastic: {tmp_path / 'image.png'} should hold text (UTF-8), and holds something else")
 
 
 def test_help_lists_every_command(capsys):
@@ -117,7 +119,7 @@ def test_subcommands_are_found_before_commands():
         (["extract", "net", "--qqq"], "unrecognized arguments: --qqq; --help_all shows the options there are"),
         (["search"], "the following arguments are required: supernet"),
         (["fit"], "fit needs --config: a YAML file, or the name of a shipped one: alpha_divergence"),
-        (["validate", "--ckpt_path", "last"], "validate needs --config"),
+        (["validate", "--ckpt_path", "last"], "validate needs a run's folder, or --config: a YAML"),
         (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
         (["fit", "--config", "."], ". is a folder, wanted a YAML file; images are trained on with elastic fit ."),
         (["--versoin"], "no option '--versoin'; did you mean --version?"),

@@ -85,6 +85,32 @@ def test_validate_and_test_show_their_subnets(config, capsys):
         assert all(name in shown for name in ("smallest", "middle_1", "largest", "MACs", "accuracy"))
 
 
+def test_a_runs_folder_is_enough_to_validate_and_test(config, tmp_path, capsys, monkeypatch):
+    assert main(["fit", "--config", str(config)]) == 0
+    run = tmp_path / "runs" / "tiny"
+    moved = run.rename(tmp_path / "moved")
+    for verb in ("validate", "test"):
+        shown = []
+        for words in ([str(moved)], ["--config", str(moved / "config.yaml"), "--ckpt_path", str(moved / "last.ckpt")]):
+            capsys.readouterr()
+            assert main([verb, *words]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            shown.append([line for line in lines if {"smallest", "largest"} & set(line.split())])
+        assert len(shown[0]) == 2
+        assert shown[0] == shown[1]
+    assert main(["test", str(moved), "--ckpt_path", "last", "--trainer.limit_test_batches", "1"]) == 0
+    monkeypatch.chdir(tmp_path)
+    moved.rename(tmp_path / "runs" / "tiny")
+    assert answer(capsys, ["validate", "tiny"]) == (
+        2,
+        f"elastic: there is no folder tiny; did you mean {Path('runs') / 'tiny'}?",
+    )
+    (tmp_path / "runs" / "tiny" / "last.ckpt").unlink()
+    said = answer(capsys, ["test", "runs/tiny"])[1]
+    assert "runs/tiny is no run's folder: it lacks last.ckpt; wanted what elastic fit wrote" in said
+    assert "is a file; give the run's folder" in answer(capsys, ["test", str(config)])[1]
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"elastic {version('elastic-supernets')}\n"

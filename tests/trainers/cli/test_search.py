@@ -164,7 +164,7 @@ def test_fresh_images_are_not_those_that_chose(run):
 
 
 def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
-    with pytest.raises(BudgetError, match="needs a device profile"):
+    with pytest.raises(BudgetError, match="needs a device profile: make one with `elastic profile`"):
         search(str(run), "latency_ms=8", out=str(tmp_path / "s.json"))
     assert not (tmp_path / "s.json").exists()
     with pytest.raises(UsageError, match="--images 0: wanted 1 or more"):
@@ -182,6 +182,34 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
     (run / "config.yaml").unlink()
     with pytest.raises(CheckpointError, match="doesn't exist; pass --data"):
         search(str(run))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"maximize": "acuracy"}, "--maximize acuracy: no such metric here; did you mean accuracy?"),
+        ({"maximize": "accuracy,rob"}, "--maximize rob: no such metric here; there are accuracy, f1, "),
+        ({"maximize": "robust"}, "--maximize robust: .* is measured with --robust, such as --robust 8/255"),
+        ({"minimize": "mac"}, "--minimize mac: no such metric here; did you mean macs?"),
+        ({"minimize": "latency_ms"}, "--minimize latency_ms: .* needs a device profile: make one"),
+        ({"minimize": "latency_ms", "profile": "phone=p.json,cpu=q.json"}, "did you mean latency_ms.cpu or latency_ms"),
+        ({"budget": "parms=1M"}, "--budget parms: no such metric here; did you mean params?"),
+        ({"budget": "latency=8ms"}, "--budget latency_ms: .* needs a device profile"),
+        ({"algorithm": "nsga"}, "no algorithm is called 'nsga'; did you mean nsga2 or nsga3?"),
+    ],
+)
+def test_metrics_that_do_not_exist_are_said_before_anything_is_opened(options, message, monkeypatch, tmp_path):
+    monkeypatch.setattr("trainers.jobs.trained.open_trained", lambda *_: pytest.fail("opened"))
+    with pytest.raises(BudgetError, match=message):
+        search(str(tmp_path), out=str(tmp_path / "s.json"), **options)
+
+
+@pytest.mark.parametrize(("predictor", "maximize"), [(0, "f1"), (8, "matthews")])
+def test_a_metric_that_the_data_lacks_is_said_before_anything_is_measured(predictor, maximize, run, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("elastic.supernet.evaluation.MeasuredAccuracy.__call__", lambda *_: pytest.fail("measured"))
+        with pytest.raises(BudgetError, match=f"--maximize {maximize}: .*; there are accuracy, macs, params"):
+            search(str(run), maximize=maximize, predictor=predictor, images=16, out=str(tmp_path / "s.json"))
 
 
 def test_a_table_of_once_for_all_is_a_profile(tmp_path, monkeypatch):

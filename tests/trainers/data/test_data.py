@@ -91,6 +91,24 @@ def test_calibration_images_are_fixed_training_images():
     assert {image.numpy().tobytes() for batch in first for image in batch} == train
 
 
+@pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_that_cannot_be_read_are_named(image_folder, workers):
+    for path in image_folder.rglob("*.png"):
+        path.write_bytes(b"soup")
+    data = TimmData(root=str(image_folder), val_split="val", input_size=(3, 24, 24), batch_size=4, workers=workers)
+    for batches in (data.train_dataloader(), data.val_dataloader(), data.calibration_batches()):
+        with pytest.raises(TrainingError, match=r"class_\d/\d.png can't be read as an image, nor can those after it"):
+            next(iter(batches))
+
+
+@pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")
+def test_one_image_that_cannot_be_read_is_passed_over(image_folder):
+    (image_folder / "val" / "class_0" / "0.png").write_bytes(b"soup")
+    data = TimmData(root=str(image_folder), val_split="val", input_size=(3, 24, 24), batch_size=4, workers=0)
+    assert sorted(labels(data.val_dataloader())) == [0] * 4 + [1] * 4 + [2] * 4
+
+
 @pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")  # timm leaves closing to Python
 def test_folder_of_images(image_folder):
     data = TimmData(root=str(image_folder), input_size=(3, 24, 24), batch_size=4, workers=0)

@@ -13,6 +13,7 @@ from elastic.supernet.folder import digest_supernet, load_supernet
 from trainers import Digits
 from trainers.cli.attack import attack
 from trainers.cli.extract import extract
+from trainers.cli.main import main
 from trainers.jobs.trained import keep_statistics, open_trained
 
 FASHION = "ofa_mbv3_fashion_mnist"
@@ -37,8 +38,24 @@ def test_a_name():
     assert trained.tokenizer == ""
     assert not trained.has_data
     assert trained.source.model == FASHION
-    with pytest.raises(CheckpointError, match="pass --data, a folder of images"):
+    with pytest.raises(UsageError, match=f"{FASHION} is a named supernet, which has no data of its own"):
         trained.data()
+
+
+def test_one_line_says_what_it_is(run):
+    assert repr(open_trained(run)) == f"Trained({str(run)!r}, {load_supernet(run)!r})"
+    assert "\n" not in repr(open_trained(run))
+
+
+@pytest.mark.parametrize("words", [["search", FASHION, "--budget", "macs=2M"], ["attack", FASHION]])
+def test_data_that_is_not_there_is_said_before_weights_are_loaded(words, monkeypatch, capsys):
+    monkeypatch.setattr("trainers.jobs.trained.load_supernet", lambda place: pytest.fail(f"loaded {place}"))
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"elastic: {FASHION} is a named supernet, which has no data of its own; give some, a folder")
+    assert said.endswith("such as --data my_images\n")
+    assert main([*words, "--data", "nowhere"]) == 2
+    assert "--data nowhere doesn't exist; give a folder of images" in capsys.readouterr().err
 
 
 def test_an_exported_subnet_is_a_supernet_of_one_with_its_own_statistics(run, tmp_path):
