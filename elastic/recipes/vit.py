@@ -64,7 +64,29 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
     side = model.patch_embed.img_size[0]
     positions = model.pos_embed.shape[1] - (side // patch) ** 2 if model.pos_embed is not None else 0
     head = block.attn.head_dim
-    layout = {
+    return Recipe(
+        layout=_layout(head),
+        dims={
+            "embed": DimRule((0.5, 0.75, 1.0), multiple=8),
+            "heads": DimRule((0.5, 0.75, 1.0)),
+            "hidden": DimRule((0.5, 0.75, 1.0), multiple=8),
+            "depth": DimRule((0.5, 0.75, 1.0)),
+            "resolution": resolution_rule(side, patch, resolutions, exact=True),
+        },
+        derived={
+            "grid": Derived(("resolution",), Fraction(1, patch), keep="transform"),
+            "tokens": Derived(("grid", "grid"), plus=positions, keep="transform"),
+        },
+        transforms={"pos_embed?": ResampledPositions(positions)},
+        resolution=side,
+        input_size=(channels, side, side),
+        notes={"head width": f"{head} per head: attention's scale depends on it", "patch size": str(patch)},
+    )
+
+
+def _layout(head: int) -> dict[str, str]:
+    """The entries, of heads this wide."""
+    return {
         "patch_embed.proj": "embed ...",
         "patch_embed.norm?": "embed",
         "patch_embed.img_size": "resolution resolution",
@@ -97,24 +119,6 @@ def vit(model: VisionTransformer, resolutions: Sequence[int] | None = None) -> R
         "num_features": "embed",
         "head_hidden_size": "embed",
     }
-    return Recipe(
-        layout=layout,
-        dims={
-            "embed": DimRule((0.5, 0.75, 1.0), multiple=8),
-            "heads": DimRule((0.5, 0.75, 1.0)),
-            "hidden": DimRule((0.5, 0.75, 1.0), multiple=8),
-            "depth": DimRule((0.5, 0.75, 1.0)),
-            "resolution": resolution_rule(side, patch, resolutions, exact=True),
-        },
-        derived={
-            "grid": Derived(("resolution",), Fraction(1, patch), keep="transform"),
-            "tokens": Derived(("grid", "grid"), plus=positions, keep="transform"),
-        },
-        transforms={"pos_embed?": ResampledPositions(positions)},
-        resolution=side,
-        input_size=(channels, side, side),
-        notes={"head width": f"{head} per head: attention's scale depends on it", "patch size": str(patch)},
-    )
 
 
 def _check(model: VisionTransformer) -> None:

@@ -79,11 +79,7 @@ def search(
     from elastic.searching.algorithms import ALGORITHMS, check_algorithm
 
     check_algorithm(algorithm)
-    if min(population, generations) < 1:
-        raise BudgetError(f"population ({population}) and generations ({generations}) must be 1 or more")
-    for given in (maximize, minimize):
-        if isinstance(given, str):
-            raise BudgetError(f"metrics are named in a list: wanted [{given!r}], got {given!r}")
+    _check(maximize, minimize, population, generations)
     budget = Budget(CostModel(supernet, profile, predict), subject_to or {})
     measured = {*maximize, *minimize} - {*budget.costs.names}
     with _measurements(evaluate, supernet, cache, measured) as measure:
@@ -104,6 +100,14 @@ def search(
         history=hypervolume_history(problem.goals),
         predictors=_predictors(predict or {}),
     )
+
+
+def _check(maximize: Sequence[str], minimize: Sequence[str], population: int, generations: int) -> None:
+    if min(population, generations) < 1:
+        raise BudgetError(f"population ({population}) and generations ({generations}) must be 1 or more")
+    for given in (maximize, minimize):
+        if isinstance(given, str):
+            raise BudgetError(f"metrics are named in a list: wanted [{given!r}], got {given!r}")
 
 
 @contextmanager

@@ -8,7 +8,9 @@ from trainers.methods.norms import Norm
 if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
     from elastic.space.arch import Arch
     from elastic.supernet.supernet import Supernet
+    from trainers.jobs.trained import Trained
     from trainers.robust.attack_report import Attacked
+    from trainers.robust.attacks import Threat
 
 _KIND = "elastic robustness"
 
@@ -64,15 +66,10 @@ def attack(
         samples: noisy copies of an image that a certificate is made from.
         seed: of what attacks draw, and of random subnets.
     """
-    from pathlib import Path
-
-    from rich import get_console
-
     from elastic.support.files import write_json
     from elastic.support.text import names_in
     from trainers.jobs.judge import calibration_for, held_out
     from trainers.jobs.trained import check_data, open_trained
-    from trainers.robust.attack_report import write_attack_report
     from trainers.robust.attacks import Threat, find_attack
     from trainers.robust.examiner import Examiner
     from trainers.robust.smoothing import Smoothing
@@ -97,9 +94,22 @@ def attack(
     _show(found, notes, out)
     if report is not None:
         command = f"elastic attack {supernet} --epsilon {epsilon} --norm {norm} --attacks {attacks} --out {out}"
-        title = f"Subnets of {Path(supernet).name}, attacked"
-        written = write_attack_report(report, title, trained.supernet, threat, found, notes, [("attack", command)])
-        get_console().print(f"report: {written}", highlight=False)
+        _report(report, trained, threat, found, notes, command)
+
+
+def _report(
+    path: str, trained: "Trained", threat: "Threat", found: "Sequence[Attacked]", notes: str, command: str
+) -> None:
+    """Write the page, and say where it is."""
+    from pathlib import Path
+
+    from rich import get_console
+
+    from trainers.robust.attack_report import write_attack_report
+
+    title = f"Subnets of {Path(trained.place).name}, attacked"
+    written = write_attack_report(path, title, trained.supernet, threat, found, notes, [("attack", command)])
+    get_console().print(f"report: {written}", highlight=False)
 
 
 def _check(attacks: Sequence[str], split: str, seed: int, **counts: int) -> None:

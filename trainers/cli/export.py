@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # in quotes below: to resolve postponed annotations jsonargparse would import these
+    from elastic.shipping.export import Exported
     from elastic.shipping.loading import OpenedSubnet
     from elastic.supernet.evaluation import Batch
 
@@ -41,7 +42,6 @@ def export(
 
     from rich import get_console
 
-    from elastic.reporting.tables import export_table, latency_table
     from elastic.shipping.card import ModelCard
     from elastic.shipping.example import made_up_batch
     from elastic.shipping.export import export as export_subnet
@@ -81,13 +81,22 @@ def export(
     )
     if Path(folder).resolve() != written.folder.resolve():
         copy_tokenizer(folder, written.folder)
+    _show(written)
+    if push is not None:
+        page = push_folder(written.folder, push, private)
+        get_console().print(f"published: {page}", highlight=False, soft_wrap=True)
+
+
+def _show(written: "Exported") -> None:
+    """Tables of the files, and of their latencies where these were measured."""
+    from rich import get_console
+
+    from elastic.reporting.tables import export_table, latency_table
+
     console = get_console()
     console.print(export_table(written))
     if written.latency:
         console.print(latency_table(written.latency))
-    if push is not None:
-        page = push_folder(written.folder, push, private)
-        console.print(f"published: {page}", highlight=False, soft_wrap=True)
 
 
 def _samples(
