@@ -52,7 +52,7 @@ def extremes(supernet: Supernet, result: SearchResult, judge: Judge, profiles: P
     names = {*result.maximize, *result.minimize} & {*model.names}
     costs = model(supernet.space.encode(list(archs.values())), names)
     return {
-        name: EvaluatedSubnet(arch, {cost: float(of[k]) for cost, of in costs.items()} | judge.validation(arch))
+        name: EvaluatedSubnet(arch, {**{cost: float(of[k]) for cost, of in costs.items()}, **judge.validation(arch)})
         for k, (name, arch) in enumerate(archs.items())
     }
 
@@ -62,7 +62,8 @@ def _where(name: str, profile: DeviceProfile) -> str:
     threads = f"{setting.threads} thread" + ("s" if setting.threads > 1 else "")
     return (
         f"{spell_name(latency_name(name)).capitalize()} on {device.get('processor', 'another device')}, {threads}, "
-        f"batch {setting.batch_size}, {setting.runtime} {device.get(setting.runtime, '')}".rstrip() + "."
+        f"batch {setting.batch_size}, {setting.runtime} {device.get(setting.runtime, '')}".rstrip()
+        + "."
     )
 
 

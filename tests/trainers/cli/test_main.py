@@ -89,11 +89,11 @@ def test_a_runs_folder_is_enough_to_validate_and_test(config, tmp_path, capsys, 
     assert main(["fit", "--config", str(config)]) == 0
     run = tmp_path / "runs" / "tiny"
     moved = run.rename(tmp_path / "moved")
-    for verb in ("validate", "test"):
+    for command in ("validate", "test"):
         shown = []
         for words in ([str(moved)], ["--config", str(moved / "config.yaml"), "--ckpt_path", str(moved / "last.ckpt")]):
             capsys.readouterr()
-            assert main([verb, *words]) == 0
+            assert main([command, *words]) == 0
             lines = capsys.readouterr().out.splitlines()
             shown.append([line for line in lines if {"smallest", "largest"} & set(line.split())])
         assert len(shown[0]) == 2
