@@ -42,6 +42,7 @@ class Probes:
         named = "resolution" in self.space.names
         self.resolutions: tuple[Number, ...] = self.space["resolution"].choices if named else (0,)
         self._traces: dict[frozenset[tuple[str, Number]], CostTrace] = {}
+        self._last: tuple[frozenset[tuple[str, Number]] | None, nn.Module] = (None, self._subject.model)
 
     # --- which sizes ----------------------------------------------------------------------------------------
 
@@ -144,18 +145,31 @@ class Probes:
         """
         key = frozenset(sizes.items())
         if key not in self._traces:
-            model, layout, recipe = self._subject
+            _, layout, recipe = self._subject
             shape = recipe.input_shape(sizes)
             if not shape:
                 raise CostError(
                     "costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)"
                 )
-            _resize(self._subject, sizes)
             self._traces[key] = trace(
-                cut_out(model, share=True), layout.gates, shape, recipe.vocabulary,
+                self._cut_out(sizes), layout.gates, shape, recipe.vocabulary,
                 lambda length: self.coded.largest(length, self._full),
             )  # fmt: skip
         return self._traces[key]
+
+    def _cut_out(self, sizes: Mapping[str, int]) -> nn.Module:
+        """The subnet of these sizes, on meta: one for all resolutions, where no rule reads those."""
+        key = frozenset((name, value) for name, value in sizes.items() if name in self._read)
+        if self._last[0] != key:
+            _resize(self._subject, sizes)
+            self._last = key, cut_out(self._subject.model, share=True)
+        return self._last[1]
+
+    @cached_property
+    def _read(self) -> Names:
+        """The sizes that rules read."""
+        rules = (rule for rules in self.layout.rules.values() for rule in rules.values())
+        return frozenset(size.name for rule in rules for size in sizes_of(rule))
 
 
 def _resize(subject: Subject, sizes: Mapping[str, int]) -> None:
