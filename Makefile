@@ -37,6 +37,7 @@ check: lint types test
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -65,6 +65,7 @@ def page(width: int, height: int, title: str, parts: Sequence[str]) -> str:
 
 def tradeoff() -> str:
     """Accuracy over latency of three subnets of one training."""
+
     def at(latency: float, accuracy: float) -> tuple[float, float]:
         return 80 + (latency - 0.02) / 0.07 * 560, 300 - (accuracy - 87) / 4.5 * 260
 

@@ -191,9 +191,7 @@ RUN_EACH_TIME = [page for page in PAGES if not page.name.startswith("docs/howto/
 
 
 @pytest.mark.parametrize("page", mostly_swept(PAGES, RUN_EACH_TIME), ids=lambda page: page.name.replace(" ", "-"))
-def test_page_runs(
-    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_page_runs(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if page.name == JOB:
         request.getfixturevalue("job")
         return

@@ -129,8 +129,11 @@ def _forward(
     recorder = _Recorder(model, blocks, largest)
     # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
     with (
-        torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH),
-        recorder.watching_modules(), recorder,
+        torch.inference_mode(False),
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        recorder.watching_modules(),
+        recorder,
     ):
         inputs = example_inputs(shape, vocabulary, device="meta" if vocabulary is None else "cpu")
         recorder.adopt(inputs)
@@ -139,7 +142,8 @@ def _forward(
 
 
 _BATCH_NORMS = {
-    torch.ops.aten.native_batch_norm.default, torch.ops.aten._native_batch_norm_legit_no_training.default,
+    torch.ops.aten.native_batch_norm.default,
+    torch.ops.aten._native_batch_norm_legit_no_training.default,
 }
 _ACTIVATIONS = ("elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "sigmoid", "silu")
 _LIKE_FIRST = {

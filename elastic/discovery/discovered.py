@@ -61,9 +61,7 @@ def discovered(
     return replace(recipe, vocabulary=words, settle=_settling(model, recipe))
 
 
-def _found(
-    model: nn.Module, size: Sequence[int], vocabulary: int | None
-) -> tuple[Recipe, nn.Module, Tensor]:
+def _found(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> tuple[Recipe, nn.Module, Tensor]:
     """The recipe, and the copy and the input with which it was found."""
     with quiet():  # transformers has advice for people who leave the mask out
         copied, inputs, observed = _watched(model, size, vocabulary)
@@ -106,9 +104,7 @@ def _copy(model: nn.Module, inputs: Tensor) -> nn.Module:
 # --- images ----------------------------------------------------------------------------------------------------------
 
 
-def _with_resolution(
-    recipe: Recipe, copied: nn.Module, inputs: Tensor, resolutions: Sequence[int] | None
-) -> Recipe:
+def _with_resolution(recipe: Recipe, copied: nn.Module, inputs: Tensor, resolutions: Sequence[int] | None) -> Recipe:
     """The recipe with resolutions, if the model runs at them."""
     side, width = inputs.shape[-2:]
     if inputs.ndim != 4 or side != width:

@@ -63,6 +63,7 @@ class Regression:
     automatic: bool = False
     relative_only: bool = False
 
+
 _ALPHAS = np.logspace(-4, 4, 17)
 _SHARES = (0.03, 0.1, 0.3, 1.0)
 """How large single choices may loom beside costs."""

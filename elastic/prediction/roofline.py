@@ -81,10 +81,12 @@ class _Problem:
 
     def slopes(self, x: Floats) -> Floats:
         launch, compute, longer = self.times(x)
-        slopes = np.hstack([
-            self.launch * ((launch / longer) ** self.sharpness / launch)[:, None],
-            self.compute * ((compute / longer) ** self.sharpness / compute)[:, None],
-        ])
+        slopes = np.hstack(
+            [
+                self.launch * ((launch / longer) ** self.sharpness / launch)[:, None],
+                self.compute * ((compute / longer) ** self.sharpness / compute)[:, None],
+            ]
+        )
         return np.concatenate([self.trust[:, None] * slopes, _PENALTY * np.eye(len(x))])
 
 

@@ -8,9 +8,7 @@ from elastic.errors import LayoutError
 from elastic.space.sizes import DimRule
 
 
-def resolution_rule(
-    side: int, stride: int, resolutions: Sequence[int] | None = None, exact: bool = False
-) -> DimRule:
+def resolution_rule(side: int, stride: int, resolutions: Sequence[int] | None = None, exact: bool = False) -> DimRule:
     """The choices of the resolution.
 
     Args:

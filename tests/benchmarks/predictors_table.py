@@ -66,8 +66,10 @@ def trials(features, rows, targets, kinds, relative, trained_on, seed):
 
 def spread(values, digits):
     """`mean ± standard deviation`."""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else (
-        f"{values[0]:.{digits}f}"
+    return (
+        f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+        if len(values) > 1
+        else (f"{values[0]:.{digits}f}")
     )
 
 

@@ -56,8 +56,12 @@ def setting():
 @pytest.mark.parametrize(
     ("algorithm", "population", "generations", "target"),
     [
-        ("evolution", 1000, 50, "≤ 0.5"), ("evolution", 100, 500, "–"), ("random", 1000, 50, "–"),
-        ("nsga2", 50, 100, "–"), ("nsga3", 50, 100, "–"), ("dynamic", 1, 1, "–"),
+        ("evolution", 1000, 50, "≤ 0.5"),
+        ("evolution", 100, 500, "–"),
+        ("random", 1000, 50, "–"),
+        ("nsga2", 50, 100, "–"),
+        ("nsga3", 50, 100, "–"),
+        ("dynamic", 1, 1, "–"),
     ],
 )
 def test_a_search_on_predictions(setting, algorithm, population, generations, target, side_by_side, figure):

@@ -13,8 +13,17 @@ from elastic.supernet.source import SupernetSource
 from trainers.methods.optimizers import OptimizerOptions
 
 FAMILIES = [
-    "mobilenetv3_large_100", "mobilenetv2_100", "efficientnet_b0", "mnasnet_100", "resnet50", "resnext50_32x4d",
-    "regnety_016", "convnext_tiny", "convnextv2_tiny", "vit_base_patch16_224", "deit_base_distilled_patch16_224",
+    "mobilenetv3_large_100",
+    "mobilenetv2_100",
+    "efficientnet_b0",
+    "mnasnet_100",
+    "resnet50",
+    "resnext50_32x4d",
+    "regnety_016",
+    "convnext_tiny",
+    "convnextv2_tiny",
+    "vit_base_patch16_224",
+    "deit_base_distilled_patch16_224",
     "deit3_base_patch16_224",
 ]
 

@@ -63,9 +63,7 @@ def robust_wrn(
     return model, replace(recipe, derived=inside)
 
 
-def wide_resnet(
-    widths: Sequence[int], depth: int, stem: int, stride: int, classes: int, channels: int
-) -> ResNetV2:
+def wide_resnet(widths: Sequence[int], depth: int, stem: int, stride: int, classes: int, channels: int) -> ResNetV2:
     """A timm `ResNetV2` of pre-activation basic blocks with a stem of one convolution; arguments as above."""
     model = ResNetV2(
         [depth] * len(widths),

@@ -8,8 +8,21 @@ import elastic
 from elastic.formats.compare import TOLERANCE
 
 FAMILIES = [
-    "resnet bottleneck", "resnext", "se-resnet", "regnet-x", "regnet-y", "mobilenet-v2", "mobilenet-v3 with matrices",
-    "efficientnet", "mnasnet", "convnext", "convnext-v2", "vit", "vit with qk-norm", "deit distilled", "deit3",
+    "resnet bottleneck",
+    "resnext",
+    "se-resnet",
+    "regnet-x",
+    "regnet-y",
+    "mobilenet-v2",
+    "mobilenet-v3 with matrices",
+    "efficientnet",
+    "mnasnet",
+    "convnext",
+    "convnext-v2",
+    "vit",
+    "vit with qk-norm",
+    "deit distilled",
+    "deit3",
     "vit with registers",
 ]
 

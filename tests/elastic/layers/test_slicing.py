@@ -26,9 +26,7 @@ def axis(draw):
 def kept(one: TensorAxis) -> list[int]:
     """The flat indices that an axis keeps: those whose every factor's index is kept."""
     lengths = [f if isinstance(f, int) else f.full for f in one.factors]
-    allowed = [
-        range(f) if isinstance(f, int) else kept_indices(f.full, f.value, f.keep) for f in one.factors
-    ]
+    allowed = [range(f) if isinstance(f, int) else kept_indices(f.full, f.value, f.keep) for f in one.factors]
     flat = []
     for at in itertools.product(*allowed):
         index = 0

@@ -77,7 +77,9 @@ COUPLED = {
         {f"mid.{place}": f"depth.{place[0]}" for place in [*BLOCKS, "2.2"] if place != "1.2"} | {"width.3": "width.1"},
     ),
     "resnext": (
-        family("resnext"), {"groups": "width", "stem": "width.1"}, {"groups.3.0": "width.3", "stem": "width.1"},
+        family("resnext"),
+        {"groups": "width", "stem": "width.1"},
+        {"groups.3.0": "width.3", "stem": "width.1"},
     ),
 }
 every = pytest.mark.parametrize("name", COUPLED, scope="module")

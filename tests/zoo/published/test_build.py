@@ -1,6 +1,5 @@
 """Specialised networks, imported, are plain timm models that compute what Once-for-All computes."""
 
-
 import pytest
 import reference
 import torch

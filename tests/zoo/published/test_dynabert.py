@@ -22,8 +22,13 @@ LAYERS, HEADS, HEAD, NEURONS = 12, 12, 4, 96
 
 def bert():
     config = transformers.BertConfig(
-        vocab_size=50, hidden_size=HEADS * HEAD, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        intermediate_size=NEURONS, max_position_embeddings=16, num_labels=3,
+        vocab_size=50,
+        hidden_size=HEADS * HEAD,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=NEURONS,
+        max_position_embeddings=16,
+        num_labels=3,
     )
     return randomise(transformers.BertForSequenceClassification(config))
 

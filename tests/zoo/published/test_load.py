@@ -1,6 +1,5 @@
 """Published supernets, imported, compute what Once-for-All computes: against a slow reference, without a download."""
 
-
 import pytest
 import reference
 import torch
