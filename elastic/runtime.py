@@ -79,7 +79,7 @@ class Runtime:
 
     @property
     def budget(self) -> str:
-        """The name of the active budget."""
+        """The name of the active budget; empty after a switch that was interrupted."""
         return self._budget
 
     def switch(self, budget: str) -> Arch:
@@ -92,6 +92,7 @@ class Runtime:
             raise ArchError(f"no budget {budget!r}; there are {', '.join(map(repr, self.archs))}")
         with self._gate.alone():
             if budget != self._budget:
+                self._budget = ""
                 self.supernet.activate(self.archs[budget])
                 with torch.no_grad():
                     for norm, values in self._statistics.get(budget, ()):
@@ -101,8 +102,14 @@ class Runtime:
         return self.archs[budget]
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """The active subnet's output, without gradients: images `(N, C, H, W)` of any size, or text by name."""
+        """The active subnet's output, without gradients: images `(N, C, H, W)` of any size, or text by name.
+
+        Raises:
+            ArchError: the last switch was interrupted.
+        """
         with self._gate.together(), torch.inference_mode():
+            if not self._budget:
+                raise ArchError("the last switch was interrupted, and no budget is active; switch again")
             return self.supernet(*inputs, **named)
 
     def _estimate(self, arch: Arch, batches: Sequence[Any]) -> list[tuple[nn.Module, tuple[Tensor, ...]]]:
@@ -161,9 +168,12 @@ class _Gate:
         """Within the block nobody else runs."""
         with self._changed:
             self._waiting += 1
-            self._changed.wait_for(lambda: not (self._alone or self._running))
-            self._waiting -= 1
-            self._alone = True
+            try:
+                self._changed.wait_for(lambda: not (self._alone or self._running))
+                self._alone = True
+            finally:  # Ctrl-C may end the wait
+                self._waiting -= 1
+                self._changed.notify_all()
         try:
             yield
         finally:

@@ -46,7 +46,7 @@ def compare(model: nn.Module, forward: Forward, inputs: Inputs, path: Path, free
         free: compare at the given batch size and at 1, and for text also at other lengths; else one input at a time.
 
     Raises:
-        ExportError: they differ by more than `TOLERANCE`.
+        ExportError: they differ by more than `TOLERANCE`, or the model's output has a NaN, which nothing is equal to.
     """
     difference = measure_difference(model, forward, inputs, free)
     if not difference.relative <= TOLERANCE:
@@ -58,16 +58,31 @@ def compare(model: nn.Module, forward: Forward, inputs: Inputs, path: Path, free
 
 
 def measure_difference(model: nn.Module, forward: Forward, inputs: Inputs, free: bool = True) -> Difference:
-    """Measure how far a file's output is from the model's; the arguments are those of `compare`."""
+    """Measure how far a file's output is from the model's; the arguments are those of `compare`.
+
+    Returns:
+        The difference; NaN where the file's output is one.
+
+    Raises:
+        ExportError: the model's output has a NaN.
+    """
     largest = scale = 0.0
     for batch in _free_parts(inputs) if free else singles(inputs):
         with torch.inference_mode():
             outputs = [output.float().numpy() for output in predict_all(model, batch).values()]
         for output, wanted in zip(forward(batch), outputs, strict=True):
             compared = _compared(batch, wanted)
-            largest = max(largest, float(np.abs(output - wanted)[compared].max()))
-            scale = max(scale, float(np.abs(wanted)[compared].max()))
+            largest = float(np.maximum(largest, _furthest(output[compared], wanted[compared])))  # a NaN stays one
+            scale = max(scale, float(np.abs(wanted[compared]).max(where=np.isfinite(wanted[compared]), initial=0.0)))
     return Difference(largest, largest / scale if scale else largest)
+
+
+def _furthest(output: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """The largest absolute difference; infinities of one sign are equal."""
+    if np.isnan(wanted).any():
+        raise ExportError("the model computes NaN on the inputs that files are compared on; are its weights finite?")
+    with np.errstate(invalid="ignore"):
+        return float(np.where(output == wanted, 0.0, np.abs(output - wanted)).max())
 
 
 def _compared(batch: Inputs, output: NDArray[np.float32]) -> Any:

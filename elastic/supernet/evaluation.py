@@ -111,10 +111,10 @@ def top1(outputs: Iterable[tuple[Tensor, Tensor]]) -> float:
 
 
 def correctly_classified(logits: Tensor, labels: Tensor) -> Tensor:
-    """The examples whose label is the class with the largest logit: bool `(N,)`.
+    """The examples whose label is the class with the largest logit: bool `(N,)`; never one with a logit of NaN.
 
     Args:
         logits: float `(N, classes)`.
         labels: int64 `(N,)`.
     """
-    return logits.argmax(1) == labels
+    return (logits.argmax(1) == labels) & ~logits.isnan().any(1)

@@ -79,6 +79,41 @@ def found(supernet):
     return archs, SearchResult(digest_supernet(supernet), ("accuracy",), ("latency_ms",), {}, candidates)
 
 
+class InterruptError(Exception):
+    """In place of Ctrl-C."""
+
+
+def test_whoever_is_interrupted_while_waiting_locks_nobody_out(monkeypatch):
+    runtime = elastic.Runtime(mobilenet(), {"small": mobilenet().space.smallest, "large": mobilenet().space.largest})
+
+    def interrupted(condition):
+        raise InterruptError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime._gate._changed, "wait_for", interrupted)
+        with pytest.raises(InterruptError):
+            runtime.switch("large")
+    assert runtime.budget == "small"
+    runtime(batches(1)[0])
+    runtime.switch("large")
+
+
+def test_after_an_interrupted_switch_nothing_runs_until_the_next(monkeypatch):
+    runtime = elastic.Runtime(mobilenet(), {"small": mobilenet().space.smallest, "large": mobilenet().space.largest})
+
+    def interrupted(arch):
+        raise InterruptError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.supernet, "activate", interrupted)
+        with pytest.raises(InterruptError):
+            runtime.switch("large")
+    with pytest.raises(ArchError, match="the last switch was interrupted, and no budget is active; switch again"):
+        runtime(batches(1)[0])
+    runtime.switch("small")
+    runtime(batches(1)[0])
+
+
 def test_budgets_are_met_by_the_best_that_a_search_found(tmp_path):
     supernet = vit()
     archs, result = found(supernet)

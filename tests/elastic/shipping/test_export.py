@@ -2,6 +2,7 @@
 
 import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,6 +186,31 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path):
     for free in (True, False):
         with pytest.raises(ExportError, match=r"a\.onnx computes something else than the model"):
             compare(model, forward, batch, path, free)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_file_that_computes_no_number_is_refused(value):
+    model, batch = nn.Linear(3, 2).eval(), torch.zeros(2, 3)
+
+    def forward(inputs):
+        return [np.array([[0, value]] * len(inputs), np.float32)]
+
+    with pytest.raises(ExportError, match="computes something else than the model"):
+        compare(model, forward, batch, Path("a.onnx"))
+
+
+def test_a_model_that_computes_nan_is_refused_and_one_that_rules_classes_out_is_not():
+    class Masking(nn.Module):
+        def forward(self, x):
+            return x.masked_fill(x > 1, -torch.inf)
+
+    def forward(inputs):
+        return [Masking()(inputs).numpy()]
+
+    batch = torch.tensor([[0.0, 2.0], [3.0, 1.0]])
+    assert compare(Masking(), forward, batch, Path("a.onnx")).largest == 0
+    with pytest.raises(ExportError, match="the model computes NaN"):
+        compare(Masking(), forward, batch * torch.nan, Path("a.onnx"))
 
 
 def test_a_model_that_cannot_be_exported_is_refused(tmp_path):

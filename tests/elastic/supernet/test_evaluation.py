@@ -23,3 +23,10 @@ def test_accuracy_counts_examples_and_not_batches():
 def test_no_images_have_no_accuracy():
     with pytest.raises(ValueError, match="no images; give it at least one labelled batch"):
         accuracy(nn.Identity(), [])
+
+
+def test_a_logit_of_nan_classifies_nothing():
+    broken = torch.full((4, 3), torch.nan)
+    assert top1([(broken, torch.zeros(4, dtype=torch.int64))]) == 0.0
+    masked = LOGITS.masked_fill(LOGITS == 0, -torch.inf)  # a class that is ruled out is no fault
+    assert top1([(masked, LABELS)]) == 75.0
