@@ -41,6 +41,7 @@ class _Names:
     def give(self, atom: Atom, kind: str, path: str) -> None:
         if id(atom) in self.by_atom:
             return
+        path = path or "model"  # a parameter of the model itself
         name = kind if self.alone.get(kind) else f"{kind}.{path}"
         number = 2
         while name in self.taken:

@@ -90,6 +90,8 @@ def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any], share: bool
         if name not in helpers
     }
     state["_buffers"] = {name: _copied_tensor(module, name, buffer, memo) for name, buffer in module._buffers.items()}
+    if isinstance(clone, nn.RNNBase):  # it holds its parameters in a list, too, which may hold the supernet's slices
+        clone._init_flat_weights()
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
@@ -99,6 +101,10 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         return value
     if kind in _TABLES and not value:  # most of a module's hook tables
         return kind()
+    if kind is list and any(isinstance(item, Tensor) for item in value):
+        return [_copied(item, memo) for item in value]
+    if isinstance(value, Tensor) and not value.is_leaf:  # kept from a forward pass
+        return value.detach().clone()
     return copy.deepcopy(value, memo)
 
 

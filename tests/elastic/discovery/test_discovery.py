@@ -169,6 +169,30 @@ class Block(nn.Module):
         return x + self.down(self.up(x).relu())
 
 
+class Rooted(nn.Module):
+    """Has a parameter of its own, beside those of its modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Linear(16, 64), nn.Linear(32, 5)
+        self.weight = nn.Parameter(torch.randn(4, 16, 8, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x):
+        groups = torch.relu(self.embed(x)).view(-1, 4, 16)
+        return self.head(torch.einsum("bgi,gio->bgo", groups, self.weight).flatten(1))
+
+
+def test_parameters_of_the_model_itself_are_sliced_too():
+    supernet = elastic.elasticize(Rooted().eval(), input_size=(16,))
+    assert "hidden.model" in supernet.space.names
+    images = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+    for arch in (supernet.space.smallest, supernet.space.sample(0)):
+        subnet = supernet.extract(arch)
+        assert subnet.weight.numel() < 4 * 16 * 8 or arch == supernet.space.largest
+        with supernet.active(arch):
+            assert torch.equal(supernet(images), subnet(images))
+
+
 def test_blocks_that_add_can_be_left_out_and_others_cannot():
     supernet = small(Residual([Block() for _ in range(4)]), (6,))
     assert supernet.space["depth"].choices == (2, 3, 4)

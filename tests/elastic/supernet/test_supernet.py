@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small import FAMILIES, made_once, mobilenet, randomise, vit
+from torch import nn
 
 import elastic
 from elastic.errors import ArchError, LayoutError
@@ -207,3 +208,26 @@ def test_an_arch_is_one_state_whatever_was_active_before(family):
             supernet.activate(arch)
             states.append({name: size.value for name, size in supernet.layout.sizes.items()})
         assert all(state == states[0] for state in states)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_network_is_cut_out_after_a_pass_with_gradients(kind):
+    """Its layers hold what they last computed with in a list of their own."""
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.layer, self.head = nn.Linear(16, 32), kind(32, 48, batch_first=True), nn.Linear(48, 5)
+
+        def forward(self, x):
+            return self.head(self.layer(torch.relu(self.embed(x)))[0][:, -1])
+
+    supernet = elastic.elasticize(Reader().eval(), input_size=(7, 16))
+    texts = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0))
+    supernet(texts).sum().backward()
+    subnet = supernet.extract(supernet.space.largest)
+    assert torch.equal(subnet(texts), supernet(texts))
+    parameters = {id(one) for one in subnet.layer.parameters()}
+    assert {id(one) for one in subnet.layer._flat_weights} == parameters
+    subnet(texts).sum().backward()
+    assert all(one.grad is not None for one in subnet.parameters())
