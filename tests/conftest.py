@@ -1,5 +1,7 @@
 """How the tests run: the quick ones always, the long sweeps with `--sweep=all`, what takes longest first."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -29,7 +31,10 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def _onnx_once(tmp_path_factory):
-    with onnx_once(tmp_path_factory.mktemp("onnx")):
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "onnx"
+    folder.mkdir(exist_ok=True)
+    with onnx_once(folder):
         yield
 
 

@@ -1,4 +1,4 @@
-"""Runs `elastic` in a process of its own that has imported everything already: forked off a server.
+"""Runs `elastic`, or a program, in a process of its own that has imported everything already: forked off a server.
 
 Most commands in these tests do little, and would spend seconds on importing torch and Lightning.
 """
@@ -10,7 +10,9 @@ import runpy
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+_PROJECT = ("elastic", "trainers", "zoo")
 _PRELOADED = (
     "trainers.cli.main",
     "trainers.lightning_cli",
@@ -30,22 +32,51 @@ def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None 
     Returns:
         The exit status, and what was printed.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
     log = directory.with_name(f"{directory.name}-printed.txt")
     usual = multiprocessing.get_start_method()
     given = {"words": words, "directory": str(directory), "log": str(log), "kill": kill, "usual": usual}
-    process = context.Process(target=runpy.run_path, args=(__file__, given, "__forked__"))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode, log.read_text("utf-8")
+    return _run("__forked__", given), log.read_text("utf-8")
 
 
 def killed(words: list[str], function: str, call: int) -> None:
     """Runs `elastic WORDS` in this directory, in a process that is killed at the nth call of a function."""
     status, printed = run_elastic(words, Path.cwd(), (function, call))
     assert status == -signal.SIGKILL, printed
+
+
+def run_program(program: str, *words: str, alone: bool = False) -> None:
+    """Runs a program's text, as `python -c PROGRAM WORDS` does.
+
+    Args:
+        program: the text; it must not fail.
+        words: behind it.
+        alone: this project can't be imported, as where it isn't installed.
+    """
+    status = _run("__forked_program__", {"program": program, "words": list(words), "alone": alone})
+    assert status == 0, f"status {status}; what it said is on standard error"
+
+
+def _run(name: str, given: dict[str, Any]) -> int:
+    """The exit status of this file, run under a name in a forked process with these globals."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    process = context.Process(target=runpy.run_path, args=(__file__, given, name))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _program(program: str, words: list[str], alone: bool) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    if alone:
+        for name in [name for name in sys.modules if name.partition(".")[0] in _PROJECT]:
+            del sys.modules[name]
+        sys.modules.update(dict.fromkeys(_PROJECT))  # type: ignore[arg-type]  # None: it can't be imported
+    sys.argv[:] = ["-c", *words]
+    exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
 
 
 def _main(words: list[str], directory: str, log: str, kill: tuple[str, int] | None, usual: str) -> None:
@@ -79,5 +110,7 @@ def _kill_at(function: str, last: int) -> None:
     setattr(owner, name, counted)
 
 
+if __name__ == "__forked_program__":
+    _program(**{name: globals()[name] for name in ("program", "words", "alone")})
 if __name__ == "__forked__":
     _main(**{name: globals()[name] for name in ("words", "directory", "log", "kill", "usual")})

@@ -1,11 +1,14 @@
 """ONNX files that several tests need are written by PyTorch's exporter once: it takes seconds for each."""
 
 import hashlib
+import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from unittest import mock
 
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from elastic.formats.onnx_files import write_onnx
 from elastic.formats.ordered import names_and_values
@@ -28,15 +31,26 @@ def digest(model, inputs, any_batch):
     return found.hexdigest()
 
 
+PLACES = ("elastic.formats.format.write_onnx", "elastic.formats.onnx_files.write_onnx")
+"""Where the function is called: for one file, and for several models together."""
+
+
 @contextmanager
 def onnx_once(folder):
-    """Within the block, the file of a model that was exported before is copied."""
+    """Within the block, the file of a model that was exported before is copied; processes may share the folder."""
 
     def write(model, inputs, path, any_batch=True):
         kept = folder / f"{digest(model, inputs, any_batch)}.onnx"
         if not kept.exists():
-            write_onnx(model, inputs, kept, any_batch)
+            made = kept.with_suffix(f".{os.getpid()}")
+            write_onnx(model, inputs, made, any_batch)
+            made.replace(kept)
         shutil.copyfile(kept, path)
 
-    with mock.patch("elastic.formats.format.write_onnx", write):
+    # a sixth of each export goes into reading the same hundreds of functions of onnxscript
+    operators = cache(ONNXRegistry.from_torchlib)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(operators)))
+        for place in PLACES:
+            stack.enter_context(mock.patch(place, write))
         yield

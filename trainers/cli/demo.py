@@ -89,7 +89,7 @@ def _steps(
     options = f"--budget latency_ms={_budget(run, profile, seed):.3g} {searching} --seed {seed} --formats onnx".split()
     files = {"out": "search.json", "csv": "search.csv", "report": "report.html", "extract": "subnet"}
     options += [word for option, name in files.items() for word in (f"--{option}", str(folder / name))]
-    options += ["--profile", profile]
+    options += ["--profile", profile, "--again_seconds", str(time_limit)]
     yield "4  Search within a budget, cut the best out, check its files", ["search", run, *options]
 
 

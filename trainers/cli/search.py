@@ -21,6 +21,7 @@ def search(
     predictor: int = 0,
     images: int = 2048,
     again: int = 8,
+    again_seconds: float = 20.0,
     cache: str | None = None,
     csv: str | None = None,
     threads: int = 1,
@@ -56,6 +57,7 @@ def search(
             then more can be asked (--population 100 --generations 100). 0: each evaluated subnet is measured.
         images: validation images to measure the accuracy on, at most.
         again: so many subnets of the front are measured again, on other images and on this device; 0: none.
+        again_seconds: how long their latencies are measured, at most.
         cache: keeps what was measured; beside `out` by default.
         csv: a table of all evaluated subnets to write, too.
         threads: threads that measuring the accuracy takes; small networks lose with more than one.
@@ -79,7 +81,7 @@ def search(
     if report is not None:
         require_packages("--report", "plotly")
     check_formats(names_in(formats), calibration=True)
-    effort = Effort(algorithm, population, generations, predictor, again, threads, seed)
+    effort = Effort(algorithm, population, generations, predictor, again, again_seconds, threads, seed)
     judging = Judging(data, images, None if robust is None else Threat(norm, robust), robust_again)
     limits = parse_limits(budget)
     offered = metrics_on_offer(profile_paths(profile), robust is not None)

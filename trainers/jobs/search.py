@@ -61,6 +61,7 @@ class Effort:
         generations: how many.
         predictor: random subnets that metrics are learned from; 0: each evaluated subnet is measured.
         again: subnets of the front that are measured again.
+        again_seconds: how long their latencies are measured, at most.
         threads: that measuring takes.
         seed: draws the subnets.
     """
@@ -70,6 +71,7 @@ class Effort:
     generations: int
     predictor: int
     again: int
+    again_seconds: float
     threads: int
     seed: int
 
@@ -80,6 +82,8 @@ class Effort:
                 raise UsageError(f"--{name} {getattr(self, name)}: wanted 1 or more")
         if self.again < 0:
             raise UsageError(f"--again {self.again}: wanted 0, which measures none again, or more")
+        if self.again_seconds < 0:
+            raise UsageError(f"--again_seconds {self.again_seconds:g}: wanted 0 or more")
         if self.predictor:
             check_count(self.predictor)
 
@@ -172,24 +176,32 @@ def find_best(
             progress=True,
         )
         result.save(out)
-        result = measured_again(supernet, result, judge, goals.profiles, effort.again, effort.seed)
+        result = measured_again(supernet, result, judge, goals.profiles, effort)
         result.save(out)
     return result
 
 
 def measured_again(
-    supernet: Supernet, result: SearchResult, judge: Judge, profiles: Profiles, subnets: int, seed: int = 0
+    supernet: Supernet, result: SearchResult, judge: Judge, profiles: Profiles, effort: Effort
 ) -> SearchResult:
     """The front measured again: accuracy on fresh images, latency on this device where a profile is of it."""
-    if subnets < 1:
+    if effort.again < 1:
         return result
     local = {name: one for name, one in profiles.items() if is_here(one)}
     name, here = next(iter(local.items()), ("", None))
     if profiles and here is None:
         get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
     return remeasure_front(
-        supernet, result, judge.fresh, here, subnets, seed=seed, progress=True, latency=latency_name(name)
-    )  # fmt: skip
+        supernet,
+        result,
+        judge.fresh,
+        here,
+        effort.again,
+        effort.again_seconds,
+        effort.seed,
+        progress=True,
+        latency=latency_name(name),
+    )
 
 
 # --- what comes of it ------------------------------------------------------------------------------------------------

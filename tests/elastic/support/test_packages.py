@@ -37,44 +37,30 @@ def says(function, *args):
 """
 
 
-def run_hidden(program: str, folder: Path) -> list[str]:
-    """What a program prints in a process that has no optional package."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests/helpers")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", HIDDEN + program], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return (done.stdout + done.stderr).splitlines()
-
-
-def test_a_subnet_is_cut_out_saved_and_loaded_without_any_optional_package(tmp_path):
-    program = """
-model = elastic.elasticize(timm.create_model("resnet18", num_classes=10, pretrained=False)).eval()
+SMALL = """
+sizes = {"num_classes": 10, "channels": [16, 16, 24, 32], "layers": [1, 2, 1, 1]}
+model = elastic.elasticize(timm.create_model("resnet18", **sizes), input_size=(3, 32, 32)).eval()
+"""
+CUTS_OUT = """
 arch = model.space.sample(0)
 subnet = model.extract(arch)
 images = torch.rand(2, 3, arch["resolution"], arch["resolution"])
 with torch.inference_mode(), model.active(arch):
     assert torch.equal(model(images), subnet(images))
 assert model.macs([arch])[0] > 0 and model.params([arch])[0] == sum(p.numel() for p in subnet.parameters())
-source = elastic.SupernetSource("resnet18", {"num_classes": 10})
+source = elastic.SupernetSource("resnet18", sizes, input_size=[3, 32, 32])
 elastic.export(subnet, "out", ["safetensors", "torch.export"], images, arch=arch, source=source)
 loaded, config = elastic.load_subnet("out")
 assert torch.equal(loaded(images), subnet(images))
 assert main(["zoo", "list"]) == 0
 print("done")
 """
-    assert "done" in run_hidden(program, tmp_path)
-
-
-def test_what_needs_an_optional_package_says_so_in_one_sentence(tmp_path):
-    program = """
+REFUSES = """
 import numpy as np
 from elastic.prediction.predictor import fit_predictor
 from elastic.reporting.charts import draw_lines
 from elastic.upstream.building import build_transformer
 
-model = elastic.elasticize(timm.create_model("resnet18", num_classes=10, pretrained=False))
 subnet = model.extract(model.space.smallest)
 says(elastic.search, model)
 says(fit_predictor, elastic.ArchFeatures(model.space), model.space.sample_rows(0, 20), np.ones(20))
@@ -82,10 +68,29 @@ says(draw_lines, {}, "", "")
 says(build_transformer, "transformers/bert", {})
 says(getattr, trainers, "SupernetModule")
 for name in ("onnx", "openvino", "openvino-int8", "executorch"):
-    says(elastic.export, subnet, "out", [name], torch.rand(2, 3, 64, 64), [torch.rand(1, 3, 64, 64)])
+    says(elastic.export, subnet, "out", [name], torch.rand(2, 3, 32, 32), [torch.rand(1, 3, 32, 32)])
 for words in (["fit", "--config", "digits"], ["search", "runs/run"], ["profile", "runs/run"], ["demo"]):
     assert main(words) == 2
 """
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What both programs print in one process that has no optional package."""
+    folder = tmp_path_factory.mktemp("hidden")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests/helpers")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", HIDDEN + SMALL + CUTS_OUT + REFUSES]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).splitlines()
+
+
+def test_a_subnet_is_cut_out_saved_and_loaded_without_any_optional_package(said):
+    assert "done" in said
+
+
+def test_what_needs_an_optional_package_says_so_in_one_sentence(said):
     wanted = [
         r"a search needs moocore; .*\[search\]'",
         r"a prediction needs sklearn, scipy; .*\[search\]'",
@@ -99,9 +104,9 @@ for words in (["fit", "--config", "digits"], ["search", "runs/run"], ["profile",
         r"elastic: elastic fit needs \w+; .*\[train\]'",
         *[r"elastic: .*needs .*; .*\[.+\]'" for _ in ("search", "profile", "demo")],
     ]
-    said = run_hidden(program, tmp_path)
-    assert len(said) == len(wanted), said
-    for line, pattern in zip(said, wanted, strict=True):
+    refusals = said[said.index("done") + 1 :]
+    assert len(refusals) == len(wanted), refusals
+    for line, pattern in zip(refusals, wanted, strict=True):
         assert re.fullmatch(pattern.replace("; .*", "; install with: pip install 'elastic-supernets"), line), line
 
 

@@ -17,16 +17,17 @@ from trainers.cli.arguments import load_profiles
 from trainers.cli.main import main
 from trainers.cli.search import search
 from trainers.jobs.judge import Judge, first_images, load_data
-from trainers.jobs.search import prediction_note
+from trainers.jobs.search_report import prediction_note
 from trainers.jobs.trained import Trained
 
 
 def test_search_then_extract(run, tmp_path, capsys):
     supernet = load_supernet(run)
-    measure_profile(supernet, subnets=8, time_limit=0.1).save(tmp_path / "p.json")
+    measure_profile(supernet, subnets=8, time_limit=0.1, blocks=0).save(tmp_path / "p.json")
     out, page = tmp_path / "s.json", tmp_path / "r.html"
     words = ["search", str(run), "--profile", str(tmp_path / "p.json"), "--budget", "macs=1e6"]
-    words += ["--population", "3", "--generations", "2", "--images", "32", "--out", str(out), "--report", str(page)]
+    words += ["--population", "3", "--generations", "2", "--images", "32", "--again_seconds", "0.1"]
+    words += ["--out", str(out), "--report", str(page)]
     assert main(words) == 0
     assert page.exists()
     result = SearchResult.load(out)
@@ -68,16 +69,8 @@ def profile(run, tmp_path):
 def test_the_front_is_measured_again_and_reported(run, profile, tmp_path, capsys):
     out = tmp_path / "s.json"
     words = ["search", str(run), "--profile", str(profile), "--population", "3", "--generations", "2", "--again", "2"]
-    words += [
-        "--images",
-        "32",
-        "--out",
-        str(out),
-        "--report",
-        str(tmp_path / "r.html"),
-        "--csv",
-        str(tmp_path / "s.csv"),
-    ]
+    words += ["--images", "32", "--again_seconds", "0.1", "--out", str(out)]
+    words += ["--report", str(tmp_path / "r.html"), "--csv", str(tmp_path / "s.csv")]
     assert main(words) == 0
     result = SearchResult.load(out)
     again = [one for one in result.candidates if one.measured]
@@ -136,9 +129,8 @@ def test_several_devices_at_once(run, profile, tmp_path):
     here = DeviceProfile.load(profile)
     other = replace(here, device={**here.device, "processor": "abacus"}).save(tmp_path / "q.json")
     out = tmp_path / "s.json"
-    search(
-        str(run), profile=f"here={profile},phone={other}", population=3, generations=1, images=32, again=1, out=str(out)
-    )
+    short = {"population": 3, "generations": 1, "images": 32, "again": 1, "again_seconds": 0.1}
+    search(str(run), profile=f"here={profile},phone={other}", out=str(out), **short)
     result = SearchResult.load(out)
     assert result.minimize == ("latency_ms.here", "latency_ms.phone")
     assert set(result.best.measured) == {"accuracy", "latency_ms.here"}  # the phone isn't here
@@ -173,6 +165,8 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path):
         search("nowhere", extract=str(tmp_path / "sub"), formats="foo")
     with pytest.raises(UsageError, match="--threads 0: wanted 1 or more"):
         search(str(run), threads=0)
+    with pytest.raises(UsageError, match="--again_seconds -1: wanted 0 or more"):
+        search(str(run), again_seconds=-1)
     (run / "config.yaml").write_text("model: {}")
     with pytest.raises(CheckpointError, match="has no data section"):
         search(str(run))
