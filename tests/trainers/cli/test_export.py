@@ -127,7 +127,7 @@ def test_mistakes_end_in_one_clear_sentence(subnet, tmp_path):
     before = config_of(subnet)
     with pytest.raises(ExportError, match="no format 'gif'"):
         export(subnet, "gif")
-    with pytest.raises(CheckpointError, match="missing.yaml doesn.t exist; give a folder of images"):
+    with pytest.raises(CheckpointError, match=r"missing\.yaml doesn't exist; give a folder of images"):
         export(subnet, "onnx-int8", data=str(tmp_path / "missing.yaml"))
     assert config_of(subnet) == before
 
