@@ -8,12 +8,11 @@ ordinary parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils.weak import TensorWeakRef
 
 if TYPE_CHECKING:
     from elastic.layers.slicing import TensorAxes
@@ -31,47 +30,42 @@ class Alias:
         tensor: a leaf that shares the slice's memory.
     """
 
-    __slots__ = ("_gradient", "_pointer", "source", "tensor", "windows")
+    __slots__ = ("_pointer", "source", "tensor", "windows")
 
     def __init__(self, source: Tensor, windows: tuple[slice, ...]) -> None:
         self.source = source
         self.windows = windows
         self._pointer = source.data_ptr()
-        self._gradient: Tensor | None = None
         # .data, not detach(): it has a version counter of its own, so that an optimiser may step between uses
         self.tensor = source.data[windows].requires_grad_(source.requires_grad)
+        if source.requires_grad:
+            self.tensor.register_hook(_Link(source, windows, TensorWeakRef(self.tensor)))
 
     @property
     def valid(self) -> bool:
         """Whether the stored tensor still has the same memory and the same `requires_grad`."""
         return self._pointer == self.source.data_ptr() and self.tensor.requires_grad == self.source.requires_grad
 
-    @property
-    def linked(self) -> bool:
-        """Whether the alias has been read, so that a backward pass may need its gradient."""
-        return self._gradient is not None
 
-    def link(self) -> None:
-        """Make the slice's gradient a part of the full gradient, which is created if there is none."""
-        source = self.source
+class _Link:
+    """Before a backward pass adds to a slice's gradient, makes that a part of the full gradient, whatever that is now.
+
+    Gradients may have been set to None since the forward pass, or since the last backward pass.
+    """
+
+    __slots__ = ("gradient", "slice", "source", "windows")
+
+    def __init__(self, source: Tensor, windows: tuple[slice, ...], of: TensorWeakRef) -> None:
+        self.source, self.windows, self.slice = source, windows, of
+        self.gradient: Tensor | None = None
+
+    def __call__(self, added: Tensor) -> None:
+        source, tensor = self.source, self.slice()
         if source.grad is None:
             source.grad = torch.zeros_like(source)
-        if self._gradient is not source.grad:
-            self._gradient = source.grad
-            self.tensor.grad = source.grad[self.windows]
-
-
-def link_before_backward(output: Any, aliases: Iterable[Alias]) -> None:
-    """Link `aliases` again when a backward pass from `output` begins, since gradients may have been set to None."""
-    linked = [alias for alias in aliases if alias.linked]
-
-    def link(gradient: Tensor) -> None:
-        for alias in linked:
-            alias.link()
-
-    for leaf in tree_leaves(output):
-        if isinstance(leaf, Tensor) and leaf.requires_grad:
-            leaf.register_hook(link)
+        if self.gradient is not source.grad:
+            self.gradient = source.grad
+            tensor.grad = source.grad[self.windows]
 
 
 class Aliases:
@@ -101,11 +95,7 @@ class Aliases:
     def get(self, stored: Tensor) -> Tensor | None:
         """The current alias of `stored`; None if there is none, or if another tensor has replaced `stored`."""
         current = self.current
-        if current is None or current.source is not stored:
-            return None
-        if current.tensor.requires_grad:
-            current.link()
-        return current.tensor
+        return None if current is None or current.source is not stored else current.tensor
 
     def __reduce__(self) -> tuple[type[Aliases], tuple[()]]:
         """Copies and pickles start without aliases, since their memory is another."""

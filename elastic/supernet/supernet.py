@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from elastic.costs.formulas import CostFormulas
 from elastic.costs.tracing import Subject
-from elastic.layers.aliases import LAYOUT_WARNING, link_before_backward
+from elastic.layers.aliases import LAYOUT_WARNING
 from elastic.layers.extraction import cut_out
 from elastic.layers.modules import upstream_class
 from elastic.layout.layout import Layout
@@ -112,13 +112,11 @@ class Supernet(nn.Module):
             return
         self._aliasing = True
         self.activate(self._arch)
-        hook = self.model.register_forward_hook(self._before_backward)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", LAYOUT_WARNING)
                 yield self
         finally:
-            hook.remove()
             self._aliasing = False
             self.layout.unalias()
 
@@ -133,21 +131,6 @@ class Supernet(nn.Module):
             self._aliasing = aliasing
             if aliasing:
                 self.layout.alias()
-
-    def _before_backward(self, model: nn.Module, inputs: Any, output: Any) -> None:
-        link_before_backward(output, self.layout.aliases())
-
-    @contextmanager
-    def _without_hook(self) -> Iterator[None]:
-        """Within the block, the model lacks the hook of `training_in_place`: a copy would hold a whole supernet."""
-        hooks = self.model._forward_hooks
-        own = {key: hook for key, hook in hooks.items() if getattr(hook, "__self__", None) is self}
-        for key in own:
-            del hooks[key]
-        try:
-            yield
-        finally:
-            hooks.update(own)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Supernet:
         """Moves and casts give parameters other memory: aliases of the former one are dropped."""
@@ -209,7 +192,7 @@ class Supernet(nn.Module):
         Raises:
             ArchError: as for `activate`.
         """
-        with self.active(arch), self._without_hook():
+        with self.active(arch):
             subnet = cut_out(self.model, share)
             if "resolution" in self._arch:
                 library_of(subnet).set_input_size(self.input_shape())

@@ -1,6 +1,7 @@
 """Training in place against slicing: the same outputs, the same gradients, fewer operators."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -106,6 +107,25 @@ def test_gradients_may_be_dropped_between_forward_and_backward(family):
                 supernet.zero_grad(set_to_none=True)
                 loss.backward()
             found.append({name: p.grad for name, p in supernet.named_parameters()})
+    same(*found)
+
+
+@families
+def test_gradients_of_features_may_be_dropped_before_the_backward_pass_too(family):
+    """The loss is on what a module inside the model gives, and the backward pass is after the block."""
+    slicing, in_place = FAMILIES[family]().train(), FAMILIES[family]().train()
+    arch, x = slicing.space.sample(3), torch.randn(2, 3, 32, 32)
+    found = []
+    for supernet in (slicing, in_place):
+        with supernet.training_in_place() if supernet is in_place else nullcontext(), supernet.active(arch):
+            for _ in range(2):
+                features = supernet.model.forward_features(supernet.resize(x))
+                supernet.zero_grad(set_to_none=True)
+                features.square().mean().backward()
+            features = supernet.model.forward_features(supernet.resize(x))
+        supernet.zero_grad(set_to_none=True)
+        features.square().mean().backward()
+        found.append({name: p.grad for name, p in supernet.named_parameters()})
     same(*found)
 
 
