@@ -96,6 +96,12 @@ def test_a_device_is_an_option(words, subnet, tmp_path, capsys):
     assert main([*words, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
 
 
+@pytest.mark.parametrize("option", ["images", "threads"])
+def test_counts_begin_at_one(option, capsys):
+    assert main(["export", "nowhere", f"--{option}", "0"]) == 2
+    assert capsys.readouterr().err == f"elastic: --{option} 0: wanted 1 or more\n"
+
+
 def test_int8_without_data_is_refused(subnet):
     before = config_of(subnet)
     with pytest.raises(ExportError, match=r"onnx-int8 needs real inputs .* --data on the command line"):
