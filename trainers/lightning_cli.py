@@ -194,7 +194,7 @@ class SupernetCLI(LightningCLI):
             kwargs["max_epochs"] = self.model.curriculum.epochs
         try:
             return super().instantiate_trainer(**kwargs)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UsageError(f"an option of --trainer: {first_line(error)}") from error
 
     def _configuration(self) -> str | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,7 +203,7 @@ class SearchSpace:
         if isinstance(archs, np.ndarray):
             return self.checked(archs)
         several = isinstance(archs, Iterable) and not isinstance(archs, (str, Mapping))
-        return self.encode(archs if several else [archs])  # what is neither is refused there
+        return self.encode(cast("Iterable[Arch]", archs if several else [archs]))  # what is neither is refused there
 
     # --- encoded archs --------------------------------------------------------------------------------------
 

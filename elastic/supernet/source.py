@@ -71,6 +71,7 @@ class SupernetSource:
             CheckpointError: the folder `subnet` holds no such subnet, a supernet's weights can't be had, or `layout`
                 can't be read.
         """
+        self._check_input_size()
         named = find_supernet(self.model)
         supernet = self._of_named(named) if named is not None else self._of_model()
         return supernet if self.arch is None else self._alone(supernet, self.arch)
@@ -115,9 +116,17 @@ class SupernetSource:
             RecipeError: there is no model of that name or pretrained tag, or it doesn't take `model_args`.
         """
         if find_supernet(self.model) is None and self.arch is None:
+            self._check_input_size()
             return self._plain_model()
         supernet = self.build()
         return supernet.extract(supernet.space.largest)
+
+    def _check_input_size(self) -> None:
+        size = self.input_size
+        if size is not None and (len(size) != 3 or min(size) < 1):
+            raise RecipeError(
+                f"{self.model}: input_size is channels, height and width of an image, such as [3, 224, 224]; got {size}"
+            )
 
     def _plain_model(self) -> nn.Module:
         return build_model(self.model, self.model_args, self.input_size, self.normalize, supernet_names())

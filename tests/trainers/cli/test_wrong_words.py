@@ -131,3 +131,20 @@ def test_training_is_refused_in_a_sentence_too(name, refused):
     for option in ("model.sampler", "model.loss", "seed_everything", "trainer.max_epochs", "trainer.accelerator"):
         refused([name, *known, f"--{option}", "soup"])
         refused([name, *known, f"--{option}q", "3"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("trainer.devices", "soup"),
+        ("trainer.devices", "-1"),
+        ("trainer.strategy", "soup"),
+        ("model.supernet.input_size", "[]"),
+        ("model.supernet.input_size", "[1, 0, 8]"),
+        ("model.supernet.choices", "{depth: [1, 99]}"),
+        ("model.validation.metric", "soup"),
+        ("model.curriculum.phases", "[]"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_in_a_sentence(option, value, refused):
+    refused(["fit", "--config", "digits", "--trainer.accelerator", "cpu", f"--{option}", value])
