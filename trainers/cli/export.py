@@ -43,7 +43,6 @@ def export(
     from rich import get_console
 
     from elastic.errors import UsageError
-    from elastic.reporting.tables import export_table, latency_table
     from elastic.shipping.card import ModelCard
     from elastic.shipping.example import made_up_batch
     from elastic.shipping.export import export as export_subnet
@@ -56,9 +55,9 @@ def export(
     from trainers.jobs.trained import check_data, check_device
 
     check_device(device)
-    for name, number in (("images", images), ("threads", threads)):
+    for option, number in (("images", images), ("threads", threads)):
         if number < 1:
-            raise UsageError(f"--{name} {number}: wanted 1 or more")
+            raise UsageError(f"--{option} {number}: wanted 1 or more")
     if push is not None:
         check_repo(push)
     if data is not None:
