@@ -99,4 +99,4 @@ def test_a_folder_of_other_classes_is_refused(published, image_folder):
 
 def test_a_name_without_data_says_what_to_pass(published, capsys):
     assert main(["search", NAME]) == 2
-    assert "pass --data, a folder of images (train/CLASS/*, val/CLASS/*)" in capsys.readouterr().err
+    assert "give some, a folder of images (train/CLASS/*, val/CLASS/*)" in capsys.readouterr().err
