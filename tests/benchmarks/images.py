@@ -1,13 +1,20 @@
 """Real images in memory, for trainings that shall take as long as they must and no longer."""
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
+
+from elastic.support.files import write_text
+from trainers.checkpoints import AtomicCheckpointIO
+from trainers.run_folder import LAST, RunFolder
+from trainers.supernet_module import SupernetModule
 
 Labelled = tuple[Tensor, Tensor]
 """Images `(N, C, H, W)` and labels."""
@@ -43,31 +50,36 @@ def in_batches(labelled: Labelled, size: int, count: int | None = None) -> list[
 
 
 class Batches:
-    """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long."""
+    """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long.
+
+    What an epoch draws depends on the seed and its number alone, so that a training that was killed goes on as if it
+    hadn't been.
+    """
 
     def __init__(self, labelled: Labelled, crop: int, size: int, steps: int, seed: int) -> None:
         images, self.labels = labelled
         self.padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1).contiguous()
-        self.side, self.crop, self.size, self.steps = images.shape[-1], crop, size, steps
-        self.random = torch.Generator().manual_seed(seed)
-        self.order = torch.empty(0, dtype=torch.long)
+        self.side, self.crop, self.size, self.steps, self.seed = images.shape[-1], crop, size, steps, seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Labelled]:
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.empty(0, dtype=torch.long)
         for _ in range(self.steps):
-            if len(self.order) < self.size:
-                self.order = torch.cat([self.order, torch.randperm(len(self.labels), generator=self.random)])
-            chosen, self.order = self.order[: self.size], self.order[self.size :]
-            places = torch.randint(2 * self.crop + 1, (self.size, 2), generator=self.random).tolist()
+            while len(order) < self.size:
+                order = torch.cat([order, torch.randperm(len(self.labels), generator=random)])
+            chosen, order = order[: self.size], order[self.size :]
+            places = torch.randint(2 * self.crop + 1, (self.size, 2), generator=random).tolist()
             pixels = torch.stack(
                 [
                     self.padded[index, row : row + self.side, column : column + self.side]
                     for index, (row, column) in zip(chosen.tolist(), places, strict=True)
                 ]
             )
-            flipped = torch.rand(self.size, 1, 1, 1, generator=self.random) < 0.5
+            flipped = torch.rand(self.size, 1, 1, 1, generator=random) < 0.5
             yield torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2), self.labels[chosen]
 
 
@@ -79,7 +91,43 @@ class Data(LightningDataModule):
         self.batches, self.calibration = batches, calibration
 
     def train_dataloader(self) -> Batches:
+        """Asked for at the beginning of each epoch."""
+        self.batches.epoch = self.trainer.current_epoch
         return self.batches
 
     def calibration_batches(self) -> list[Tensor]:
         return self.calibration
+
+
+def fit(module: SupernetModule, data: Data, folder: Path) -> int:
+    """Train, an epoch a checkpoint; a training that was killed goes on from its last.
+
+    Returns:
+        Seconds that it took, of all sittings together.
+    """
+    began, file = time.perf_counter(), folder / "seconds.json"
+    before = json.loads(file.read_text()) if file.is_file() and (folder / LAST).is_file() else 0
+    trainer = Trainer(
+        max_epochs=module.curriculum.epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[RunFolder(folder), Clock(file, before, began)],
+        plugins=[AtomicCheckpointIO()],
+        reload_dataloaders_every_n_epochs=1,
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=folder / LAST if (folder / LAST).is_file() else None)
+    return round(before + time.perf_counter() - began)
+
+
+class Clock(Callback):
+    """Keeps how long a training has taken, beside its checkpoint."""
+
+    def __init__(self, file: Path, before: float, began: float) -> None:
+        self.file, self.before, self.began = file, before, began
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        write_text(self.file, json.dumps(self.before + time.perf_counter() - self.began))

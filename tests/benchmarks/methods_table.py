@@ -3,9 +3,11 @@
     python tests/benchmarks/methods_table.py --data FOLDER --setting cifar10 --passes N --seeds K
 
 FOLDER has `fashion_mnist/` (as torchvision keeps it) or `cifar10_20k_5k.npz`. A pass is one image through one subnet,
-forward and backward; N is what each training takes, the supernet's as a whole and each lone subnet's. Each training's
-accuracies are appended to `<out>/<setting>.jsonl`, and what is there isn't trained again, so that the table can be made
-in several sittings. BatchNorm is re-estimated for every subnet; accuracy is on the test split, which chose nothing.
+forward and backward; N is what each supernet takes. A lone subnet takes as many optimiser steps as the sandwich, as
+many passes as the supernet together with the other lone ones, or as many passes itself: a row of the table each. Each
+training's accuracies are appended to `<out>/<setting>.jsonl`, and what is there isn't trained again; a training that
+was killed goes on from the end of its last epoch. So the table can be made in several sittings, and `lab.py` has a
+queue of them. BatchNorm is re-estimated for every subnet; accuracy is on the test split, which chose nothing.
 The learning rates were chosen with `--held_out`: trained on nine tenths of the training images, judged on the last.
 `ofa_cifar10` asks what progressive shrinking is good for, on the zoo's smallest supernet: against the same full network
 followed by the whole space at once (the same losses and teacher), and against the whole space from the first step.
@@ -14,18 +16,17 @@ followed by the whole space at once (the same losses and teacher), and against t
 import argparse
 import json
 import math
+import shutil
 import statistics
 import sys
-import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 import torch
-from images import Batches, Data, Labelled, in_batches, load_images
+from images import Batches, Data, Labelled, fit, in_batches, load_images
 from jsonargparse import ActionConfigFile, ArgumentParser
-from lightning.pytorch import Trainer
 from sittings import Log, ladder, quiet, table_parser
 from timm.layers import SqueezeExcite
 from timm.models import register_model
@@ -92,6 +93,8 @@ METHODS = {  # the shipped configuration, and what is different
 }  # fmt: skip
 SHARED = [name for name in METHODS if not name.startswith("no shrinking")]
 """The methods of a setting that doesn't name its own."""
+ALONE = {"as many steps": 4, "as many passes in all": 6, "as many passes each": 1}
+"""A lone subnet's share of the passes: a step of the sandwich takes four subnets; six subnets together take as many."""
 RATES = {"sandwich": 0.2, "shrinking": 6.0, "alone": 0.1}
 """Learning rates of the sandwiches and of lone subnets; a factor on those that progressive shrinking ships with."""
 
@@ -183,7 +186,7 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
         scaled = {"scale": 0.1, "batch_size": round(2048 / RATES["shrinking"])}
         model["curriculum"] = {**changes.get("curriculum", {}), **scaled}
     if name not in METHODS:
-        model["supernet"] = {**source, "arch": dict(archs[name.removeprefix("alone: ")])}
+        model["supernet"] = {**source, "arch": dict(archs[_lone(name)[1]])}
         model |= {**ONE_A_STEP, **LABELS_ONLY}
     model |= {"optimizer": {"name": "sgd", "weight_decay": 1e-4}, "step": {"channels_last": True}}
     written = out / f"{setting}.json"
@@ -198,24 +201,32 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
 
 
 def run(
-    module: SupernetModule, train: Labelled, test: Labelled, crop: int, archs: dict, passes: int, seed: int
+    module: SupernetModule,
+    train: Labelled,
+    test: Labelled,
+    crop: int,
+    archs: dict,
+    passes: int,
+    seed: int,
+    folder: Path,
 ) -> dict:
     """Train, and give each subnet's accuracy in percent, the number of test images, and the passes it took."""
-    phases, began = module.curriculum.scaled, time.perf_counter()
+    phases = module.curriculum.scaled
     drawn = [sampler.subnets_per_step for sampler in module.plan.samplers]
     subnet_epochs = sum(phase.epochs * each for phase, each in zip(phases, drawn, strict=True))
     batches = Batches(train, crop, BATCH, max(round(passes / BATCH / subnet_epochs), 1), seed)
-    trainer = Trainer(
-        max_epochs=module.curriculum.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
     calibration = list(train[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
-    trainer.fit(module, datamodule=Data(batches, calibration))
-    trained = time.perf_counter() - began
+    seconds = fit(module, Data(batches, calibration), folder)
     measure = MeasuredAccuracy(module.supernet, in_batches(test, 500), calibration)
     found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
-    taken = len(batches) * BATCH * subnet_epochs
-    return {"accuracy": found, "n": len(test[1]), "passes_taken": taken, "seconds": round(trained)}
+    taken, steps = len(batches) * BATCH * subnet_epochs, len(batches) * module.curriculum.epochs
+    return {"accuracy": found, "n": len(test[1]), "passes_taken": taken, "steps": steps, "seconds": seconds}
+
+
+def _lone(name: str) -> tuple[str, str]:
+    """How a lone subnet is trained, and which: of "alone, as many steps: smallest"."""
+    kind, _, subnet = name.removeprefix("alone, ").partition(": ")
+    return kind, subnet
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -227,7 +238,7 @@ def table(results: list[dict], macs: dict, methods: list[str]) -> str:
     lines = ["| trained | " + " | ".join(header) + " | trainings | passes in all | seeds |"]
     lines.append("|---" * (len(macs) + 4) + "|")
     rows = {name: [r for r in results if r["method"] == name] for name in methods}
-    rows["each alone"] = [r for r in results if r["method"].startswith("alone")]
+    rows |= {f"alone, {kind}": [r for r in results if r["method"].startswith(f"alone, {kind}:")] for kind in ALONE}
     for name, found in rows.items():
         cells = [_cell([r["accuracy"][c] for r in found if c in r["accuracy"]], found) for c in macs]
         seeds = len({r["seed"] for r in found})
@@ -262,21 +273,25 @@ def main() -> None:
         RATES.update(dict.fromkeys(RATES, options.rate))
     file = options.out / f"{options.setting}{'-held-out' if options.held_out else ''}.jsonl"
     log = Log(file, {"passes": options.passes, "rates": dict(RATES)})
+    rates = " ".join(map(str, RATES.values()))
     setting = SETTINGS[options.setting]
     methods = setting.get("methods", SHARED)
     free, coupled, macs = subnets(setting["source"], "CompOFA" in methods)
     train, test = load_normalised(options.setting, options.data, options.held_out)
     for seed in range(options.seeds):
-        for name in [*methods, *(f"alone: {subnet}" for subnet in macs)]:
+        for name in [*methods, *(f"alone, {kind}: {subnet}" for kind in ALONE for subnet in macs)]:
             if not fnmatch(name, options.only) or log.has(method=name, seed=seed):
                 continue
             torch.manual_seed(seed)
             module = build(options.setting, name, free, options.out, seed)
-            archs = {"CompOFA": coupled}.get(name, free)
+            archs, passes = {"CompOFA": coupled}.get(name, free), options.passes
             if name not in METHODS:
-                archs = {name.removeprefix("alone: "): Arch({})}
-            found = run(module, train, test, setting["crop"], archs, options.passes, seed)
+                kind, subnet = _lone(name)
+                archs, passes = {subnet: Arch({})}, passes // ALONE[kind]
+            folder = options.out / "runs" / f"{file.stem}, {options.passes}, {name}, rates {rates}, seed {seed}"
+            found = run(module, train, test, setting["crop"], archs, passes, seed, folder)
             log.add(method=name, seed=seed, **found)
+            shutil.rmtree(folder)
     sys.stdout.write(table(log.results, macs, methods) + "\n")
 
 

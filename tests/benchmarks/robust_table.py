@@ -17,7 +17,6 @@ those of one relative width, at equal MACs? Both are chosen by PGD-20 on trainin
 import argparse
 import math
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
@@ -25,8 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from images import Batches, Data, Labelled, in_batches, load_images
-from lightning.pytorch import Trainer
+from images import Batches, Data, Labelled, fit, in_batches, load_images
 from sittings import Log, ladder, quiet, table_parser
 from torch import Tensor, nn
 
@@ -35,7 +33,7 @@ from elastic import Arch, Supernet
 from elastic.layers.batchnorm import recalibrate
 from elastic.prediction.predictor import PredictionError
 from elastic.supernet.evaluation import MeasuredAccuracy
-from elastic.supernet.folder import load_supernet, save_supernet
+from elastic.supernet.folder import load_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.progress import progress_bar
 from trainers import (
@@ -55,6 +53,7 @@ from trainers import (
 from trainers.methods.teachers import Teacher
 from trainers.robust.accuracy import RobustAccuracy, Share, measure_robustness
 from trainers.robust.statistics import recalibrate_attacked
+from trainers.run_folder import LAST
 
 BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING, PREDICTOR = 128, 8, 3, 8, 1000, 60
 SETTINGS = {
@@ -131,7 +130,7 @@ class TaughtBy(Teacher):
 def trained(bench: Bench, name: str, passes: int, seed: int, arch: Arch | None = None, teacher: Path | None = None):
     """The supernet, or one of its subnets alone: from its folder, or trained now."""
     folder = bench.folder / f"{name}, {passes}, seed {seed}"
-    if not folder.exists():
+    if not (folder / "supernet.json").exists() or (folder / LAST).exists():
         torch.manual_seed(seed)
         adversary, source = bench.adversary, bench.source(arch)
         sampler = SandwichSampler(1) if arch is None else UniformSampler(1)
@@ -144,13 +143,10 @@ def trained(bench: Bench, name: str, passes: int, seed: int, arch: Arch | None =
             OptimizerOptions("sgd", momentum=0.9, weight_decay=2e-4, clip_value=1.0), StepOptions(channels_last=True),
             seed=seed,
         )  # fmt: skip
-        batches, began = Batches(bench.train, SETTINGS[bench.setting]["crop"], BATCH, steps, seed), time.perf_counter()
-        Trainer(
-            max_epochs=EPOCHS, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
-        ).fit(module, datamodule=Data(batches, bench.calibration))  # fmt: skip
-        sys.stderr.write(f"{folder.name}: {time.perf_counter() - began:.0f} s\n")
-        save_supernet(module.supernet, source, folder)
+        batches = Batches(bench.train, SETTINGS[bench.setting]["crop"], BATCH, steps, seed)
+        seconds = fit(module, Data(batches, bench.calibration), folder)
+        sys.stderr.write(f"{folder.name}: {seconds} s\n")
+        (folder / LAST).unlink()  # now it is done
     return folder
 
 

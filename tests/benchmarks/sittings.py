@@ -3,12 +3,18 @@
 import argparse
 import json
 import logging
+import shlex
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from elastic import Arch, Supernet
+
+ROOT = Path(__file__).parents[2]
+VERSION = "VERSION"
 
 
 def table_parser(doc: str, settings: Iterable[str], passes: int, out: str) -> argparse.ArgumentParser:
@@ -43,10 +49,20 @@ class Log:
         return any(values.items() <= one.items() for one in self.results)
 
     def add(self, **found: Any) -> None:
-        """Keep a result."""
-        self.results.append({**self.way, **found})
+        """Keep a result, with the command that made it and the version of the code."""
+        made = {"command": shlex.join(["python", *sys.argv]), "version": code_version()}
+        self.results.append({**self.way, **found, **made})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.results[-1], ensure_ascii=False) + "\n")
+
+
+def code_version() -> str:
+    """The commit of the code: what `lab.py` wrote beside its frozen copy, or what git says of the working copy."""
+    written = ROOT / VERSION
+    if written.is_file():
+        return written.read_text().strip()
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return found.stdout.strip()
 
 
 def ladder(supernet: Supernet, archs: Sequence[Arch], middles: int) -> dict[str, Arch]:

@@ -1,4 +1,4 @@
-"""`make bench`: what elasticity costs, on MobileNetV3-Large where the issue is a CNN's."""
+"""`make bench`: what elasticity costs, on MobileNetV3-Large where a CNN is meant."""
 
 import copy
 import time
