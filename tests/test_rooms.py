@@ -40,10 +40,12 @@ MAY_IMPORT |= {
     "zoo.networks": LIBRARY,
     "zoo.published": LIBRARY | {"zoo.networks"},
     "zoo": LIBRARY | {"zoo.networks", "zoo.published"},
-    "trainers.configurations": LIBRARY,
+    "trainers.class_paths": LIBRARY,
+    "trainers.configurations": LIBRARY | {"trainers.class_paths"},
     "trainers.data": LIBRARY | {"zoo"},
     "trainers.methods": LIBRARY,
-    "trainers.robust": LIBRARY | {"trainers.configurations", "trainers.data", "trainers.methods"},
+    "trainers.robust": LIBRARY
+    | {"trainers.class_paths", "trainers.configurations", "trainers.data", "trainers.methods"},
     "trainers.steps": LIBRARY | {"trainers.methods", "trainers.robust"},
 }
 TRAINING = {name for name in MAY_IMPORT if name.startswith("trainers.")}

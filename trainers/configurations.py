@@ -1,55 +1,18 @@
-"""Configuration files: the shipped ones by name, classes under former names, and errors that the parser misses."""
+"""Configuration files: the shipped ones by name, and errors that the parser misses."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from elastic.errors import UsageError, first_line
+from elastic.errors import UsageError
+from elastic.support.reading import UnreadableError, parse_yaml, read_content
 from elastic.support.text import did_you_mean
+from trainers.class_paths import current_paths, refuse_hidden_classes
 
 _FLAGS = ("-c", "--config")
-
-_FOLDERS = {
-    "data": "digits glue image_data image_folder text timm_data",
-    "methods": "adversary curriculum distillers hidden_states macs_samplers optimizers samplers teachers",
-    "robust": "attacks",
-    "steps": "conflicts",
-}
-FORMER_MODULES = {name: f"{folder}.{name}" for folder, names in _FOLDERS.items() for name in names.split()} | {
-    "data": "data.supernet_data",
-    "module": "supernet_module",
-    "robust.training_attack": "methods.adversary",
-    "robust_distillers": "robust.distillers",
-    "robust_losses": "robust.losses",
-    "robustness": "robust.accuracy",
-    "steps": "steps.options",
-    "steps.steps": "steps.options",
-}
-"""Modules of `trainers` that class paths in older configurations name, and where their classes are now."""
-
-_FORMER_CLASS = re.compile(rf"(?<![\w.])trainers\.({'|'.join(map(re.escape, FORMER_MODULES))})\.(?=[A-Z])")
-_BARE_CLASS = re.compile(r"""(class_path["']?\s*:\s*["']?)([A-Z]\w*)(?![\w.])""")
-
-
-def current_paths(text: str) -> str:
-    """A configuration or a word of a command line, with each class of `trainers` under the path that it has now.
-
-    Without a path, jsonargparse doesn't find a class that is an argument of another class.
-    """
-    public = _public_names()
-    text = _FORMER_CLASS.sub(lambda found: f"trainers.{FORMER_MODULES[found[1]]}.", text)
-    return _BARE_CLASS.sub(lambda found: f"{found[1]}trainers.{found[2]}" if found[2] in public else found[0], text)
-
-
-@cache
-def _public_names() -> frozenset[str]:
-    return frozenset(dir(import_module(__package__)))
 
 
 def read_configuration(path: str | Path) -> Any:
@@ -57,25 +20,34 @@ def read_configuration(path: str | Path) -> Any:
 
     Raises:
         OSError: it can't be read.
-        UsageError: it isn't YAML; the message names the file and the line.
+        UsageError: there is no such file, it isn't YAML, or names a class where plain data is wanted; the message
+            says where.
     """
+    content = read_content(path, "YAML", UsageError, "a configuration")
     try:
-        text = Path(path).read_text("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} should hold text (UTF-8), and holds something else: {error}") from error
-    return _parsed(text, str(path))
+    return parse_configuration(text, str(path))
 
 
-def _parsed(text: str, origin: str) -> Any:
-    import yaml
+def parse_configuration(text: str, origin: str) -> Any:
+    """The content of YAML, with each class under the module that it is in now.
 
+    Args:
+        text: the YAML.
+        origin: where it is from, for messages.
+
+    Raises:
+        UsageError: it isn't YAML, or names a class where plain data is wanted; the message says where.
+    """
     try:
-        return yaml.safe_load(current_paths(text))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise UsageError(f"{origin}{where}: {problem}; correct the YAML there") from error
+        values = parse_yaml(current_paths(text))
+    except UnreadableError as error:
+        where = "," if str(error).startswith("line ") else ":"
+        raise UsageError(f"{origin}{where} {error}; correct the YAML there") from error
+    refuse_hidden_classes(values, origin)
+    return values
 
 
 def check_configuration(name: str) -> None:
@@ -86,7 +58,7 @@ def check_configuration(name: str) -> None:
         UsageError: it isn't; the message names the file and the line.
     """
     if is_inline(name):
-        values, origin = _parsed(name, "--config"), "--config"
+        values, origin = parse_configuration(name, "--config"), "--config"
     elif _is_file(Path(name)):
         values, origin = read_configuration(name), name
     else:

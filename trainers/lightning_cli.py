@@ -23,12 +23,8 @@ from elastic.supernet.source import SupernetSource
 from elastic.support.outputs import check_outputs
 from trainers.callbacks import LastValidation, PhaseProgressBar, SubnetReport
 from trainers.checkpoints import AtomicCheckpointIO
-from trainers.configurations import (
-    current_paths,
-    is_inline,
-    read_configuration,
-    refuse_ignored,
-)
+from trainers.class_paths import current_paths
+from trainers.configurations import is_inline, parse_configuration, read_configuration, refuse_ignored
 from trainers.data.supernet_data import SupernetData
 from trainers.near_matches import with_near_matches
 from trainers.run_folder import LAST, RunFolder
@@ -41,7 +37,15 @@ Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 _YAML = "elastic_yaml"
 """jsonargparse's YAML, with classes found under the names that their modules once had."""
 
-set_loader(_YAML, lambda text: get_loader("yaml")(current_paths(text)), (yaml.YAMLError,))
+
+def _load(text: str) -> Any:
+    """What jsonargparse reads of a value, or of a file that a configuration names, within the limits of ours."""
+    if any(sign in text for sign in "{[:-"):
+        parse_configuration(text, "the configuration")
+    return get_loader("yaml")(current_paths(text))
+
+
+set_loader(_YAML, _load, (yaml.YAMLError,))
 
 
 class SupernetCLI(LightningCLI):

@@ -15,9 +15,10 @@ from elastic.profiles.measuring import assemble
 from elastic.profiles.plan import BLOCKS, Plan, plan_profile
 from elastic.profiles.profile import DeviceProfile
 from elastic.supernet.supernet import Supernet
-from elastic.support import files, journal
-from elastic.support.files import read_json, staged, write_json
+from elastic.support import files, journal, reading
+from elastic.support.files import staged, write_json
 from elastic.support.progress import progress_bar
+from elastic.support.reading import read_json
 from elastic.timing import protocol
 from elastic.timing.backends import check_setting
 from elastic.timing.setting import Setting
@@ -103,7 +104,7 @@ def write_kit(
 def stand_alone() -> str:
     """The kit's script: what its program needs, and below it the program, which then needn't import it."""
     imports = re.compile(r"^from (__future__|elastic\.[\w.]+) import (\([^)]*\)|.*)\n", re.MULTILINE)
-    sources = map(inspect.getsource, (files, journal, protocol, kit_script))
+    sources = map(inspect.getsource, (files, reading, journal, protocol, kit_script))
     return "from __future__ import annotations\n\n" + "\n".join(imports.sub("", source) for source in sources)
 
 

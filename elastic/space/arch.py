@@ -9,6 +9,7 @@ from typing import Any
 
 from elastic.errors import ArchError
 from elastic.space.sizes import Number
+from elastic.support.reading import UnreadableError, parse_json
 from elastic.support.text import html_table
 
 _FEW = 8
@@ -80,8 +81,8 @@ class Arch(Mapping[str, Number]):
             ArchError: the text isn't a JSON object of numbers.
         """
         try:
-            values: Any = json.loads(text)
-        except json.JSONDecodeError as error:
+            values: Any = parse_json(text)
+        except UnreadableError as error:
             raise ArchError(f'not an arch: {error}; wanted a JSON object such as {{"depth": 3}}') from error
         numbers = isinstance(values, dict) and all(
             isinstance(v, (int, float)) and not isinstance(v, bool) for v in values.values()

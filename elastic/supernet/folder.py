@@ -15,7 +15,8 @@ from elastic.space.sizes import Lookup
 from elastic.supernet.registry import find_supernet, supernet_names
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.supernet import Supernet
-from elastic.support.files import read_json, staged, write_json
+from elastic.support.files import staged, write_json
+from elastic.support.reading import read_json
 from elastic.support.text import nearest
 from elastic.support.weights import load_weights, save_weights
 from elastic.upstream.versions import library_versions

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from elastic.errors import CheckpointError
-from elastic.support.files import read_json
+from elastic.support.reading import read_json
 from elastic.support.weights import load_weights
 
 KIND = "elastic subnet"

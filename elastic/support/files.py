@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, several that belong together one after another; JSON, read with clear errors."""
+"""Files: written whole or not at all, several that belong together one after another."""
 
 from __future__ import annotations
 
@@ -101,32 +101,6 @@ def write_text(path: str | Path, text: str) -> Path:
 def write_json(path: str | Path, values: Any) -> Path:
     """Write readable JSON, whole or not at all."""
     return write_text(path, json.dumps(values, indent=1) + "\n")
-
-
-def read_json(path: str | Path, error: type[Exception], wanted: str) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Args:
-        path: the file.
-        error: the class of the errors raised.
-        wanted: what the file should be, for the message: "a device profile".
-
-    Raises:
-        error: no such file, not JSON, or not an object.
-        OSError: it may not be read.
-    """
-    try:
-        values = json.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError as missing:
-        raise error(f"{path} doesn't exist; wanted {wanted}") from missing
-    except (IsADirectoryError, NotADirectoryError) as other:
-        what = f"{path} is a folder" if Path(path).is_dir() else f"{Path(path).parent} is a file, not a folder"
-        raise error(f"{what}; wanted {wanted}") from other
-    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-        raise error(f"{path} isn't {wanted}: {broken}; it may be truncated, make it again") from broken
-    if not isinstance(values, dict):
-        raise error(f"{path} isn't {wanted}: it holds a {type(values).__name__}, not a JSON object")
-    return values
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from elastic.support.reading import UnreadableError, parse_json
+
 
 class Journal:
     """Entries that are kept in a file as they come.
@@ -69,9 +71,9 @@ class Journal:
 
     def _parsed(self, at: int, line: bytes) -> dict[str, Any]:
         try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise self._foreign(f"line {at} isn't JSON") from error
+            values = parse_json(line)
+        except UnreadableError as error:
+            raise self._foreign(f"line {at} isn't JSON ({error})") from error
         if not isinstance(values, dict):
             raise self._foreign(f"line {at} is a {type(values).__name__}, no JSON object")
         return values

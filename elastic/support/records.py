@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from elastic.support.files import read_json
+from elastic.support.reading import read_json
 
 T = TypeVar("T")
 

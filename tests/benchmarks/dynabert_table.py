@@ -33,7 +33,7 @@ from elastic.support.inputs import predict
 from trainers import Curriculum, NoDistiller, OptimizerOptions, Phase, StepOptions, SupernetModule, UniformSampler
 from trainers.data.metrics import answers, make_metric, measure
 from trainers.data.supernet_data import SupernetData
-from trainers.jobs.judge import load_data
+from trainers.jobs.data_section import load_data
 
 RESAMPLES = 200
 WIDTHS, DEPTHS = (0.25, 0.5, 0.75, 1.0), (0.5, 0.75, 1.0)

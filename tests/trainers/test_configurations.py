@@ -8,9 +8,9 @@ import yaml
 
 from elastic.errors import UsageError
 from trainers.checkpoints import read_checkpoint
+from trainers.class_paths import FORMER_MODULES, current_paths
 from trainers.cli.main import main
-from trainers.configurations import FORMER_MODULES, current_paths
-from trainers.jobs.judge import load_data
+from trainers.jobs.data_section import load_data
 from trainers.robust.statistics import statistics_of_run
 
 FORMER_CLASSES = {

@@ -11,7 +11,7 @@ from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
-from elastic.support.files import read_json
+from elastic.support.reading import read_json
 from elastic.support.text import names_in, nearest, pairs_in
 from zoo.published.latency_tables import load_ofa_table
 

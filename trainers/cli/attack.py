@@ -36,6 +36,7 @@ def attack(
     certify: float | None = None,
     samples: int = 1000,
     seed: int = 0,
+    trust_code: bool = False,
 ) -> None:
     """Attack subnets of a trained supernet: their accuracy under each attack, with intervals.
 
@@ -65,6 +66,7 @@ def attack(
         certify: standard deviation of a noise that subnets are smoothed by: certify their answers on 128 images.
         samples: noisy copies of an image that a certificate is made from.
         seed: of what attacks draw, and of random subnets.
+        trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
     from elastic.support.files import write_json
     from elastic.support.text import names_in
@@ -79,7 +81,7 @@ def attack(
         find_attack(name, norm)
     _check(names, split, seed, images=images, batch=batch, front=front, samples=samples)
     check_data(supernet, data)
-    trained = open_trained(supernet, device)
+    trained = open_trained(supernet, device, trust_code)
     chosen = parse_archs(trained.supernet, archs, middles, result, front, seed)
     shown = trained.data(data)
     batches, where = held_out(shown, split, images, batch)

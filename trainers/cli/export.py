@@ -20,6 +20,7 @@ def export(
     private: bool = False,
     *,
     device: str = "cpu",
+    trust_code: bool = False,
 ) -> None:
     """Write an extracted subnet in other formats, each checked against PyTorch's output.
 
@@ -36,6 +37,7 @@ def export(
         push: OWNER/NAME, to publish the folder on the Hugging Face hub.
         private: make a new repository there visible to its owner only.
         device: that PyTorch's own accuracy, before int8, is measured on: cpu, cuda, cuda:1, mps; files run on the CPU.
+        trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
     from dataclasses import replace
     from pathlib import Path
@@ -66,7 +68,7 @@ def export(
     opened = open_subnet(folder)
     subnet, config = opened.subnet, opened.config
     card = ModelCard(metrics=config["metrics"], **config.get("card", {}))
-    inputs, labelled, name = _samples(opened, folder, data, images)
+    inputs, labelled, name = _samples(opened, folder, data, images, trust_code)
     written = export_subnet(
         subnet,
         out or folder,
@@ -104,9 +106,11 @@ def _show(written: "Exported") -> None:
 
 
 def _samples(
-    opened: "OpenedSubnet", folder: str, data: str | None, images: int
+    opened: "OpenedSubnet", folder: str, data: str | None, images: int, trust_code: bool
 ) -> "tuple[list[Any], list[Batch], str]":
     """Inputs of the subnet's size to calibrate on, labelled ones to judge on, and what the data is called."""
+    from dataclasses import replace
+
     from elastic.supernet.evaluation import resized
     from trainers.jobs.judge import name_of, samples
     from trainers.jobs.trained import of_subnet
@@ -114,5 +118,5 @@ def _samples(
     trained = of_subnet(opened, folder)
     if data is None:
         return resized(trained.supernet, opened.arch, trained.made_up), [], ""
-    found = trained.data(data)
+    found = replace(trained, trust_code=trust_code).data(data)
     return *samples(trained.supernet, opened.arch, found, images), name_of(found)

@@ -12,6 +12,7 @@ def extract(
     data: str | None = None,
     *,
     device: str = "cpu",
+    trust_code: bool = False,
 ) -> None:
     """Cut a subnet out of a trained supernet: an ordinary model, in a folder of its own.
 
@@ -29,6 +30,7 @@ def extract(
         data: a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with a data section; the training run's
             own config.yaml by default.
         device: that BatchNorm statistics are re-estimated on: cpu, cuda, cuda:1, mps.
+        trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
     from elastic.layers.batchnorm import has_batchnorm
     from elastic.shipping.writing import check_formats, needs_inputs
@@ -41,7 +43,7 @@ def extract(
     check_formats(names_in(formats), calibration=True)
     if data is not None:
         check_data(supernet, data)
-    trained = open_trained(supernet, device)
+    trained = open_trained(supernet, device, trust_code)
     chosen = choose_subnet(trained.supernet, arch, result)
     made_up = trained.made_up if data is None else []
     # without BatchNorm, and of a subnet that has its statistics, all that the data adds is what the card says

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from elastic.errors import UsageError
 from elastic.support.text import did_you_mean
+from trainers.class_paths import TRUST, refuse_foreign_classes
 from trainers.cli.commands import COMMANDS
-from trainers.configurations import name_configurations, shipped_configurations
+from trainers.configurations import name_configurations, read_configuration, shipped_configurations
 from trainers.fit_folder import SHORT, expand
 from trainers.natural_forms import spell_out
 
@@ -31,6 +32,7 @@ OPTIONS = {
     "--data.batch_size": "inputs in a batch",
     "--trainer.max_epochs": "how many epochs; by default those of all phases",
     "--trainer.devices": "how many GPUs; auto: all",
+    "--trust_code": "of validate RUN and test RUN: run code that the folder's config.yaml names",
     "--print_config": "print the whole configuration, with what is given so far, and exit",
 }
 """The common options, as `--help` shows them and the shell completes them; `--help_all` shows all."""
@@ -115,6 +117,10 @@ def _of_run(name: str, words: list[str]) -> list[str]:
     if missing:
         raise UsageError(f"{folder} is no run's folder: it lacks {' and '.join(missing)}; {_WANTED}")
     place = folder.resolve()
+    if TRUST in rest:
+        rest.remove(TRUST)
+    else:
+        refuse_foreign_classes(read_configuration(config), str(config))
     run = ["--config", str(config), "--runs", str(place.parent), "--name", place.name]
     chosen = any(word.partition("=")[0] == "--ckpt_path" for word in rest)
     return [*run, *rest] if chosen else [*run, *rest, "--ckpt_path", str(last)]

@@ -30,6 +30,7 @@ def search(
     robust: str | None = None,
     norm: Norm = "linf",
     robust_again: str = "apgd-ce",
+    trust_code: bool = False,
 ) -> None:
     """Find the best subnets within a budget, by measured accuracy, and measure the best again.
 
@@ -67,6 +68,7 @@ def search(
             is maximised beside the accuracy by default.
         norm: of the attack, linf or l2.
         robust_again: the attack of the front's second measurement, as elastic attack takes it.
+        trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
     from elastic.searching.budget import parse_limits
     from elastic.shipping.writing import check_formats
@@ -89,7 +91,7 @@ def search(
     for option, names in goals_named.items():
         check_names(option, names, offered)
     check_data(supernet, data)
-    trained = open_trained(supernet, device)
+    trained = open_trained(supernet, device, trust_code)
     goals = Goals(limits, maximize, minimize, load_profiles(profile, trained.supernet))
     judge = judging.judge(trained)
     found = find_best(trained.supernet, judge, goals, effort, cache or judging.cache(trained, out), out)

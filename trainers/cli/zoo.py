@@ -101,14 +101,15 @@ def convert(name: str, encoding: str, out: str | None = None) -> None:
     from rich import get_console
 
     from elastic.errors import ArchError
-    from elastic.support.files import read_json, write_text
+    from elastic.support.files import write_text
+    from elastic.support.reading import UnreadableError, parse_json, read_json
     from zoo.catalog import create
     from zoo.published.encodings import from_arch, to_arch
 
     wanted = 'an encoding: {"ks": [...], "e": [...], "d": [...]}, or an arch, as JSON or in a file'
     try:
-        given = json.loads(encoding) if encoding.lstrip().startswith("{") else read_json(encoding, ArchError, wanted)
-    except json.JSONDecodeError as error:
+        given = parse_json(encoding) if encoding.lstrip().startswith("{") else read_json(encoding, ArchError, wanted)
+    except UnreadableError as error:
         raise ArchError(f"{encoding!r:.60} isn't {wanted}: {error}") from error
     supernet = create(name)
     converted = from_arch(supernet, given) if set(given) <= set(supernet.space.names) else to_arch(supernet, given)

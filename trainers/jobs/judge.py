@@ -17,9 +17,7 @@ from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import predict
-from trainers.configurations import read_configuration
 from trainers.methods.adversary import check_pixels
-from trainers.near_matches import with_near_matches
 from trainers.robust.accuracy import RobustAccuracy
 from trainers.robust.attacks import Threat
 
@@ -31,41 +29,6 @@ CALIBRATION_BATCHES = 8
 
 VALIDATION_IMAGES = 1000
 """Labelled images that int8's accuracy is measured on, in whole batches."""
-
-
-def load_data(path: str | Path) -> SupernetData:
-    """The data module that a configuration's `data` section describes.
-
-    Raises:
-        CheckpointError: no such file, or no `data` section that can be understood.
-    """
-    import yaml
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from trainers.data import digit_scenes, digits, glue, timm_data  # noqa: F401 - so that their classes can be named without a path
-    from trainers.data.supernet_data import SupernetData
-
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} doesn't exist; pass --data, a folder of images (train/CLASS/*, val/CLASS/*) or a YAML file with "
-            "the data section of a training"
-        )
-    try:
-        configuration = read_configuration(path)
-        if not isinstance(configuration, dict) or "data" not in configuration:
-            raise CheckpointError(f"{path} has no data section; wanted data: {{class_path: …}}, as a training has it")
-        section = configuration["data"]
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(SupernetData, "data")
-        made = parser.instantiate_classes(parser.parse_object({"data": section})).data
-    except ArgumentError as error:
-        objection = with_near_matches(str(error), ())
-        raise CheckpointError(f"{path} has no data section that can be understood: {objection}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise CheckpointError(f"{path} has no data section that can be understood: {error}") from error
-    assert isinstance(made, SupernetData)
-    return made
 
 
 def calibrated(

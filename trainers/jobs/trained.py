@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ class Trained:
         recalibrate: re-estimates the BatchNorm statistics of its subnets, as after its training.
         name: of the supernet that its weights are published under; empty where there is none.
         license: of the weights.
+        trust_code: its data section may name classes of the user's own, which are imported and called.
     """
 
     place: str
@@ -52,6 +53,7 @@ class Trained:
     recalibrate: Recalibrate
     name: str = ""
     license: str = ""
+    trust_code: bool = False
 
     def __repr__(self) -> str:
         """One line."""
@@ -93,13 +95,14 @@ class Trained:
 
         Raises:
             CheckpointError: no such file, no data section in it that can be understood, or images for text.
-            UsageError: a named supernet, which has no data of its own, and none is given.
+            UsageError: a named supernet, which has no data of its own, and none is given; or a data section that names
+                code which isn't trusted.
         """
         check_data(self.place, given)
         if given is None or not Path(given).is_dir():
-            from trainers.jobs.judge import load_data
+            from trainers.jobs.data_section import load_data
 
-            found = load_data(self._data_file(given))
+            found = load_data(self._data_file(given), self.trust_code)
             found.check(self.supernet)
             return found
         if self.supernet.recipe.vocabulary is not None:
@@ -124,20 +127,21 @@ class Trained:
         return Path(given or Path(self.place) / _DATA)
 
 
-def open_trained(place: str | Path, device: str = "cpu") -> Trained:
+def open_trained(place: str | Path, device: str = "cpu", trust_code: bool = False) -> Trained:
     """The trained supernet at `place`: every command begins with it.
 
     Args:
         place: a run's folder, or another with `supernet.json`; a named supernet's name, for its pretrained weights; or
             the folder of an exported subnet.
         device: that the supernet is put on, and subnets are judged on: cpu, cuda, cuda:1, mps.
+        trust_code: as for `Trained`.
 
     Raises:
         CheckpointError: none of these, a broken file, or weights that can't be had.
         UsageError: a device that isn't there.
     """
     check_device(device)
-    trained = _open(str(place))
+    trained = replace(_open(str(place)), trust_code=trust_code)
     trained.supernet.to(device)
     return trained
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from elastic.errors import CheckpointError, TrainingError
 from elastic.layers.batchnorm import has_batchnorm, recalibrate
 from elastic.supernet.evaluation import Recalibrate
 from elastic.support.inputs import predict
+from trainers.class_paths import own_class
 from trainers.configurations import read_configuration
 from trainers.methods.adversary import Adversary, seeded
 from trainers.robust.robust_loss import RobustLoss
@@ -103,7 +103,13 @@ def _trained_under(config: Path) -> Mapping[str, Any] | None:
         return None
     phases = (model.get("curriculum") or {}).get("phases") or [{}]
     distiller = phases[-1].get("distiller") or model.get("distiller") or {}
-    if not distiller or not issubclass(resolve_name(distiller["class_path"]), RobustLoss):
+    if not _is_robust(distiller):
         return None
     options: Mapping[str, Any] = model.get("adversary") or {}
     return options
+
+
+def _is_robust(distiller: Any) -> bool:
+    """Whether a robust loss of this project is described; nothing else that it names is imported."""
+    found = own_class(distiller.get("class_path")) if isinstance(distiller, Mapping) else None
+    return found is not None and issubclass(found, RobustLoss)

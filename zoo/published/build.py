@@ -10,7 +10,7 @@ from torch import nn
 
 from elastic.errors import CheckpointError
 from elastic.space.sizes import make_divisible
-from elastic.support.files import read_json
+from elastic.support.reading import read_json
 from zoo.networks.mobile import mobilenetv3, proxyless
 from zoo.networks.ofa_resnet import Stage, resnet50d
 from zoo.networks.preprocessing import describe_images

@@ -20,7 +20,7 @@ from elastic.profiles.profile import DeviceProfile
 from elastic.profiles.published_names import naming
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.supernet import Supernet
-from elastic.support.files import read_json
+from elastic.support.reading import read_json, read_yaml
 from elastic.timing.records import BlockTiming
 from elastic.timing.setting import Setting
 
@@ -100,17 +100,7 @@ def _read(path: Path) -> dict[str, list[float]]:
 def _load(file: Path) -> dict[str, Any]:
     if file.suffix == ".json":
         return read_json(file, ProfileError, _WANTED)
-    import yaml
-
-    try:
-        values = yaml.safe_load(file.read_text("utf-8"))
-    except FileNotFoundError as missing:
-        raise ProfileError(f"{file} doesn't exist; wanted {_WANTED}") from missing
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise ProfileError(f"{file} isn't {_WANTED}: {' '.join(str(broken).split())}; it may be truncated") from broken
-    if not isinstance(values, dict):
-        raise ProfileError(f"{file} isn't {_WANTED}: it holds a {type(values).__name__}")
-    return values
+    return read_yaml(file, ProfileError, _WANTED)
 
 
 def _latency(file: Path, signature: str, given: Any) -> float:

@@ -10,7 +10,8 @@ import pytest
 from disk import Killed, contents, renames_that_end
 
 from elastic.errors import CheckpointError
-from elastic.support.files import check_file, read_json, sha256, staged, write_json, write_text
+from elastic.support.files import check_file, sha256, staged, write_json, write_text
+from elastic.support.reading import read_json
 
 
 def test_ctrl_c_leaves_the_former_file_whole(tmp_path):
