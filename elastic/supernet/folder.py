@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from elastic.errors import CheckpointError, LayoutError
+from elastic.errors import CheckpointError, LayoutError, PackageError, first_line
 from elastic.space.sizes import Lookup
 from elastic.supernet.registry import find_supernet, supernet_names
 from elastic.supernet.source import SupernetSource
@@ -22,6 +22,11 @@ from elastic.support.weights import load_weights, save_weights
 from elastic.upstream.versions import library_versions
 
 _JSON, _WEIGHTS = "supernet.json", "supernet.safetensors"
+_UNBUILDABLE = (
+    LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError, MemoryError,
+    OSError, ImportError,
+)  # fmt: skip
+"""What is raised where no model can be built of the arguments in an altered file; `RecipeError` is a `LookupError`."""
 
 
 def digest_supernet(supernet: Supernet) -> str:
@@ -133,10 +138,17 @@ def build_saved(source: SupernetSource, place: object, versions: Mapping[str, st
     """
     try:
         return source.build()
+    except (CheckpointError, PackageError):
+        raise
     except LayoutError as error:
         raise CheckpointError(
             f"{place}: the layout doesn't fit the model that is built here ({error})"
             f"{_differences(versions)}; install those versions, or train it again"
+        ) from error
+    except _UNBUILDABLE as error:
+        raise CheckpointError(
+            f"{place}: {source.model} can't be built of what was saved ({first_line(error)})"
+            f"{_differences(versions)}; the file was altered, or install those versions"
         ) from error
 
 

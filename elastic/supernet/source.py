@@ -22,8 +22,10 @@ from elastic.supernet.elasticize import elasticize
 from elastic.supernet.registry import NamedSupernet, find_supernet, supernet_names
 from elastic.supernet.subnet_folder import load_subnet_weights, read_subnet_config
 from elastic.supernet.supernet import Supernet
+from elastic.support.records import from_plain
 from elastic.upstream.building import build_model
 from elastic.upstream.input_normalization import normalize_inputs
+from elastic.upstream.saved_arguments import read_arguments, saved_arguments, self_contained
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,12 @@ class SupernetSource:
         found = self._saved_layout()
         if found is None and self.arch is None:
             found = describe_recipe(supernet.recipe)
-        return replace(self.untrained(), layout=found)
+        model, args = self_contained(self.model, self.model_args)
+        return replace(self, model=model, model_args=args, subnet=None, layout=found)
 
     def untrained(self) -> SupernetSource:
         """The same source, downloading and loading no weights: its own are about to be loaded."""
-        weights = ("pretrained", "checkpoint_path")
-        args = {key: v for key, v in self.model_args.items() if key not in weights}
-        return replace(self, model_args=args, subnet=None)
+        return replace(self, model_args=saved_arguments(self.model_args), subnet=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -171,12 +172,18 @@ class SupernetSource:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SupernetSource:
-        """What `to_dict` gave.
+        """What `to_dict` gave, read from a file of anybody's: it is plain data, without weights of its own.
 
         Raises:
-            CheckpointError: the model's name is missing, or there are keys that a source doesn't have.
+            CheckpointError: the model's name is missing, there are keys that a source doesn't have, a value of another
+                type, or one that names code, a file or an address.
         """
         known = {one.name for one in fields(cls)}
         if not isinstance(values, Mapping) or "model" not in values or set(values) - known:
             raise CheckpointError(f"a supernet's source has {sorted(known)}, got {values!r:.120}")
-        return cls(**values)
+        try:
+            source = from_plain(values, cls)
+        except ValueError as error:
+            raise CheckpointError(f"a supernet's source is broken: {error}; it was altered") from error
+        args = read_arguments(source.model, source.model_args)
+        return replace(source, model_args=args, options=read_arguments("", source.options), subnet=None)

@@ -163,7 +163,10 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise RecipeError(f"{name}: no head {head!r}; choose one of {', '.join(_CLASSES)}")
     builder = getattr(transformers, _CLASSES[head])
     own = name.removeprefix(PREFIX)
-    is_type = own in transformers.CONFIG_MAPPING
+    is_type, trusted = is_type_of_transformers(own), fields.get("trust_remote_code")
+    if not trusted and "/" in str(fields.get("attn_implementation", "")):
+        given = fields["attn_implementation"]
+        raise RecipeError(f"{name}: attn_implementation {given!r} is code of the hub's, which isn't run; name another")
     if not is_type and not _may_be_published(own):
         raise unknown_type(own)
     if is_type and pretrained:
@@ -176,12 +179,19 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
             return _made(builder.from_pretrained(own, **fields))
         config, unknown = transformers.AutoConfig.from_pretrained(own, return_unused_kwargs=True, **fields)
         _check_fields(own, config, unknown)
-        return _made(builder.from_config(config))
+        return _made(builder.from_config(config, trust_remote_code=trusted))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise RecipeError(
             f"transformers can't make {own!r} with {fields or 'no arguments'}: {first_line(error)}; give a type such "
             f"as bert, a published model's name (which needs a network the first time), or its folder"
         ) from error
+
+
+def is_type_of_transformers(own: str) -> bool:
+    """Whether a name, without the prefix, is a type of model, whose configuration transformers has."""
+    import transformers
+
+    return own in transformers.CONFIG_MAPPING
 
 
 _PUBLISHED = re.compile(r"[\w-][\w.-]*/[\w.-]+")

@@ -66,7 +66,7 @@ class Timm(Library):
         arguments = dict(build["arguments"])
         classes = {"num_classes": arguments.pop("num_classes")} if "num_classes" in arguments else {}
         said = {**self._config, **config["preprocessing"], "input_size": config["input_size"]}
-        described = {name: value for name, value in said.items() if name in _DESCRIBES_MODEL}
+        described = {name: value for name, value in said.items() if name in DESCRIBES_MODEL}
         return {"architecture": build["name"], **classes, "model_args": arguments, "pretrained_cfg": described}
 
     def load_folder(self, folder: Path, build: Mapping[str, Any]) -> tuple[str, nn.Module]:
@@ -76,7 +76,7 @@ class Timm(Library):
         return _LOAD_FOLDER, timm.create_model(f"local-dir:{folder}", pretrained=True)
 
 
-_DESCRIBES_MODEL = frozenset({
+DESCRIBES_MODEL = frozenset({
     "input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "pool_size",
     "first_conv", "classifier",
 })  # fmt: skip

@@ -38,7 +38,7 @@ def test_json_beyond_the_limits_is_refused(kind, tmp_path):
     with pytest.raises(UnreadableError):
         parse_json(BROKEN_JSON[kind])
     (tmp_path / "a.json").write_text(BROKEN_JSON[kind])
-    with pytest.raises(CheckpointError, match="a.json isn't a description: "):
+    with pytest.raises(CheckpointError, match=r"a\.json isn't a description: "):
         read_json(tmp_path / "a.json", CheckpointError, "a description")
 
 
@@ -47,7 +47,7 @@ def test_yaml_beyond_the_limits_is_refused(kind, tmp_path):
     with pytest.raises(UnreadableError):
         parse_yaml(BROKEN_YAML[kind])
     (tmp_path / "a.yaml").write_text(BROKEN_YAML[kind])
-    with pytest.raises(CheckpointError, match="a.yaml isn't a table: "):
+    with pytest.raises(CheckpointError, match=r"a\.yaml isn't a table: "):
         read_yaml(tmp_path / "a.yaml", CheckpointError, "a table")
 
 

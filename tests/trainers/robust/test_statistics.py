@@ -13,7 +13,8 @@ from elastic.errors import CheckpointError
 from elastic.supernet.folder import load_supernet, save_supernet
 from trainers import Adversary
 from trainers.cli.main import main
-from trainers.jobs.judge import calibrated, load_data
+from trainers.jobs.data_section import load_data
+from trainers.jobs.judge import calibrated
 from trainers.jobs.trained import open_trained
 from trainers.methods.adversary import seeded
 from trainers.robust.statistics import (
