@@ -109,9 +109,13 @@ def shorter(command: str) -> str:
 
 
 def run_command(command: str, directory: Path) -> tuple[int, str]:
-    """A command's exit status, and its output; bash runs it, except for `elastic` alone."""
-    if command.startswith("elastic ") and not SHELL.search(command):
-        return run_elastic(shlex.split(command)[1:], directory)
+    """A command's exit status, and its output; bash runs it, except for `elastic` alone, or into a file."""
+    alone, _, into = command.partition(" > ")
+    if command.startswith("elastic ") and not SHELL.search(alone + into):
+        status, printed = run_elastic(shlex.split(alone)[1:], directory)
+        if into:
+            (directory / into).write_text(printed, "utf-8")
+        return status, printed
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])  # the environment's programs first
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
