@@ -156,10 +156,15 @@ _IN_PLACE = {
 }
 
 
+def _of_kept_statistics(func: Any, args: Any) -> bool:
+    """Whether it is a BatchNorm by running statistics, which makes none of its own as an instance norm does."""
+    return func in _BATCH_NORMS and not (func is torch.ops.aten.native_batch_norm.default and args[5])
+
+
 def _shortcut(func: Any, args: Any) -> Any:
     """The result of a frequent operator, if it looks like the first input; PyTorch finds that out in slow Python."""
     first = args[0]
-    if func in _BATCH_NORMS:
+    if _of_kept_statistics(func, args):
         return torch.empty_like(first), *[first.new_empty(0)] * 2
     if func in _IN_PLACE:
         return first
@@ -233,7 +238,7 @@ class _Recorder(TorchDispatchMode):
         out = _run(func, args, kwargs, tensors)
         live_input = any(_storage_of(tensor) in self._alive for tensor in tensors)
         if live_input:  # what is made of weights alone is no activation
-            for tensor in _tensors((out[0] if func in _BATCH_NORMS else out,)):
+            for tensor in _tensors((out[0] if _of_kept_statistics(func, args) else out,)):
                 self.adopt(tensor)
         self.operations.append(Operation(self._stack[-1], count_macs(func, args, kwargs, out), self._live()))
         return out

@@ -79,7 +79,11 @@ def _watched(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> t
         inputs = torch.zeros(n, *size, device=device, dtype=dtype if vocabulary is None else torch.int64)
         try:
             copied = _copy(model, inputs)  # fails on the CPU for a model that is on the meta device itself
-            return copied, inputs, watch(copied, inputs)
+            try:
+                return copied, inputs, watch(copied, inputs)
+            except KeyError:
+                copied = _copy(model, inputs)
+                return copied, inputs, watch(copied, inputs, numbers=False)
         except Exception as error:  # noqa: BLE001 - a model's code may raise anything
             problems.append(error)
     problem, name = problems[1], type(model).__name__

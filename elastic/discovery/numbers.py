@@ -46,6 +46,10 @@ class TrackedInt(int):
         number.over, number.under = over, under
         return number
 
+    def __hash__(self) -> int:
+        """Another one for each object: caches for plain numbers in the model's code neither serve nor keep it."""
+        return object.__hash__(self)
+
     def __mul__(self, other: Any) -> Any:
         if type(other) is int:
             return TrackedInt(int(self) * other, (*self.over, *_literal(other)), self.under)
@@ -117,8 +121,8 @@ class Equations:
         return tuple(found)
 
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, *_NORMS)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.PReLU, *_NORMS)
 """Layers whose numbers already follow the layout of their weight."""
 
 

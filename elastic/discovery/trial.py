@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from elastic.errors import first_line
 from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Number
+from elastic.support.tensors import tensors_in
 
 TryDims = Callable[[Mapping[str, Number]], str]
 """Runs the model with these values of the dims and all others at full size; returns the problem, or an empty text."""
@@ -70,7 +70,7 @@ def _attempts(model: nn.Module, layout: Layout, inputs: Tensor) -> TryDims:
 
     def shapes() -> list[torch.Size]:
         with torch.no_grad():
-            return [leaf.shape for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
+            return [tensor.shape for tensor in tensors_in(model(inputs))]
 
     wanted = shapes()
     modules = dict(model.named_modules())

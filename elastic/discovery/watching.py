@@ -16,11 +16,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, is_fixed, size_of
-from elastic.discovery.numbers import Equations, TrackedInt, tracked_attributes
+from elastic.discovery.numbers import Attribute, Equations, TrackedInt, tracked_attributes
 from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
 from elastic.support.hooks import hooked
+from elastic.support.tensors import tensors_in
 
 OUTPUT = "an output of the model"
 INPUT = "an input of the model"
@@ -46,8 +47,14 @@ class Observations:
     features: Factors = ()
 
 
-def watch(model: nn.Module, inputs: Tensor) -> Observations:
+def watch(model: nn.Module, inputs: Tensor, numbers: bool = True) -> Observations:
     """Run a model in evaluation mode on `inputs` and observe it. Both may be on the meta device.
+
+    Args:
+        model: a copy.
+        inputs: a batch.
+        numbers: whether the model's plain numbers remember their origin. Code that looks them up in a table doesn't
+            find them then; without it, sizes that the code takes from such numbers can't change.
 
     Raises:
         Exception: any error of the model's code.
@@ -57,15 +64,19 @@ def watch(model: nn.Module, inputs: Tensor) -> Observations:
         stack.enter_context(torch.no_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(watcher.watching_modules())
-        stack.enter_context(_tracked_numbers(model, watcher))
+        if numbers:
+            stack.enter_context(_tracked_numbers(model, watcher))
         stack.enter_context(_Code(watcher))
         stack.enter_context(watcher)
         watcher.put(inputs, tuple(fresh(length, INPUT) for length in inputs.shape), live=True)
         out = model(inputs)
-    for leaf in tree_leaves(out):
-        if isinstance(leaf, Tensor):
-            for axis in watcher.of(leaf):
-                fix(axis, OUTPUT)
+    given = tensors_in(out)
+    if not given:
+        raise TypeError(f"no tensor can be seen in the {type(out).__name__} that it returns")
+    for tensor in given:
+        for axis in watcher.of(tensor):
+            fix(axis, OUTPUT)
+    _note_parametrised(model, watcher.observed)
     watcher.observed.equations.solve()
     return watcher.observed
 
@@ -86,13 +97,30 @@ def _tracked_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
 def _restated(model: nn.Module, watcher: _Watcher) -> Iterator[tuple[nn.Module, str, int, TrackedInt]]:
     """Numbers of layers from other libraries that restate the axes of their weight."""
     for module in model.modules():
-        if type(module).__module__.startswith("torch.") or not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+        if type(module).__module__.startswith("torch.") or not isinstance(module, _MATRICES):
             continue
-        names = ("out_features", "in_features") if isinstance(module, nn.Linear) else ("out_channels", "in_channels")
-        for name, axis in zip(names, watcher.of(module.weight), strict=False):
+        for name, axis in zip(_names(module), watcher.of(module.weight), strict=False):
             value = module.__dict__[name]
             if value > 1 and value == size_of(axis):
                 yield module, name, value, TrackedInt(value, (axis,))
+
+
+_MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+def _names(module: nn.Module) -> tuple[str, str]:
+    return ("out_features", "in_features") if isinstance(module, nn.Linear) else ("out_channels", "in_channels")
+
+
+def _note_parametrised(model: nn.Module, observed: Observations) -> None:
+    """Layers whose weight is computed of another tensor of its shape: their numbers restate that one's axes."""
+    for path, module in model.named_modules():
+        axes = observed.tensors.get((f"{path}.parametrizations.weight".lstrip("."), "original"))
+        if axes is None or not isinstance(module, _MATRICES):
+            continue
+        for name, axis in zip(_names(module), axes, strict=False):
+            if size_of(axis) == getattr(module, name):
+                observed.equations.attributes.setdefault(Attribute(path, name), axis)
 
 
 class _Watcher(TorchDispatchMode):
@@ -206,17 +234,24 @@ class _Watcher(TorchDispatchMode):
     def _entering(self, path: str) -> Any:
         def enter(module: nn.Module, args: Any) -> None:
             self.stack.append((path, module))
-            for leaf in tree_leaves(args):
-                if isinstance(leaf, Tensor) and self.is_live(leaf):
+            self._note_norm(path, module, args)
+            for leaf in tensors_in(args):
+                if self.is_live(leaf):
                     self._marks[id(leaf)] = self._marks.get(id(leaf), frozenset()) | {path}
 
         return enter
 
+    def _note_norm(self, path: str, module: nn.Module, args: Any) -> None:
+        """A norm without weights has its width as a number only."""
+        bare = isinstance(module, nn.modules.batchnorm._NormBase) and module.weight is module.running_mean is None
+        if bare and args and args[0].ndim > 1 and args[0].shape[1] == module.num_features:
+            self.observed.equations.attributes.setdefault(Attribute(path, "num_features"), self.of(args[0])[1])
+
     def _leaving(self, path: str, module: nn.Module) -> Any:
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self.stack.pop()
-            shapes = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and self.is_live(leaf)]
-            outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+            shapes = [leaf.shape for leaf in tensors_in(args) if self.is_live(leaf)]
+            outputs = tensors_in(out)
             # outputs of another shape, such as attention's weights, aren't the residual stream
             alike = [leaf.shape == shape for leaf, shape in zip(outputs, shapes, strict=False)]
             stream = [leaf for leaf, is_alike in zip(outputs, alike, strict=False) if is_alike]

@@ -136,28 +136,43 @@ def number_rules(module: nn.Module, axes: TensorAxes, entry: str) -> dict[str, R
     Raises:
         LayoutError: a convolution whose groups or padding can't follow.
     """
-    axis = axes.axes
-    numbers: dict[str, tuple[TensorAxis, ...]] = {}
-    rules: dict[str, ReadRule] = {}
-    if isinstance(module, nn.Linear):
-        numbers = {"out_features": (axis[0],), "in_features": (axis[1],)}
-    elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-        groups = _groups(module, axis, entry)
-        numbers = {"out_channels": (axis[0],), "groups": (groups,), "kernel_size": axis[2:]}
-        numbers["in_channels"] = (TensorAxis(groups.factors + axis[1].factors),)
-        rules |= _padding(module, axis[2:], entry)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        numbers = {"num_features": (axis[0],)}
-    elif isinstance(module, nn.GroupNorm):
-        numbers = {"num_channels": (axis[0],)}
-    elif isinstance(module, nn.Embedding):
-        numbers = {"num_embeddings": (axis[0],), "embedding_dim": (axis[1],)}
-    elif isinstance(getattr(module, "normalized_shape", None), tuple):
-        numbers = {"normalized_shape": axis}
+    numbers, rules = _numbers(module, axes.axes, entry)
     for name, parts in numbers.items():
         if any(part.sizes for part in parts):
             rules[name] = NumberRule(parts, isinstance(getattr(module, name), tuple))
     return rules
+
+
+def _numbers(
+    module: nn.Module, axis: tuple[TensorAxis, ...], entry: str
+) -> tuple[dict[str, tuple[TensorAxis, ...]], dict[str, ReadRule]]:
+    """The axes that each number restates, and further rules."""
+    match module:
+        case nn.Linear():
+            return {"out_features": (axis[0],), "in_features": (axis[1],)}, {}
+        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
+            groups = _groups(module, axis, entry)
+            inputs = TensorAxis(groups.factors + axis[1].factors)
+            numbers = {"out_channels": (axis[0],), "in_channels": (inputs,), "groups": (groups,)}
+            return {**numbers, "kernel_size": axis[2:]}, _padding(module, axis[2:], entry)
+        case nn.modules.conv._ConvTransposeNd():  # (inputs, outputs of each group, ...)
+            groups = _groups(module, axis, entry)
+            made = TensorAxis(groups.factors + axis[1].factors)
+            return {"in_channels": (axis[0],), "out_channels": (made,), "groups": (groups,)}, {}
+        case nn.Embedding():
+            return {"num_embeddings": (axis[0],), "embedding_dim": (axis[1],)}, {}
+    for kind, name in _VECTORS.items():
+        if isinstance(module, kind):
+            return {name: (axis[0],)}, {}
+    return {"normalized_shape": axis} if isinstance(getattr(module, "normalized_shape", None), tuple) else {}, {}
+
+
+_VECTORS: dict[type[nn.Module], str] = {
+    nn.modules.batchnorm._NormBase: "num_features",
+    nn.GroupNorm: "num_channels",
+    nn.PReLU: "num_parameters",
+}
+"""Layers with one number, the length of their weight."""
 
 
 def _groups(conv: nn.Module, axis: tuple[TensorAxis, ...], entry: str) -> TensorAxis:

@@ -20,13 +20,15 @@ class Binding:
     entry: str
     module: str
     tensors: tuple[str, ...] = ()
-    """Tensors to slice; a vector beside a matrix (its bias) has the first axis only."""
+    """Tensors to slice; a vector beside a matrix (its bias) has one axis only."""
     number: str | None = None
     """A plain number, or a tuple of numbers, that restates sizes."""
     depth: bool = False
     axes: tuple[tuple[Factor, ...], ...] = ()
     open_ended: bool = False
     transform: Transform | None = None
+    vectors: int = 0
+    """The axis that a vector beside a matrix has: a transposed convolution's bias has the second one."""
 
 
 def match_entries(model: nn.Module, recipe: Recipe) -> Iterator[Binding]:
@@ -85,7 +87,8 @@ def _places(
         if not tensors and not modules[name]._modules:
             continue  # a part that this model lacks: an Identity, or a pooling without tensors
         axes = _filled(parsed, captured, entry)
-        yield Binding(entry, name, tensors, None, not tensors, axes, parsed.open_ended, transform)
+        vectors = int(isinstance(modules[name], nn.modules.conv._ConvTransposeNd))
+        yield Binding(entry, name, tensors, None, not tensors, axes, parsed.open_ended, transform, vectors)
     above, _, attribute = path.rpartition(".")
     for name, captured in match_paths(above, modules):
         module = modules[name]
@@ -126,14 +129,14 @@ def _nearby(modules: Mapping[str, nn.Module], path: str) -> str:
 
 
 def axes_for(shape: tuple[int, ...], binding: Binding, deepest: int) -> tuple[tuple[Factor, ...], ...]:
-    """The axes of one tensor: all of them, or the first one for the vectors beside a matrix (its bias)."""
+    """The axes of one tensor: all of them, or one of them for the vectors beside a matrix (its bias)."""
     axes = binding.axes
     if binding.open_ended and len(axes) <= len(shape):
         return axes + tuple((length,) for length in shape[len(axes) :])
     if len(shape) == len(axes):
         return axes
     if (len(shape) == 1 and deepest > 1) or (len(shape) == 1 and binding.open_ended):
-        return axes[:1]
+        return axes[binding.vectors : binding.vectors + 1]
     raise LayoutError(
         f"layout entry {binding.entry!r}: {len(axes)} axes for {binding.module or 'the model'}, "
         f"which has a tensor of shape {shape}"

@@ -170,7 +170,7 @@ def _rules(module: nn.Module, binding: Binding, sizes: Mapping[str, Size]) -> di
         if transform is None and any(size.keep == "transform" for size in axes.sizes):
             raise LayoutError(f"layout entry {binding.entry!r}: {axes.sizes} needs a transform, the recipe has none")
         rules[name] = TensorRule(axes, transform, dense=has_own_forward(module))
-        if name == "weight":
+        if name == "weight" or (name == "running_mean" and "weight" not in own):
             rules |= number_rules(module, axes, binding.entry)
     return rules
 

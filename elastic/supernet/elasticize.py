@@ -12,10 +12,10 @@ from torch import nn
 from elastic import recipes
 from elastic.discovery.discovered import DISCOVERED
 from elastic.errors import LayoutError, RecipeError
-from elastic.layers.modules import Elastic
 from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, Number, for_name
+from elastic.supernet.acceptance import check_model
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import did_you_mean
 
@@ -50,10 +50,7 @@ def elasticize(
             the recipe doesn't have.
         LayoutError: recipe and model don't fit, or dims can't be coupled; the model is unchanged.
     """
-    if not isinstance(model, nn.Module):
-        raise RecipeError(f"wanted a model, such as timm.create_model(NAME) gives, got {model!r}")
-    if any(isinstance(module, Elastic) for module in model.modules()):
-        raise RecipeError(f"this {type(model).__name__} is elastic already: keep its supernet, or take a fresh one")
+    check_model(model)
     if not isinstance(recipe, Recipe):
         recipe = _make(model, recipe, options)
     elif options:

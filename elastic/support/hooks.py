@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from elastic.support.tensors import tensors_in
+
 Module = TypeVar("Module", bound=nn.Module)
 
 Hook = Callable[..., Any]
@@ -49,4 +51,8 @@ def copy_placed(model: Module, place: Callable[[Tensor], Tensor], memo: dict[int
         memo[id(parameter)] = nn.Parameter(place(parameter.detach()), requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = place(buffer)
+    for module in model.modules():
+        for tensor in tensors_in(module.__dict__):
+            if not tensor.is_leaf:  # kept from a forward pass
+                memo[id(tensor)] = place(tensor.detach())
     return copy.deepcopy(model, memo).eval()

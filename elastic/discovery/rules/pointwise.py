@@ -61,9 +61,11 @@ KEEPS_MARKS = {
 def is_pointwise(func: Any) -> bool:
     """Whether an operator works element by element; not all operators in place have PyTorch's tag for it."""
     name = func._overloadpacket.__name__
+    if name in ("max", "min") and torch.Tag.pointwise not in func.tags:
+        return False  # of an axis, not of two tensors
     plain = getattr(torch.ops.aten, name.rstrip("_"), None)
     same = [func] if plain is None else [func, *(getattr(plain, one) for one in plain.overloads())]
     return any(torch.Tag.pointwise in one.tags for one in same) or name.rstrip("_") in _ALSO_POINTWISE
 
 
-_ALSO_POINTWISE = {"hardtanh", "hardswish", "hardsigmoid", "fill", "zero", "zeros_like", "ones_like"}
+_ALSO_POINTWISE = {"hardtanh", "hardswish", "hardsigmoid", "fill", "zero", "zeros_like", "ones_like", "_prelu_kernel"}

@@ -94,7 +94,7 @@ def _grouped(call: Call, channels: Factors, weight: AtomAxes, groups: int, trans
     else:
         call.unify(weight[0], (*number, *made))
         call.unify(weight[1], width)
-    if not isinstance(call.module, nn.modules.conv._ConvNd) or transposed:
+    if not isinstance(call.module, nn.modules.conv._ConvNd):
         fix(number, call.why)  # nothing restates the number of groups
     return (*number, *made)
 

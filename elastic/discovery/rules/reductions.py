@@ -22,6 +22,26 @@ def _reduce(call: Call) -> list[AtomAxes]:
     return [tuple(kept)] * len(outputs(call.out, ""))
 
 
+@rule("sort", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
+def _ordered(call: Call) -> list[AtomAxes]:
+    """What depends on the order of an axis, which can't change."""
+    return _along(call, next((arg for arg in call.args[1:] if type(arg) is int), -1))
+
+
+@rule("topk", "kthvalue")
+def _top(call: Call) -> list[AtomAxes]:
+    return _along(call, call.args[2])
+
+
+def _along(call: Call, dim: int) -> list[AtomAxes]:
+    """An operator along one axis: that can't change, and may be gone from the output."""
+    axes, out = list(call.axes(0)), next(leaf for leaf in tree_leaves(call.out) if isinstance(leaf, Tensor))
+    if axes:
+        fix(axes[dim], call.why)
+        axes[dim : dim + 1 or None] = [call.fixed(out.shape[dim])] if out.ndim == len(axes) else []
+    return [tuple(axes)] * len(outputs(call.out, ""))
+
+
 @rule("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d")
 @rule("upsample_nearest2d", "upsample_bilinear2d", "_upsample_bilinear2d_aa", "upsample_bicubic2d", "max_pool2d")
 @rule("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_nearest1d", "upsample_linear1d")
