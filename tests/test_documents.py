@@ -48,6 +48,7 @@ SHORTER = {  # other tests may keep this machine busy, and what is asked for is 
 }
 """What stands in the place of budgets of latency, and of how long is trained and measured."""
 
+COMMENT = re.compile(r"\s+# .*$")  # behind a command
 SET_UP = ("git clone ", "make ", "cd ")  # done by whoever runs the tests
 
 
@@ -97,7 +98,7 @@ PAGES = documents()
 
 def commands(code: str) -> list[str]:
     """The commands of a bash block: continued lines joined; comments, blanks and set-up left out."""
-    lines = (line.strip() for line in code.replace("\\\n", " ").splitlines())
+    lines = (COMMENT.sub("", line.strip()) for line in code.replace("\\\n", " ").splitlines())
     return [shorter(line) for line in lines if line and not line.startswith(("#", *SET_UP))]
 
 
@@ -251,7 +252,7 @@ make demo
 elastic inspect \\
     resnet18
 # a comment
-elastic zoo
+elastic zoo    # another one
 ```
 <!-- not run -->
 ```bash
