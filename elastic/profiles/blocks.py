@@ -1,8 +1,8 @@
-"""The blocks that subnets are put together from: which there are, on which dims each depends, which are equal.
+"""Blocks of a supernet: which exist, which dims each depends on, and which are identical.
 
-A block here is one of an elastic container, or what stands around those: stem and head. It takes a variant for each
-combination of the dims that it depends on; equal variants, wherever they are in the model, have one signature. A
-table of latencies has one time per signature, and a subnet's latency is a sum over its blocks.
+A block is a child of a container with elastic depth, or a module outside all of them, such as stem and head. It has
+one variant for each combination of the dims it depends on; identical variants share a signature. A table of latencies
+has one time per signature, and a subnet's latency is a sum over its blocks.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import example_inputs
 
 Shape = tuple[int, ...]
-"""Of one input, without the batch axis."""
+"""Shape of one input, without the batch axis."""
 
 Name = Callable[[nn.Module, "BlockIO"], str]
-"""Gives the signature of a variant: a plain module, and what it is given and gives. Empty where nothing is to pay."""
+"""Maps a plain module and its input/output shapes to a signature; an empty string means it costs nothing."""
 
 VARIANTS_LIMIT = 4096
-"""A block with more variants than this can't have a table."""
+"""Largest number of variants of one block; blocks with more are not tabulated."""
 
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 _IDLE = (nn.Identity, nn.Dropout)
@@ -46,13 +46,13 @@ _IDLE = (nn.Identity, nn.Dropout)
 
 @dataclass(frozen=True)
 class BlockIO:
-    """What a block is given, and what it gives.
+    """A block's inputs and output.
 
     Attributes:
-        path: where it is in the full model.
-        shapes: of its inputs, the batch axis left out.
-        dtypes: of its inputs.
-        output: shape of its output, the batch axis left out; empty where that isn't one tensor.
+        path: path of the block in the full model.
+        shapes: shapes of the inputs, without the batch axis.
+        dtypes: dtypes of the inputs.
+        output: shape of the output, without the batch axis; empty if it isn't a single tensor.
     """
 
     path: str
@@ -66,10 +66,10 @@ class BlockVariant:
     """One variant of a block: how to build it.
 
     Attributes:
-        signature: the same for equal variants.
+        signature: the same for identical variants.
         layer: the block's class.
-        values: the arch that has it, by dim.
-        io: where it is, and what it is given.
+        values: dim values of an arch that contains this variant.
+        io: its path, inputs and output.
     """
 
     signature: str
@@ -83,10 +83,11 @@ class Block:
     """A block of a supernet in all its variants.
 
     Attributes:
-        path: where it is in the full model.
-        dims: the names of the dims that it depends on, in the space's order.
-        gates: what it stands behind; it runs where all of them pass.
-        variants: one for each combination of the dims' choices, the last dim's fastest; None where no subnet has it.
+        path: path of the block in the full model.
+        dims: names of the dims it depends on, in the space's order.
+        gates: gates in front of it; the block runs if all are open.
+        variants: one for each combination of the dims' choices, the last dim varying fastest; None where no subnet
+            contains that combination.
     """
 
     path: str
@@ -96,21 +97,21 @@ class Block:
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        """The signature of each variant, empty where there is nothing to pay."""
+        """The signature of each variant; empty if it costs nothing or is None."""
         return tuple("" if variant is None else variant.signature for variant in self.variants)
 
 
 def find_blocks(supernet: Supernet, space: SearchSpace | None = None, name: Name | None = None) -> tuple[Block, ...]:
-    """All blocks of a supernet, in the model's order; found on tensors without data, the supernet is left alone.
+    """All blocks of a supernet, in model order. Passes on the meta device find them; the supernet isn't changed.
 
     Args:
-        supernet: whose blocks.
-        space: all of its space by default, or a part of that (`SearchSpace.narrow`), whose choices then count.
-        name: gives the signatures; by default `signature`, which tells apart whatever computes something else.
+        supernet: the supernet.
+        space: default: the supernet's whole space; or a narrowed one (`SearchSpace.narrow`).
+        name: computes signatures; default: `signature`, with which variants that compute different things differ.
 
     Raises:
-        ProfileError: a block depends on so many dims that its variants can't be tabulated; or a model that reads text,
-            whose layers are given more than tensors.
+        ProfileError: a block has more than `VARIANTS_LIMIT` variants; or the model reads text, so that its layers are
+            called with more than tensors.
     """
     if supernet.recipe.vocabulary is not None:
         raise ProfileError(
@@ -130,7 +131,7 @@ def find_blocks(supernet: Supernet, space: SearchSpace | None = None, name: Name
 
 
 def distinct_variants(found: tuple[Block, ...]) -> dict[str, BlockVariant]:
-    """What there is to measure: one variant for each signature, in the model's order."""
+    """One variant to measure per signature, in model order."""
     unique: dict[str, BlockVariant] = {}
     for block in found:
         for variant in block.variants:
@@ -173,7 +174,9 @@ def block_modules(supernet: Supernet | Subject) -> Iterator[tuple[str, nn.Module
 
 
 def signature(module: nn.Module, io: BlockIO) -> str:
-    """Tells variants apart that compute something else: class, input shapes, and a digest of all that is inside.
+    """Signature of a variant: class, input shapes and a digest of its tensors and attributes.
+
+    Variants that compute different things differ. An example:
 
     `InvertedResidual-24x56x56-3f9a1b2c`
     """
@@ -192,7 +195,7 @@ def _describe(module: nn.Module) -> Iterator[str]:
 
 
 def _counts(name: str, value: Any) -> bool:
-    """Whether an attribute can change what is computed in inference; how much is dropped in training can't."""
+    """Whether an attribute can change the output in inference; dropout rates can't."""
     if name.startswith("_") or "drop" in name or name in ("training", "inplace", "p"):
         return False
     items = value if isinstance(value, (tuple, list)) else [value]
@@ -203,7 +206,7 @@ def _counts(name: str, value: Any) -> bool:
 
 
 class _Survey:
-    """Passes without data over a copy of the supernet, in which every block says what it is given."""
+    """Forward passes on a meta copy of the supernet that record every block's inputs and output."""
 
     def __init__(self, supernet: Supernet, space: SearchSpace, name: Name) -> None:
         self.space = space
@@ -218,7 +221,7 @@ class _Survey:
         self._signatures: dict[Any, tuple[str, str]] = {}
 
     def dims_of_blocks(self) -> dict[str, tuple[str, ...]]:
-        """The dims of each block's own sizes, and those that change what it is given."""
+        """For each block, the dims of its own sizes and those that change its inputs."""
         sizes = SizeEvaluator(self.space, self.twin.layout)
         own = {path: sizes.dims_of(size.name for size in self.sizes[path]) for path in self.modules}
         before = self.look({})
@@ -233,7 +236,7 @@ class _Survey:
         return {path: tuple(name for name in self.space.names if name in own[path]) for path in before}
 
     def enumerate(self, dims: Mapping[str, tuple[str, ...]]) -> tuple[Block, ...]:
-        """Every variant of every block; one pass shows one of each, as far as they don't contradict each other."""
+        """Every variant of every block; each pass records one variant per block, as far as their dims agree."""
         choices = {path: [self.space[name].choices for name in names] for path, names in dims.items()}
         waiting = {path: list(itertools.product(*given)) for path, given in choices.items()}
         found: dict[str, dict[tuple[Number, ...], BlockVariant | None]] = {path: {} for path in dims}
@@ -255,7 +258,7 @@ class _Survey:
         )
 
     def look(self, values: Mapping[str, Number]) -> dict[str, BlockVariant]:
-        """The variant of each block that runs when these dims are chosen and the others are at their largest."""
+        """The variant of each block that runs with these dim values, and the largest choices of all other dims."""
         chosen = {**self.largest, **values}
         self.twin.layout.set(chosen)
         given: dict[str, BlockIO] = {}
@@ -284,12 +287,12 @@ def _same(x: Tensor, *_: Any) -> Tensor:
 
 
 def _changed(before: Mapping[str, BlockVariant], after: Mapping[str, BlockVariant]) -> list[str]:
-    """The blocks that are given something else."""
+    """Paths of the blocks whose input shapes changed."""
     return [path for path, variant in after.items() if variant.io.shapes != before[path].io.shapes]
 
 
 def _compatible(dims: tuple[str, ...], left: list[tuple[Number, ...]], values: Mapping[str, Number]) -> int | None:
-    """The first combination that contradicts nothing chosen so far."""
+    """Index of the first combination that agrees with the values chosen so far; None if there is none."""
     for index, combination in enumerate(left):
         if all(values.get(name, value) == value for name, value in zip(dims, combination, strict=True)):
             return index
@@ -297,7 +300,7 @@ def _compatible(dims: tuple[str, ...], left: list[tuple[Number, ...]], values: M
 
 
 def _recorder(path: str, found: dict[str, BlockIO]) -> Callable[..., None]:
-    """A hook that notes what a block is given; one that is given more than tensors can't be run alone."""
+    """A hook that records a block's inputs and output, unless it is called with more than tensors."""
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if not kwargs and all(isinstance(value, Tensor) for value in args):

@@ -1,4 +1,4 @@
-"""What a profile measures: which subnets, which blocks, and how each becomes a model with inputs."""
+"""The plan of a profile: the subnets and blocks to measure, and how to build each as a model with inputs."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from elastic.timing.protocol import TOGETHER
 from elastic.timing.setting import Setting
 
 BLOCKS = 512
-"""With more different blocks than this, whole subnets only are measured."""
+"""If there are more distinct blocks than this, only whole subnets are measured."""
 
 _MOST_MEMORY, _FEWEST_TOGETHER = 2**30, 4
-"""Bytes of weights that a group of subnets should keep to, unless it would be smaller than this."""
+"""Target of 1 GiB of weights per group, but at least 4 candidates."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Candidates by key, such as `subnet:3f9a1b2c` and `block:InvertedResidual-24x56x56-…`.
+    """What to measure, by key, such as `subnet:3f9a1b2c` and `block:InvertedResidual-24x56x56-…`.
 
     Attributes:
-        supernet: whose they are.
+        supernet: the supernet they belong to.
         setting: runtime, device, threads, batch size, precision.
         archs: whole subnets, by key; the first is the reference.
-        blocks: by key, a variant of a block, and those of its values that the block depends on.
-        resolutions: what the supernet's were narrowed to; empty if they weren't.
-        seed: draws inputs, groups and orders.
+        blocks: by key, a variant of a block, with the values of the dims that the block depends on.
+        resolutions: resolutions the plan is restricted to; empty means all.
+        seed: random seed of inputs, groups and orders.
     """
 
     supernet: Supernet
@@ -50,17 +50,17 @@ class Plan:
 
     @property
     def keys(self) -> list[str]:
-        """Of all candidates."""
+        """Keys of all candidates."""
         return [*self.archs, *self.blocks]
 
     @property
     def reference(self) -> str:
-        """The key of what is timed with every group."""
+        """Key of the reference, which is timed with every group."""
         return next(iter(self.archs))
 
     @property
     def together(self) -> int:
-        """How many candidates may be in memory at once."""
+        """Number of candidates timed as one group, all in memory at once."""
         largest = 4 * int(self.supernet.params([self.supernet.space.largest])[0])
         return max(_FEWEST_TOGETHER, min(TOGETHER, _MOST_MEMORY // largest))
 
@@ -74,7 +74,7 @@ class Plan:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """All of it as JSON has it: what a profile needs to know beside the times."""
+        """The plan as JSON values, stored with the timings."""
         batch = self.setting.batch_size
         blocks = {
             key: {
@@ -102,8 +102,8 @@ def plan_profile(
     """Whole subnets from small to large, and all blocks unless there are more than `blocks` different ones.
 
     Raises:
-        ProfileError: no subnets, or resolutions where there are none.
-        ArchError: a resolution that isn't on offer.
+        ProfileError: `subnets` below 1, or resolutions given for a supernet with a fixed one.
+        ArchError: an unavailable resolution.
     """
     if subnets < 1:
         raise ProfileError(f"wanted 1 subnet or more, got {subnets}")
@@ -113,17 +113,17 @@ def plan_profile(
 
 
 def plan_check(supernet: Supernet, setting: Setting, archs: Sequence[Arch], seed: int) -> Plan:
-    """Whole subnets only; the smallest of them by MACs comes first."""
+    """A plan of whole subnets, ordered by MACs; the smallest is the reference."""
     order = np.argsort(supernet.macs(archs), kind="stable")
     return Plan(supernet, setting, _by_key([archs[at] for at in order]), {}, (), seed)
 
 
 def narrowed(supernet: Supernet, resolutions: Sequence[int]) -> SearchSpace:
-    """The supernet's space with these resolutions only, or all where there are none given.
+    """The supernet's space, restricted to these resolutions if there are any.
 
     Raises:
-        ProfileError: the supernet doesn't choose its resolution.
-        ArchError: a resolution that isn't on offer.
+        ProfileError: resolutions given for a supernet with a fixed one.
+        ArchError: an unavailable resolution.
     """
     if not resolutions:
         return supernet.space
@@ -135,7 +135,7 @@ def narrowed(supernet: Supernet, resolutions: Sequence[int]) -> SearchSpace:
 
 
 def spread_archs(supernet: Supernet, n: int, seed: int, space: SearchSpace | None = None) -> list[Arch]:
-    """The smallest, the largest, and others evenly spread over MACs between them; fewer if there are no `n`."""
+    """The smallest, the largest, and others evenly spread over MACs between; fewer than `n` if the space has fewer."""
     space = space or supernet.space
     rows = distinct_rows(np.concatenate([corner_rows(space), spread_rows(space, seed, 64 * n)]))
     corners, rest = rows[:2], rows[2:]
@@ -145,7 +145,7 @@ def spread_archs(supernet: Supernet, n: int, seed: int, space: SearchSpace | Non
 
 
 def fresh_archs(space: SearchSpace, n: int, seed: int, known: Sequence[Mapping[str, Number]]) -> list[Arch]:
-    """`n` random archs, each dim uniform over its choices, none of them `known`; fewer if there are no `n`."""
+    """`n` random archs, none of them `known`, each dim uniform over its choices; fewer if too few are left."""
     rows = space.sample_rows(seed, 16 * n + len(known))
     met = {Arch(dict(one)) for one in known}
     drawn = dict.fromkeys(arch for arch in space.decode(rows) if arch not in met)
@@ -163,7 +163,7 @@ def _by_key(archs: Sequence[Arch]) -> dict[str, Arch]:
 def _measured_blocks(
     supernet: Supernet, space: SearchSpace, most: int
 ) -> dict[str, tuple[BlockVariant, dict[str, Number]]]:
-    """One variant for each signature, with the values that count; none where there are more than `most`."""
+    """One variant per signature, with its block's dim values; none if there are more than `most` signatures."""
     if not most:
         return {}
     try:

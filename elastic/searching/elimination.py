@@ -2,7 +2,7 @@
 
 Dims are eliminated one after the other. All tables that depend on a dim are joined; then, for each choice of the
 dims that remain open, only the partial sums that no other dominates are kept: whatever is added to them later, the
-others can't win. What costs least to join goes first, so that dims on which much depends stay open until last.
+others can't win. The cheapest dim to eliminate goes first; dims that many tables share stay open until the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from elastic.space.space import Floats, Rows
 Indices = NDArray[np.intp]
 
 MOST_SUMS = 30_000_000
-"""The most partial sums that an exact search may hold at once."""
+"""Upper limit on the partial sums that one join may produce, all of which are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Partials:
         columns: the open columns.
         choices: indices of their choices, int16 `(n, columns)`.
         sums: float64 `(n, metrics)`.
-        made_from: what was joined into these, and at which indices; nothing for a table's entries.
+        made_from: the operands of the join and the indices used of each; empty for an original table.
     """
 
     columns: tuple[int, ...]
@@ -45,12 +45,12 @@ class Partials:
         return len(self.sums)
 
     def kept(self, at: Indices) -> Partials:
-        """Some of them."""
+        """The partial sums at these indices."""
         parts = tuple((part, index[at]) for part, index in self.made_from) or ((self, at),)
         return Partials(self.columns, self.choices[at], self.sums[at], parts)
 
     def rows(self, at: Indices, dims: int) -> Rows:
-        """All choices behind some of the sums, those of closed columns too: `(n, dims)`, 0 where there is none."""
+        """Encoded archs `(n, dims)` behind the sums at `at`, eliminated dims included; 0 for a dim of no table."""
         if self.made_from:
             joined: Rows = np.maximum.reduce([part.rows(index[at], dims) for part, index in self.made_from])
             return joined
@@ -59,7 +59,7 @@ class Partials:
         return rows
 
     def keys(self, columns: Sequence[int], counts: Indices) -> Indices:
-        """A number for each choice of some of the open columns."""
+        """One integer key for each entry, `(n,)`; entries that agree in `columns` have equal keys."""
         key = np.zeros(len(self), np.intp)
         for column in columns:
             key = key * counts[column] + self.choices[:, self.columns.index(column)]
@@ -67,12 +67,12 @@ class Partials:
 
 
 def eliminate(partials: Sequence[Partials], counts: Indices, limits: Floats) -> tuple[Rows, Floats]:
-    """The choices with the smallest sums: rows `(n, dims)` and their sums `(n, metrics)`, none dominated.
+    """The archs with non-dominated sums: encoded rows `(n, dims)` and their sums `(n, metrics)`.
 
     Args:
-        partials: entries of tables; combinations that aren't there are forbidden.
+        partials: one per table; combinations absent from it are infeasible.
         counts: choices per column.
-        limits: the largest sum allowed of each metric, inf where there is none.
+        limits: upper limit on the sum of each metric, inf where there is none.
 
     Raises:
         BudgetError: too many partial sums would have to be held.
@@ -88,24 +88,24 @@ def eliminate(partials: Sequence[Partials], counts: Indices, limits: Floats) -> 
 
 
 def _size(parts: Sequence[Partials], counts: Indices) -> float:
-    """About how many entries their join has."""
+    """Estimated number of entries of their join."""
     columns = {column for part in parts for column in part.columns}
     per_choice = [len(part) / math.prod(counts[list(part.columns)].tolist()) for part in parts]
     return float(math.prod(counts[list(columns)].tolist()) * math.prod(per_choice))
 
 
 def _least(parts: Sequence[Partials]) -> Floats:
-    """The least that these can add to any sum."""
+    """Lower bound on what these tables add to a sum, per metric."""
     return sum((part.sums.min(axis=0) for part in parts if len(part)), np.zeros(1))
 
 
 def _join_all(parts: Sequence[Partials], counts: Indices, limits: Floats) -> Partials:
-    """All joined, the smallest first; after each, what exceeds the limits whatever follows is dropped."""
+    """Join all, the smallest first; after each join, drop sums that exceed a limit whatever is added later."""
     ordered = sorted(parts, key=len)
     joined = ordered[0]
     for at, part in enumerate(ordered[1:], start=2):
         joined = _join(joined, part, counts)
-        if not joined.columns:  # parts that nothing ties together
+        if not joined.columns:  # independent tables
             joined = joined.kept(_best(joined.keys((), counts), joined.sums))
         within = (joined.sums <= limits - _least(ordered[at:])).all(axis=1)
         if not within.all():
@@ -114,7 +114,7 @@ def _join_all(parts: Sequence[Partials], counts: Indices, limits: Floats) -> Par
 
 
 def _join(one: Partials, other: Partials, counts: Indices) -> Partials:
-    """Every pair that agrees on the columns that both have."""
+    """Join two tables: every pair of entries that agrees in the columns that both have."""
     shared = [column for column in one.columns if column in other.columns]
     left, right = _pairs(one.keys(shared, counts), other.keys(shared, counts))
     own = [at for at, column in enumerate(other.columns) if column not in shared]
@@ -144,7 +144,7 @@ def _pairs(one: Indices, other: Indices) -> tuple[Indices, Indices]:
 
 
 def _closed(part: Partials, column: int, counts: Indices) -> Partials:
-    """Without an open column: for each choice of the others, the sums that none dominates."""
+    """Eliminate a column: for each choice of the others, keep the non-dominated sums."""
     at = part.columns.index(column)
     columns = part.columns[:at] + part.columns[at + 1 :]
     kept = part.kept(_best(part.keys(columns, counts), part.sums))
@@ -152,7 +152,7 @@ def _closed(part: Partials, column: int, counts: Indices) -> Partials:
 
 
 def _best(keys: Indices, sums: Floats) -> Indices:
-    """Of the sums with equal keys, those that none dominates, each once."""
+    """For each key, the indices of its non-dominated sums, without duplicates."""
     order = np.lexsort([*sums.T[::-1], keys])
     keys, sums = keys[order], sums[order]
     starts = np.ones(len(keys), bool)

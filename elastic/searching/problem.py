@@ -1,4 +1,4 @@
-"""The problem that every search algorithm solves: goals to minimise within a budget, each subnet evaluated once."""
+"""The problem that every search algorithm solves: minimise objectives within a budget, evaluating no subnet twice."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from elastic.support.text import did_you_mean
 
 
 class Problem:
-    """What is searched for, and all that was evaluated so far.
+    """Objectives and budget of a search, with everything evaluated so far.
 
-    Everything is encoded: an arch is a row, its objectives a row of goals, numbers to minimise (those to
-    maximise negated and first; NaN counts as the worst).
+    Archs are rows of choice indices. Objectives are minimised; those to maximise are negated and come first. NaN
+    counts as worst.
 
     Args:
         budget: upper limits, and the metrics that need no evaluation.
         maximize: names of the metrics to maximise.
         minimize: names of the metrics to minimise.
-        measure: gives the metrics that need one subnet to be evaluated; they go before others of the same name.
-        seed: an algorithm is a pure function of it.
-        most: how many subnets may be evaluated; None: as many as it takes.
-        advance: is told how many were.
+        measure: evaluates one subnet; its metrics override predicted ones of the same name.
+        seed: random seed; results are reproducible.
+        most: the largest number of evaluations; None: no limit.
+        advance: callback, called with the number of newly evaluated subnets.
 
     Attributes:
         start: an arch that fits the budget, encoded: one row.
-        measured: metrics that `measure` gave, a mapping per row; empty without it.
+        measured: metrics that `measure` returned, one mapping per evaluated row; empty without `measure`.
 
     Raises:
-        BudgetError: an objective that nothing gives, or a budget that no subnet meets.
+        BudgetError: no objective, no source for an objective, a limit on a metric to maximise, or no subnet within
+            the budget.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Problem:
 
     @property
     def unpredicted(self) -> tuple[str, ...]:
-        """The objectives that only an evaluation gives."""
+        """The objectives that neither a formula nor a predictor computes, so that `measure` has to."""
         return tuple(name for name in self.objectives if name not in self.costs.names)
 
     @property
@@ -93,27 +94,27 @@ class Problem:
 
     @property
     def goals(self) -> Floats:
-        """Their goals: float64 `(n, objectives)`."""
+        """Objectives of the evaluated archs: float64 `(n, objectives)`."""
         self._goals = [np.concatenate(self._goals)]
         return self._goals[0]
 
     @property
     def evaluations(self) -> int:
-        """How many subnets were evaluated."""
+        """Number of evaluated subnets."""
         return len(self._known)
 
     @property
     def done(self) -> bool:
-        """Whether no more may be evaluated."""
+        """Whether the limit on evaluations is reached."""
         return self.most is not None and self.evaluations >= self.most
 
     def new(self, rows: Rows) -> Rows:
-        """Those of canonical rows that fit the budget and haven't been evaluated, each once, in their order."""
+        """Filter canonical rows to those within budget and not yet evaluated, without duplicates, in order."""
         rows = rows[self.budget.fits(rows)] if self.budget.binds else rows
         return rows[new_indices(row_keys(rows), self._known)]
 
     def evaluate(self, rows: Rows) -> Floats:
-        """Goals of rows that `new` gave, `(n, objectives)`; of the first ones only, where no more may be evaluated."""
+        """Evaluate rows from `new`; returns objectives `(n, objectives)`. Truncated at the evaluation limit."""
         if self.most is not None:
             rows = rows[: self.most - self.evaluations]
         goals = self._goals_of(rows, self._measured(rows))
@@ -149,7 +150,7 @@ class Problem:
         return np.nan_to_num(goals, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
     def predicted_by(self, predict: Mapping[str, Predict], seed: Sequence[int], most: int) -> Problem:
-        """The same problem with nothing evaluated, and predictors in the place of measuring."""
+        """A fresh copy of this problem that uses predictors instead of measurements."""
         budget = Budget(self.costs.predicting(predict), self.budget.limits)
         return Problem(budget, self.maximize, self.minimize, seed=seed, most=most)
 
@@ -164,7 +165,7 @@ def row_keys(rows: Rows) -> list[bytes]:
 
 
 def new_indices(keys: Sequence[bytes], known: Set[bytes]) -> list[int]:
-    """Where keys that aren't known occur first."""
+    """Indices of the first occurrence of each key not in `known`."""
     new = [at for at, key in enumerate(keys) if key not in known]
     first = {keys[at]: at for at in reversed(new)}
     return sorted(first.values())

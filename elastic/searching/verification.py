@@ -1,4 +1,4 @@
-"""What a search found, measured again: subnets cut out and run end to end, judged on images that chose nothing."""
+"""Re-measure a search's front: latency end to end, accuracy on images the search did not use."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ def remeasure_front(
     progress: bool = False,
     latency: str = "latency_ms",
 ) -> SearchResult:
-    """Measure the best subnet and others of the front again; what was predicted stays beside what was measured.
+    """Re-measure the best subnet and others on the front; predictions are kept beside the measurements.
 
     Args:
-        supernet: whose subnets.
-        result: what `elastic.search` found.
-        evaluate: judges a subnet on data that the search has never seen, such as a `MeasuredAccuracy` on test images.
-        profile: of this device; the subnets are cut out and run end to end in its setting.
-        subnets: how many, spread evenly over the front; the best is always among them.
-        seconds: of timing.
-        seed: draws the order of timing.
+        supernet: the supernet that was searched.
+        result: the result of `elastic.search`.
+        evaluate: measures a subnet on data that the search did not use, such as a `MeasuredAccuracy` on test images.
+        profile: profile of this device; its setting is used for timing.
+        subnets: number of subnets, spread evenly over the front; the best is always among them.
+        seconds: time spent on timing, all subnets together.
+        seed: random seed of the order of timing.
         progress: show a progress bar.
-        latency: what the profile's latency is called in the result; `latency_ms.phone` where there were several.
+        latency: metric name for the latency, such as `latency_ms.phone` after a search with several profiles.
 
     Returns:
-        The result, the chosen candidates' `measured` filled: the latency in milliseconds, and what `evaluate` gives.
+        A copy of `result` with `measured` filled in for the chosen candidates (latency in ms, and the metrics from
+        `evaluate`).
 
     Raises:
-        ArchError: the result is another supernet's.
-        ProfileError: the profile is another supernet's or another device's.
+        ArchError: the result belongs to another supernet.
+        ProfileError: the profile belongs to another supernet or another device.
     """
     result.check_supernet(supernet)
     if profile is not None:
@@ -94,7 +95,7 @@ def time_subnets(
 
 
 def is_here(profile: DeviceProfile) -> bool:
-    """Whether a profile is this device's, and can be measured here again."""
+    """Whether a profile was measured on this device, with a setting that is available here."""
     try:
         _check_here(profile)
     except ElasticError:

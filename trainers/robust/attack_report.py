@@ -1,4 +1,4 @@
-"""Accuracy of subnets under attack: as a table, as JSON, and as one HTML page with attacked images."""
+"""Reports of subnets under attack: tables in the terminal, JSON, and an HTML page with attacked images."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Attacked:
 
     Attributes:
         name: `smallest`, `middle_1`, or the arch's id.
-        arch: which one.
-        macs: of one forward pass.
-        params: how many.
+        arch: the subnet's arch.
+        macs: MACs of one forward pass.
+        params: number of parameters.
         robustness: accuracy under each attack.
-        checks: for masked gradients; empty where none were requested.
-        certified: by L2 radius, the share of images that the smoothed model provably classifies correctly.
+        checks: results of the gradient-masking checks; empty if not run.
+        certified: certified accuracy of the smoothed model, by L2 radius; empty if not run.
         examples: attacked images.
     """
 
@@ -67,7 +67,7 @@ class Attacked:
     examples: Sequence[Example] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """As JSON values."""
         values: dict[str, Any] = {"name": self.name, "arch": dict(self.arch), "macs": self.macs, "params": self.params}
         values["shares"] = {name: share.to_dict() for name, share in self.robustness.shares.items()}
         if self.checks:
@@ -100,7 +100,7 @@ def check_table(subnets: Sequence[Attacked]) -> Table:
 
 
 def certified_table(subnets: Sequence[Attacked]) -> Table:
-    """Certified accuracies by radius; each subnet's own end at the first radius with nothing certified."""
+    """Certified accuracy by radius; beyond the last radius with a certificate it is 0."""
     radii = sorted({radius for one in subnets for radius in one.certified})
     table = Table("certified within", *(Column(f"{radius:.3g}", justify="right") for radius in radii))
     for one in subnets:
@@ -132,11 +132,11 @@ def write_attack_report(
     Args:
         path: the HTML file.
         title: the headline.
-        supernet: whose subnets; gives the drawings.
-        threat: the norm and radius that attacks were allowed.
-        subnets: one at least.
-        notes: how it was measured.
-        steps: (description, command) of each step that led here.
+        supernet: the supernet, for the drawings.
+        threat: the threat model of the attacks.
+        subnets: at least one.
+        notes: a description of the measurements.
+        steps: (description, command) pairs, shown as reproduction steps.
     """
     masked = ", ".join(suspects(subnets))
     return write_page(
@@ -149,7 +149,7 @@ def write_attack_report(
         front=to_html(draw_intervals(_points(subnets), "accuracy (%)", "accuracy under attack (%)")),
         attacks=list(subnets[0].robustness.shares),
         checks=[(one.name, check) for one in subnets for check in one.checks],
-        verdict=f"{masked}: {MEANING}" if masked else "Nothing hints at masked gradients.",
+        verdict=f"{masked}: {MEANING}" if masked else "No sign of gradient masking.",
         certified=_certificates(subnets),
         examples={one.name: [_example(example) for example in one.examples] for one in subnets if one.examples},
         subnets=[_subnet(supernet, one) for one in subnets],
@@ -180,12 +180,12 @@ def _interval(share: Share) -> Interval:
 
 
 def suspects(subnets: Sequence[Attacked]) -> list[str]:
-    """Names of the subnets that a check objects to."""
+    """Names of the subnets that failed a check."""
     return [one.name for one in subnets if not all(check.ok for check in one.checks)]
 
 
 def _certificates(subnets: Sequence[Attacked]) -> str:
-    """A chart of certified accuracies; empty where none was requested."""
+    """A chart of certified accuracies; empty if none were computed."""
     if not subnets[0].certified:
         return ""
     curves: Curves = {

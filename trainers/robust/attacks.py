@@ -1,4 +1,4 @@
-"""Attacks on a finished model, by name, as robustness is reported: FGSM, PGD, CW, APGD, Square and AutoAttack."""
+"""The attacks by which robustness is reported, by name: FGSM, PGD, CW, APGD, Square and AutoAttack."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from trainers.methods.adversary import Adversary, check_attackable, check_pixels
 from trainers.methods.norms import Norm
 
 _SLACK = 1e-5
-"""So much farther than ε a pixel may be, or an image, for rounding."""
+"""Tolerance on ε for rounding errors."""
 
 STEPS, QUERIES, TARGETS = 100, 5000, 10
-"""Of the published autoattack: steps of each gradient attack, queries of square, and the likeliest classes, the image's
-own included, that targeted attacks aim at."""
+"""AutoAttack's published settings: steps per gradient attack, queries of Square, and number of target classes including
+the true one."""
 
 
 @dataclass(frozen=True)
 class Threat:
-    """What an attacker may do: move each image within a ball around it, and within [0, 1].
+    """Threat model: the perturbation's norm and its bound; pixels stay in [0, 1].
 
     Attributes:
-        norm: of the perturbation.
-        epsilon: the ball's radius, for pixels between 0 and 1: a number, or a fraction such as "8/255".
+        norm: norm of the perturbation.
+        epsilon: its bound ε, for pixels in [0, 1]: a number, or a fraction such as "8/255".
     """
 
     norm: Norm = "linf"
@@ -51,7 +51,7 @@ class Threat:
         return number(self.epsilon)
 
     def allows(self, images: Tensor, attacked: Tensor) -> Tensor:
-        """Whether images `(N, C, H, W)` were moved no farther than this: bool `(N,)`."""
+        """Whether each of the images `(N, C, H, W)` is within the bound and its pixels in [0, 1]: bool `(N,)`."""
         moved = (attacked - images).flatten(1)
         far = moved.abs().amax(1) if self.norm == "linf" else moved.norm(dim=1)
         darkest, brightest = attacked.flatten(1).aminmax(dim=1)
@@ -60,11 +60,11 @@ class Threat:
 
 @dataclass(frozen=True)
 class Attack:
-    """A kind of attack, and how much of it.
+    """An attack: its kind and its effort.
 
     Attributes:
         kind: one of those in `KINDS`.
-        effort: steps, or queries of square; of fgsm and autoattack there is only one amount: 0.
+        effort: number of steps, or of queries for square; 0 for fgsm and autoattack, whose effort is fixed.
     """
 
     kind: str
@@ -72,10 +72,11 @@ class Attack:
 
 
 def find_attack(name: str, norm: Norm) -> Attack:
-    """The attack of a name: one of `KINDS`, or one with an effort of one's own, as pgd-50 or square-1000.
+    """Look up an attack by name, optionally with steps or queries: `pgd-50`, `square-1000`.
 
     Raises:
-        TrainingError: there is none, not for this norm, or it needs a package that is missing.
+        TrainingError: no such attack, or none for this norm.
+        PackageError: the attack needs torchattacks, which isn't installed.
     """
     kind, effort = name, 0
     words = re.fullmatch("(.+)-([1-9][0-9]*)", name)
@@ -96,12 +97,12 @@ def find_attack(name: str, norm: Norm) -> Attack:
 
 
 def has_torchattacks() -> bool:
-    """Whether the package torchattacks is there, for what isn't FGSM or PGD."""
+    """Whether torchattacks is installed; needed for everything but FGSM and PGD."""
     return find_spec("torchattacks") is not None
 
 
 def require_torchattacks(kind: str) -> None:
-    """Check that the package is there.
+    """Check that torchattacks is installed.
 
     Raises:
         PackageError: it isn't.
@@ -110,24 +111,24 @@ def require_torchattacks(kind: str) -> None:
 
 
 def attack(name: str, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, seed: int = 0) -> Tensor:
-    """Images that an attack has moved within the ball, for the model to get wrong.
+    """Adversarial examples for `model` within the threat model.
 
-    The model is left as it was, and so are all global random generators.
+    The model and all global random generators are left as they were.
 
     Args:
         name: see `find_attack`.
-        model: finished, in eval mode; gives logits, and normalises images itself.
-        images: float `(N, C, H, W)` between 0 and 1.
+        model: in eval mode; returns logits, and normalises images itself.
+        images: float `(N, C, H, W)` in [0, 1].
         labels: int64 `(N,)`, on the same device.
-        threat: the ball.
-        seed: the result is a function of it.
+        threat: norm and bound of the perturbation.
+        seed: random seed; results are reproducible.
 
     Returns:
-        `(N, C, H, W)`, detached. An image that the attack would have moved too far (cw knows no ε) is returned as it
-        was.
+        `(N, C, H, W)`, detached. Where the attack exceeds the bound (cw has no ε), the image is returned unchanged.
 
     Raises:
-        TrainingError: no such attack; a model in training mode; images, labels or a ball that aren't as said.
+        TrainingError: no such attack; model in training mode; invalid images, labels or radius.
+        PackageError: the attack needs torchattacks, which isn't installed.
     """
     chosen = find_attack(name, threat.norm)
     check_attackable(model)
@@ -156,7 +157,7 @@ def _check_batch(images: Tensor, labels: Tensor, threat: Threat) -> None:
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Within the block the parameters need no gradients, and what is drawn from global generators is put back."""
+    """Within the block, parameters need no gradients; afterwards, global random generators are restored."""
     learning = [one for one in model.parameters() if one.requires_grad]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     with torch.random.fork_rng(devices):
@@ -174,7 +175,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Attacked:
-    """All that an attack is made from; see `attack`."""
+    """The inputs of an attack; see `attack`."""
 
     model: nn.Module
     images: Tensor
@@ -185,7 +186,7 @@ class _Attacked:
     seed: int
 
     def answer(self, images: Tensor) -> Tensor:
-        """Logits, float `(N, classes)`, the smallest 0: torchattacks' CW takes them to be positive."""
+        """Logits, float `(N, classes)`, shifted so that the smallest is 0: torchattacks' CW expects none below."""
         logits = predict(self.model, images).float()
         if images.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
             raise TrainingError(
@@ -212,9 +213,9 @@ def _pgd(made: _Attacked) -> Tensor:
 
 
 class _Answers(nn.Module):
-    """What torchattacks attacks: it looks at the mode, and for a parameter's device, and calls `eval()`.
+    """The model that torchattacks is given: it needs a mode, `eval()` and a parameter, for the device.
 
-    torchattacks keeps all that it was ever given; let go of what is attacked afterwards.
+    torchattacks keeps every model that it was given; drop `answer` afterwards, so that the model can be freed.
     """
 
     def __init__(self, made: _Attacked) -> None:
@@ -229,7 +230,7 @@ class _Answers(nn.Module):
 
 
 def _foreign(make: Callable[[Any, _Answers, _Attacked], Any]) -> Callable[[_Attacked], Tensor]:
-    """An attack of torchattacks; whatever its defaults are, `make` leaves none of them."""
+    """An attack implemented by torchattacks; `make` sets every option, so that its defaults don't matter."""
 
     def run(made: _Attacked) -> Tensor:
         import torchattacks
@@ -263,7 +264,7 @@ def _square(package: Any, answers: _Answers, made: _Attacked) -> Any:
 
 
 def _autoattack(package: Any, answers: _Answers, made: _Attacked) -> Any:
-    """The four of the standard version as published; torchattacks' own takes 10 steps instead of 100."""
+    """AutoAttack's standard version with the published 100 steps; torchattacks defaults to 10."""
     if made.classes < 4:
         raise TrainingError(
             f"autoattack is for four classes or more, and the model has {made.classes}; take apgd-ce and square"
@@ -283,11 +284,11 @@ class Kind:
     """A kind of attack.
 
     Attributes:
-        run: makes it.
-        effort: usual steps, or queries; 0 where there is only one amount.
-        norms: what it is for.
-        foreign: whether torchattacks makes it.
-        white: whether it follows the model's gradients alone.
+        run: computes the adversarial examples.
+        effort: default number of steps or queries; 0 if it is fixed.
+        norms: supported norms.
+        foreign: implemented by torchattacks.
+        white: uses only the model's gradients (white-box).
     """
 
     run: Callable[[_Attacked], Tensor]
@@ -313,6 +314,6 @@ KINDS = {
   beyond ε don't count. Pixels that are exactly 0 or 1 stay.
 - apgd-ce: PGD that finds its own step size, on the cross-entropy (Croce and Hein, 2020, arXiv:2003.01690).
 - square: a random search that looks at logits only (Andriushchenko et al., 2020, arXiv:1912.00049).
-- autoattack: apgd-ce, apgd-t, fab-t and square, each on what is left (Croce and Hein, 2020), as RobustBench has it. It
-  takes some 10,000 passes through the model for each image that withstands it.
+- autoattack: apgd-ce, apgd-t, fab-t and square, each run only on images the previous ones failed to break (Croce and
+  Hein, 2020), as in RobustBench. It takes some 10,000 forward passes for each image that withstands it.
 """

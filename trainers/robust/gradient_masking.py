@@ -1,7 +1,7 @@
-"""Gradient masking: checks that a robust accuracy isn't only that of an attack that found no way.
+"""Checks for gradient masking: is a robust accuracy real, or did the gradients mislead the attack?
 
-A model may withstand attacks because its gradients lead nowhere, not because nothing is there to be found. The signs
-are those of Carlini et al. (2019, arXiv:1902.06705) and Athalye et al. (2018, arXiv:1802.00420).
+A model may withstand attacks because its gradients are useless, although adversarial examples exist. The checks are
+those of Carlini et al. (2019, arXiv:1902.06705) and Athalye et al. (2018, arXiv:1802.00420).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from trainers.robust.accuracy import Share, measure_robustness
 from trainers.robust.attacks import Threat, has_torchattacks
 
 BLIND = "square-500"
-"""The attack that needs no gradients; where torchattacks is missing, there is none."""
+"""Gradient-free attack; skipped if torchattacks is missing."""
 
 TWICE, ALL = "pgd-20, 2ε", "pgd-50, all"
-"""What is measured in a ball twice as large, and in one that holds every image."""
+"""Names of the measurements at 2ε and with an unbounded perturbation."""
 
 MEANING = (
     "gradient masking suspected: attacks that follow the gradient miss images that can be broken, so the true robust "
@@ -33,9 +33,9 @@ class Check:
     """One check.
 
     Attributes:
-        rule: what must hold.
-        ok: whether it does, as far as the 95 % interval tells.
-        finding: what was found, in a sentence.
+        rule: the rule that must hold.
+        ok: False if it is violated significantly (95 %).
+        finding: the measured accuracies, in a sentence.
     """
 
     rule: str
@@ -55,7 +55,7 @@ def measure_masking(
     seed: int = 0,
     advance: Callable[[int], object] = lambda _: None,
 ) -> dict[str, Share]:
-    """What `check_masking` needs: shares by attack, those at other radii included.
+    """Robust accuracies for `check_masking`, by attack, including those at larger radii.
 
     Arguments and errors are those of `trainers.robust.accuracy.measure_robustness`.
     """
@@ -69,48 +69,50 @@ def measure_masking(
 
 
 def steps() -> int:
-    """How often `measure_masking` advances for each batch."""
+    """Number of times `measure_masking` calls `advance` for each batch."""
     return len(probes()) + 2
 
 
 def check_masking(shares: Mapping[str, Share], classes: int) -> list[Check]:
-    """What must hold of attacks that do what they should.
+    """Run the sanity checks.
 
     Args:
-        shares: what `measure_masking` found.
-        classes: the model's.
+        shares: the result of `measure_masking`.
+        classes: the model's number of classes.
     """
     white = min(("fgsm", "pgd-20", "pgd-50"), key=lambda name: shares[name].right)
     checks = [
-        _compare("several steps do no worse than one", shares, "fgsm", "pgd-20"),
-        _compare("50 steps do no worse than 20", shares, "pgd-20", "pgd-50"),
-        _compare("a ball twice as large holds no less", shares, "pgd-20", TWICE),
+        _compare("several steps never raise robust accuracy above one step's", shares, "fgsm", "pgd-20"),
+        _compare("more steps never raise robust accuracy", shares, "pgd-20", "pgd-50"),
+        _compare("doubling ε never raises robust accuracy", shares, "pgd-20", TWICE),
         _reach(shares[ALL], classes),
     ]
     if BLIND in shares:
-        checks.append(_compare("gradients find no less than blind search", shares, BLIND, white))
+        checks.append(_compare("gradient attacks never leave more than a gradient-free one", shares, BLIND, white))
     return checks
 
 
 def _compare(rule: str, shares: Mapping[str, Share], weaker: str, stronger: str) -> Check:
-    """The stronger attack leaves no more than the weaker one."""
+    """Check that the stronger attack leaves no higher accuracy than the weaker."""
     finding = f"{weaker} leaves {_spell(shares[weaker])}, {stronger} {_spell(shares[stronger])}"
     return Check(rule, not surely_more(shares[stronger], shares[weaker]), finding)
 
 
 def surely_more(one: Share, other: Share) -> bool:
-    """Whether one is larger for all that 95 % intervals allow (R. G. Newcombe, 1998, method 10, made from Wilson's)."""
+    """Whether `one` exceeds `other` significantly (95 %, Newcombe's method 10, 1998, from Wilson intervals)."""
     below, above = one.accuracy - one.interval[0], other.interval[1] - other.accuracy
     return one.accuracy - other.accuracy > math.hypot(below, above)
 
 
 def _reach(share: Share, classes: int) -> Check:
-    """Where every image is within reach, an attack leaves nothing.
+    """With an unbounded perturbation, robust accuracy should drop to about 0.
 
-    Its random start alone, which is noise, leaves about 1 of `classes`; so more than half of that is too much.
+    Its random start alone, which is noise, leaves about 1 in `classes`; more than half of that is too much.
     """
-    finding = f"pgd-50 leaves {_spell(share)} where any image may become any other"
-    return Check("with any image within reach, nothing is left", share.interval[0] <= 50 / classes, finding)
+    finding = f"pgd-50 leaves {_spell(share)} with an unbounded perturbation"
+    return Check(
+        "an unbounded perturbation lowers robust accuracy to about 0", share.interval[0] <= 50 / classes, finding
+    )
 
 
 def _spell(share: Share) -> str:

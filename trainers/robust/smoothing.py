@@ -1,4 +1,4 @@
-"""Randomised smoothing: a radius within which no attack can change a smoothed model's answer, proven.
+"""Randomised smoothing: a certified radius within which no attack changes the smoothed model's prediction.
 
 Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, arXiv:1902.02918.
 """
@@ -20,11 +20,11 @@ from trainers.robust.accuracy import Share
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is known of one image, with probability 1 − α at least.
+    """Certificate for one image; holds with probability at least 1 − α.
 
     Attributes:
-        label: what the smoothed model says; None: it abstains.
-        radius: in L2, for pixels between 0 and 1, within which it says nothing else; 0 where it abstains.
+        label: the smoothed model's prediction; None if it abstains.
+        radius: L2 radius, for pixels in [0, 1], within which the prediction doesn't change; 0 if it abstains.
     """
 
     label: int | None
@@ -33,14 +33,14 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """A model smoothed by noise: it says what the model says most often of an image with Gaussian noise.
+    """Smoothed classifier: the class the base model predicts most often under Gaussian noise.
 
     Attributes:
         sigma: standard deviation of the noise, for pixels between 0 and 1.
-        n0: draws that the answer is chosen by.
-        n: draws that its probability is bounded by; the radius is at most σ Φ⁻¹(α^(1/n)). 100,000 in the paper.
-        alpha: probability that a certificate is wrong.
-        batch: draws that go through the model at once.
+        n0: samples for choosing the class.
+        n: samples for bounding its probability; the radius is at most σ Φ⁻¹(α^(1/n)). 100,000 in the paper.
+        alpha: largest probability that a certificate is wrong.
+        batch: samples per forward pass.
     """
 
     sigma: float
@@ -57,15 +57,15 @@ class Smoothing:
             )
 
     def certify(self, model: nn.Module, image: Tensor, generator: torch.Generator | None = None) -> Certificate:
-        """What the smoothed model says of an image, and how far around it.
+        """Predict an image's class and certify an L2 radius.
 
         Args:
-            model: finished, in eval mode; gives logits.
-            image: float `(C, H, W)` between 0 and 1; with noise it isn't clipped.
-            generator: of the noise, on the CPU; PyTorch's own by default.
+            model: in eval mode; returns logits.
+            image: float `(C, H, W)` in [0, 1]; images with noise aren't clipped.
+            generator: random generator of the noise, on the CPU; default: PyTorch's global one.
 
         Raises:
-            TrainingError: a model in training mode, or an image that isn't as said.
+            TrainingError: model in training mode, or invalid image.
         """
         from scipy.stats import norm
 
@@ -79,7 +79,7 @@ class Smoothing:
         return Certificate(label, self.sigma * float(norm.ppf(likely)))
 
     def predict(self, model: nn.Module, image: Tensor, generator: torch.Generator | None = None) -> int | None:
-        """What the smoothed model says of an image, wrongly with probability α at most; None: it abstains.
+        """Predict with error probability at most α; None if it abstains.
 
         Arguments and errors are those of `certify`.
         """
@@ -94,7 +94,7 @@ class Smoothing:
 
     @torch.inference_mode()
     def counts(self, model: nn.Module, image: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """How often the model says each class of the image with noise: int64 `(classes,)`, on the CPU."""
+        """Number of noisy samples, out of `n`, that the model assigns to each class: int64 `(classes,)`, on the CPU."""
         total: Tensor | int = 0
         for start in range(0, n, self.batch):
             draws = min(self.batch, n - start)
@@ -106,7 +106,7 @@ class Smoothing:
 
 
 def lower_bound(hits: int, n: int, alpha: float) -> float:
-    """Clopper and Pearson's one-sided bound: the probability of a hit is larger, with confidence 1 − α."""
+    """Lower confidence bound (1 − α, one-sided, Clopper and Pearson) on the probability of a hit."""
     from scipy.stats import beta
 
     return float(beta.ppf(alpha, hits, n - hits + 1)) if hits else 0.0
@@ -123,10 +123,10 @@ def certify(
 
     Args:
         model: see `Smoothing.certify`.
-        batches: of images `(N, C, H, W)` between 0 and 1 and their labels, on the model's device.
-        smoothing: how.
-        seed: of the noise.
-        advance: told of each image.
+        batches: images `(N, C, H, W)` in [0, 1] and their labels, on the model's device.
+        smoothing: noise, numbers of samples and α.
+        seed: random seed of the noise.
+        advance: callback, called with 1 after each image.
     """
     found: list[tuple[Certificate, int]] = []
     for images, labels in batches:
@@ -137,6 +137,6 @@ def certify(
 
 
 def certified(found: Sequence[tuple[Certificate, int]], radius: float) -> Share:
-    """The number of images that are classified correctly, and proven to be within `radius`."""
+    """Share of images classified correctly with a certified radius of at least `radius`."""
     held = sum(one.label == label and one.radius >= radius for one, label in found)
     return Share(held, len(found))
