@@ -43,6 +43,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/entrance.py
 	$(BIN)/pytest tests/benchmarks
 
 docs: $(INSTALLED) .venv/.installed-docs    # NOTEBOOKS=off: without executing them

@@ -98,27 +98,6 @@ def test_extract(supernet, label, side_by_side, figure):
     figure(f"extract ({label}, 30 random subnets)", times, "ms", "≤ 10")
 
 
-@pytest.mark.parametrize("cost", ["macs", "memory"])
-def test_first_costs(cost, side_by_side, figure):
-    """The formula is found on tensors without data, by passes that follow every operator."""
-    model = timm.create_model("mobilenetv3_large_100").eval()
-    on_meta, image = copy.deepcopy(model).to("meta"), torch.empty(1, 3, 224, 224, device="meta")
-    supernets = iter([elastic.elasticize(copy.deepcopy(model)) for _ in range(6)])
-
-    def first():
-        supernet = next(supernets)
-        getattr(supernet, cost)([supernet.space.largest])
-
-    @torch.no_grad()
-    def plain():
-        on_meta(image)
-
-    first_times, plain_times = side_by_side(5, first, plain)
-    ratios = [f / p for f, p in zip(first_times, plain_times, strict=True)]
-    figure(f"first {cost} / plain forward without data (MobileNetV3-L)", ratios, "×", "–")
-    figure(f"first {cost} (MobileNetV3-L)", first_times, "s", "≤ 0.5")
-
-
 @pytest.mark.parametrize("cost", ["macs", "params", "memory"])
 def test_a_million_costs(supernet, label, cost, side_by_side, figure):
     rows = supernet.space.sample_rows(0, 1_000_000)
