@@ -1,6 +1,5 @@
 """`make bench`: what elasticity costs, on MobileNetV3-Large where a CNN is meant."""
 
-import copy
 import time
 
 import pytest
