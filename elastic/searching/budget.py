@@ -232,6 +232,8 @@ _MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 _UNITS: Mapping[str, Mapping[str, float]] = {"latency_ms": _MILLISECONDS, "memory_bytes": _BYTES}
 """The units of a cost, as factors of the unit that its name says; of all others there are numbers only."""
 
+_SHORT_NAMES = {"latency": "latency_ms", "memory": "memory_bytes"}
+
 _LIMIT = re.compile(r"(?:(?P<name>[^=<≤]+?)\s*(?:=|<=|≤)\s*)?(?P<number>[-+.\deE]+?)\s*(?P<unit>[a-zA-Zµ]*)")
 
 
@@ -267,9 +269,14 @@ def _parse_limit(text: str) -> tuple[str, float]:
         if name is None:
             raise _unreadable(text)
     kind, _, device = name.partition(".")
-    kind = {"latency": "latency_ms", "memory": "memory_bytes"}.get(kind, kind)
+    kind = _SHORT_NAMES.get(kind, kind)
     units = {**_COUNTS, **_UNITS.get(kind, {})}
     if unit not in units:
+        if kind not in COSTS:
+            cure = did_you_mean(
+                kind, {name: name for name in COSTS} | _SHORT_NAMES, f"only {', '.join(_UNITS)} have units of their own"
+            )
+            raise BudgetError(f"the budget {text!r}: no cost is called {kind!r}; {cure}")
         known = ", ".join(filter(None, units))
         raise BudgetError(f"the budget {text!r}: {kind} has no unit {unit!r}; choose one of {known}")
     return f"{kind}.{device}" if device else kind, number * units[unit]

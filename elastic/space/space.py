@@ -15,7 +15,7 @@ from elastic.errors import ArchError
 from elastic.space.arch import Arch
 from elastic.space.dims import Dim, Gate, alike, count_networks
 from elastic.space.sizes import Number, for_name
-from elastic.support.text import html_table, spell_count, spell_names
+from elastic.support.text import did_you_mean, html_table, spell_count, spell_names
 
 Rows = NDArray[np.int16]
 """Encoded archs: one row each, one column per dim, each entry an index into the dim's choices."""
@@ -73,7 +73,7 @@ class SearchSpace:
 
     def __getitem__(self, name: str) -> Dim:
         if name not in self._by_name:
-            raise ArchError(f"unknown dim {name!r}; the space has {self._some(self._by_name)}")
+            raise self._unknown(name)
         return self._by_name[name]
 
     # --- single archs ---------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class SearchSpace:
             raise ArchError(f"wanted an arch, a value for each dim, such as space.largest; got {values!r:.60}")
         for name in values:
             if name not in self._by_name:
-                raise ArchError(f"unknown dim {name!r}; the space has {self._some(self._by_name)}")
+                raise self._unknown(name)
         chosen: dict[str, Number] = {}
         for dim in self.dims:
             if not dim.exists(values):
@@ -186,13 +186,22 @@ class SearchSpace:
             return [self._by_name[key]]
         found = [dim for dim in self.dims if for_name(key, dim.name)]
         if not found:
-            raise ArchError(f"{key!r} names no dim; the space has {self._some(self._by_name)}")
+            raise ArchError(
+                f"{key!r} names no dim; {did_you_mean(key, [dim.kind for dim in self.dims], self._near_dims(key))}"
+            )
         return found
 
-    @staticmethod
-    def _some(names: Iterable[str]) -> str:
-        shown = list(names)
-        return ", ".join(shown[:12]) + (f", … ({len(shown)} in all)" if len(shown) > 12 else "")
+    def _unknown(self, name: str) -> ArchError:
+        if any(dim.kind == name for dim in self.dims):
+            cure = f"{name!r} is a kind of dims: space.variant({{{name!r}: …}}) changes all of them"
+            return ArchError(f"no dim is called {name!r}; {cure}")
+        return ArchError(f"unknown dim {name!r}; {self._near_dims(name)}")
+
+    def _near_dims(self, word: str) -> str:
+        """Which dims someone may have meant; the first ones where none is near."""
+        shown = list(self._by_name)
+        some = ", ".join(shown[:12]) + (f", … ({len(shown)} in all)" if len(shown) > 12 else "")
+        return did_you_mean(word, shown, f"the space has {some}")
 
     def rows(self, archs: Archs) -> Rows:
         """One arch, several, or encoded rows, as encoded rows `(n, len(dims))`.

@@ -15,9 +15,8 @@ from elastic.space.sizes import Lookup
 from elastic.supernet.registry import find_supernet, supernet_names
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.supernet import Supernet
-from elastic.support.files import staged, write_json
+from elastic.support.files import near_folder, staged, write_json
 from elastic.support.reading import read_json
-from elastic.support.text import nearest
 from elastic.support.weights import load_weights, save_weights
 from elastic.upstream.versions import library_versions
 
@@ -174,9 +173,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     """
     wanted = "a supernet's description (elastic fit writes one), or a name that elastic zoo list shows"
     path = Path(folder) / _JSON
-    near = [] if Path(folder).exists() else nearest(str(folder), supernet_names())
-    if near:
-        raise CheckpointError(f"there is no folder {folder}, and no supernet of that name; did you mean {near[0]}?")
+    if not Path(folder).exists():
+        cure = near_folder(folder, _JSON, wanted, supernet_names())
+        raise CheckpointError(f"there is no folder {folder}, and no supernet of that name; {cure}")
     described = read_json(path, CheckpointError, wanted)
     missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
     if missing:

@@ -8,11 +8,13 @@ from typing import Any
 from torch import nn
 
 from elastic.errors import CheckpointError
+from elastic.support.files import near_folder
 from elastic.support.reading import read_json
 from elastic.support.weights import load_weights
 
 KIND = "elastic subnet"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_WANTED = "an exported subnet (elastic extract writes one)"
 _FORMER_METRICS = "figures"
 """What older files call the metrics."""
 
@@ -24,7 +26,9 @@ def read_subnet_config(folder: str | Path) -> dict[str, Any]:
         CheckpointError: there is none, or it is broken.
     """
     path = Path(folder) / CONFIG
-    config = read_json(path, CheckpointError, "an exported subnet (elastic extract writes one)")
+    if not Path(folder).exists():
+        raise CheckpointError(f"there is no folder {folder}; {near_folder(folder, CONFIG, _WANTED)}")
+    config = read_json(path, CheckpointError, _WANTED)
     if config.get("kind") != KIND or "files" not in config:
         raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {KIND!r}")
     if _FORMER_METRICS in config:

@@ -8,13 +8,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from elastic.support.text import did_you_mean
+
 _STAGED = ".staged-"
 """How the folders begin in which files are being written."""
+_SHOWN = 5
+"""So many folders are named where one doesn't exist and none is near."""
 _STALE = 24 * 3600.0
 """Nobody writes into such a folder for this many seconds: its process was killed."""
 
@@ -89,6 +93,26 @@ def check_file(path: Path, digest: str, error: type[Exception]) -> None:
             f"{path} isn't the file that was saved with its JSON (another SHA-256): it was altered, or a process was "
             "killed while it replaced both; write them again"
         )
+
+
+def near_folder(place: str | Path, holding: str, wanted: str, names: Iterable[str] = ()) -> str:
+    """The part of a message that cures a folder which doesn't exist: which one may be meant, or which there are.
+
+    Args:
+        place: what was given.
+        holding: a file that each folder of this kind has; they are looked for beside `place`, and among the runs.
+        wanted: what to say where there is none.
+        names: what else may be given.
+    """
+    rooms = {Path(place).parent, Path("runs")}
+    files = sorted(
+        (file for room in rooms for file in room.glob(f"*/{holding}")), key=lambda file: -file.stat().st_mtime
+    )
+    folders = [str(file.parent) for file in files]
+    typed = {Path(folder).name: folder for folder in reversed(folders)} | {folder: folder for folder in folders}
+    newest = ", ".join(folders[:_SHOWN]) + (", …" if len(folders) > _SHOWN else "")
+    others = f"there are {newest}" if folders[1:] else f"there is {newest}" if folders else f"wanted {wanted}"
+    return did_you_mean(str(place), {name: name for name in names} | typed, others)
 
 
 def write_text(path: str | Path, text: str) -> Path:

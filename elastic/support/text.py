@@ -104,7 +104,7 @@ def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
     """The names that someone may have meant by `word`, best first; none where nothing is near.
 
     Case and punctuation don't count. A name that begins with the word, or contains it, is near (`Sandwich` is
-    `SandwichSampler`), as is one that is spelt alike by `difflib`'s measure.
+    `SandwichSampler`), as is one that is spelt alike by `difflib`'s measure, or begins so (`Sandwhich`).
 
     Args:
         word: what was typed.
@@ -118,11 +118,18 @@ def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
     equal = [name for name, spelt in plain.items() if spelt == typed]
     longer = [name for name, spelt in plain.items() if len(typed) > 2 and typed in spelt]
     longer.sort(key=lambda name: (not plain[name].startswith(typed), len(name)))
-    by_spelling: dict[str, list[str]] = {}
-    for name, spelt in plain.items():
-        by_spelling.setdefault(spelt, []).append(name)
-    alike = [name for spelt in get_close_matches(typed, by_spelling, most, 0.7) for name in by_spelling[spelt]]
+    alike = _alike(typed, plain, most, 0.7)
+    if not alike and not longer:
+        alike = _alike(typed, {name: spelt[: len(typed)] for name, spelt in plain.items()}, most, 0.8)
     return list(dict.fromkeys([*equal, *longer[: 1 if alike else most], *alike]))[:most]
+
+
+def _alike(typed: str, plain: Mapping[str, str], most: int, cutoff: float) -> list[str]:
+    """The names whose spelling in `plain` resembles what was typed, best first; of one spelling shorter names first."""
+    by_spelling: dict[str, list[str]] = {}
+    for name in sorted(plain, key=len):
+        by_spelling.setdefault(plain[name], []).append(name)
+    return [name for spelt in get_close_matches(typed, by_spelling, most, cutoff) for name in by_spelling[spelt]]
 
 
 def did_you_mean(word: str, names: Iterable[str] | Mapping[str, str], otherwise: str | None = None) -> str:

@@ -84,7 +84,8 @@ def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | Non
 def parse_arch(supernet: Supernet, arch: str) -> Arch:
     """`smallest`, `largest`, JSON such as `{"depth": 3, …}`, or a file with such JSON as an arch.
 
-    `depth=2,kernel.1.*=3` is the largest arch but for these dims, as `SearchSpace.variant` has it.
+    `depth=2,kernel.1.*=3`, or the same as JSON, is the largest arch but for these dims, as `SearchSpace.variant` has
+    it. A file has a whole arch.
 
     Raises:
         ArchError: not an arch of this supernet.
@@ -97,9 +98,10 @@ def parse_arch(supernet: Supernet, arch: str) -> Arch:
     near = [] if Path(arch).exists() else nearest(arch, ("smallest", "largest"))
     if near:
         raise ArchError(f"there is no arch {arch!r}; did you mean {near[0]}?")
-    if not arch.lstrip().startswith("{"):
-        arch = json.dumps(read_json(arch, ArchError, "an arch: smallest, largest, JSON, or a file with it"))
-    return supernet.space.arch(Arch.from_json(arch))
+    if arch.lstrip().startswith("{"):
+        return supernet.space.variant(Arch.from_json(arch))
+    read = json.dumps(read_json(arch, ArchError, "an arch: smallest, largest, JSON, or a file with it"))
+    return supernet.space.arch(Arch.from_json(read))
 
 
 def _number(arch: str, text: str) -> Number:

@@ -22,8 +22,8 @@ def extract(
     Args:
         supernet: a trained supernet's folder, or that of an exported subnet; or a name that elastic zoo list shows, for
             its pretrained weights.
-        arch: which subnet: smallest, largest, what differs from the largest as depth=2,mid=64, a whole arch as JSON, or
-            a file with such JSON.
+        arch: which subnet: smallest, largest, what differs from the largest as depth=2,mid=64 or as JSON, or a file
+            with a whole arch as JSON.
         result: a search result, whose best subnet is taken.
         out: the folder to write.
         formats: as for elastic export, separated by commas; safetensors is always among them.

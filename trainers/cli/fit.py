@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from elastic.errors import UsageError
+from elastic.support.files import near_folder
 from elastic.support.text import did_you_mean
 from trainers.class_paths import TRUST, refuse_foreign_classes
 from trainers.cli.commands import COMMANDS
@@ -83,6 +84,7 @@ def _run(name: str, words: list[str]) -> None:
     if "--help_all" in words:
         words = ["--help"]
     elif not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
+        _refuse_misspelt(words)
         shipped = ", ".join(shipped_configurations())
         run = "" if name == "fit" else "a run's folder, or "
         raise UsageError(f"{name} needs {run}--config: a YAML file, or the name of a shipped one: {shipped}")
@@ -92,6 +94,22 @@ def _run(name: str, words: list[str]) -> None:
     from trainers.lightning_cli import train
 
     train(named)
+
+
+def _refuse_misspelt(words: list[str]) -> None:
+    """Refuse `--modle x`: that there is no model isn't what is wrong.
+
+    Raises:
+        UsageError: an option that is none of the common ones and near one of them.
+    """
+    known = sorted({*OPTIONS, *SHORT})
+    sections = {name.partition(".")[0] for name in known}
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name.partition(".")[0] not in sections:
+            near = did_you_mean(name, known, "")
+            if near:
+                raise UsageError(f"no option {name}; {near}")
 
 
 def _names_a_folder(words: list[str]) -> bool:
@@ -110,12 +128,10 @@ def _of_run(name: str, words: list[str]) -> list[str]:
     if not folder.is_dir():
         if folder.exists():
             raise UsageError(f"{folder} is a file; give the run's folder, or elastic {name} --config {folder}")
-        runs = [str(place.parent) for place in Path("runs").glob("*/config.yaml")]
-        cure = did_you_mean(given, {Path(run).name: run for run in runs} | {run: run for run in runs}, _WANTED)
-        raise UsageError(f"there is no folder {folder}; {cure}")
+        raise UsageError(f"there is no folder {folder}; {near_folder(folder, 'config.yaml', _RUN)}")
     missing = [path.name for path in (config, last) if not path.is_file()]
     if missing:
-        raise UsageError(f"{folder} is no run's folder: it lacks {' and '.join(missing)}; {_WANTED}")
+        raise UsageError(f"{folder} is no run's folder: it lacks {' and '.join(missing)}; wanted {_RUN}")
     place = folder.resolve()
     if TRUST in rest:
         rest.remove(TRUST)
@@ -126,7 +142,7 @@ def _of_run(name: str, words: list[str]) -> list[str]:
     return [*run, *rest] if chosen else [*run, *rest, "--ckpt_path", str(last)]
 
 
-_WANTED = "wanted what elastic fit wrote: a folder with config.yaml and last.ckpt, such as runs/digits"
+_RUN = "what elastic fit wrote: a folder with config.yaml and last.ckpt, such as runs/digits"
 
 
 def _help(name: str) -> str:

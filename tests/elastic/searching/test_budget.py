@@ -42,6 +42,9 @@ def test_an_unreadable_budget_is_refused(text):
         ("macs=20ms", "macs has no unit 'ms'; choose one of k, K, M"),
         ("latency=3MiB", "latency_ms has no unit 'MiB'; choose one of k, K, M, G, T, us, µs, ms, s"),
         ("params=2m", "params has no unit 'm'"),
+        ("latncy=20ms", r"no cost is called 'latncy'; did you mean latency_ms\?"),
+        ("memry=3MiB", r"no cost is called 'memry'; did you mean memory_bytes\?"),
+        ("accuracy=3ms", "no cost is called 'accuracy'; only latency_ms, memory_bytes have units"),
     ],
 )
 def test_a_unit_of_something_else_is_refused(text, message):

@@ -121,8 +121,16 @@ def test_archs_that_the_space_lacks_are_refused(values, message):
 
 def test_other_bad_input_is_refused():
     space = small()
-    with pytest.raises(ArchError, match="names no dim"):
+    with pytest.raises(ArchError, match=r"names no dim; the space has depth, mid\.0"):
         space.variant({"kernel": 3})
+    with pytest.raises(ArchError, match=r"'dpth' names no dim; did you mean depth\?"):
+        space.variant({"dpth": 2})
+    with pytest.raises(ArchError, match=r"unknown dim 'mid.00'; did you mean mid\.0"):
+        space.arch({"depth": 1, "mid.00": 8})
+    with pytest.raises(
+        ArchError, match=r"no dim is called 'mid'; 'mid' is a kind of dims: space\.variant\({'mid': …}\)"
+    ):
+        space.arch({"depth": 1, "mid": 8})
     with pytest.raises(ArchError, match="none of"):
         space.narrow({"depth": [7]})
     with pytest.raises(ArchError, match=r"'depth': \[9\] are no choices; it has \[1, 2, 3\], leave the others out"):

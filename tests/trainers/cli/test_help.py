@@ -122,6 +122,9 @@ def test_subcommands_are_found_before_commands():
         (["validate", "--ckpt_path", "last"], "validate needs a run's folder, or --config: a YAML"),
         (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
         (["fit", "--config", "."], ". is a folder, wanted a YAML file; images are trained on with elastic fit ."),
+        (["fit", "--modle", "x"], "no option --modle; did you mean --model?"),
+        (["fit", "--modle.sampler=x"], "no option --modle.sampler; did you mean --model.sampler"),
+        (["validate", "--cnfig", "x"], "no option --cnfig; did you mean --config?"),
         (["--versoin"], "no option '--versoin'; did you mean --version?"),
         (["completion", "zsh", "all"], "unrecognized arguments: all; --help shows what there is"),
         (["completion", "fish"], '"shell": wanted bash or zsh, got fish'),
@@ -147,6 +150,7 @@ def test_a_mistake_is_one_sentence_with_its_cure(words, said, capsys):
         (["--modle.supernet.model", "resnet18"], "did you mean --model.supernet.model"),
         (["--config", "{model: {curiculum: {scale: 2}}}"], "did you mean --model.curriculum"),
         (["--model.sampler", "Sandwich"], "\"model.sampler\": no class 'Sandwich'; did you mean SandwichSampler?"),
+        (["--model.sampler", "Sandwhich"], "\"model.sampler\": no class 'Sandwhich'; did you mean SandwichSampler?"),
         (["--data", "Digit"], "no class 'Digit'; did you mean Digits?"),
         (["--data", "data.yaml"], "data.yaml is no class; a YAML file is given with --config data.yaml"),
         (["--trainer.accelerator", "gpuu"], "invalid accelerator name"),
@@ -197,3 +201,33 @@ def test_every_option_of_a_command_is_completed():
     assert {"--budget", "--robust_again", "--help_all"} <= set(options("search"))
     assert "--supernet" not in options("search")
     assert "--model.sampler" in options("fit")
+
+
+@pytest.mark.parametrize(
+    ("words", "holding", "no_folder"),
+    [
+        (["profile", "{}"], "supernet.json", "no folder {}, and no supernet of that name"),
+        (["attack", "{}"], "supernet.json", "no folder {}, and no supernet of that name"),
+        (["extract", "{}"], "supernet.json", "no folder {}, and no supernet of that name"),
+        (["export", "{}"], "config.json", "no folder {}"),
+        (["validate", "{}"], "config.yaml", "no folder {}"),
+    ],
+)
+def test_a_folder_that_does_not_exist_is_answered_with_those_there_are(
+    words, holding, no_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+
+    def said(place: str) -> str:
+        assert main([word.format(place) for word in words]) == 2
+        return capsys.readouterr().err.replace("\\", "/")
+
+    assert said("nope/x").startswith(f"elastic: there is {no_folder.format('nope/x')}; wanted ")
+    for name in ("flowers", "digits_wide"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / holding).write_text("{}")
+    for place, meant in (("flower", "flowers"), ("runs/flowrs", "flowers"), ("digit_wide", "digits_wide")):
+        assert said(place) == f"elastic: there is {no_folder.format(place)}; did you mean runs/{meant}?\n"
+    assert "runs/flowers" in (answer := said("nope/x"))
+    assert "runs/digits_wide" in answer

@@ -136,7 +136,7 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
     assert parse_arch(supernet, "smallest") == space.smallest
     assert parse_arch(supernet, "largest") == space.largest
     assert parse_arch(supernet, arch.to_json()) == parse_arch(supernet, str(file)) == arch
-    assert parse_arch(supernet, "depth=2") == space.variant({"depth": 2})
+    assert parse_arch(supernet, "depth=2") == parse_arch(supernet, '{"depth": 2}') == space.variant({"depth": 2})
     assert choose_subnet(supernet, "smallest").arch == space.smallest
     saved = result.save(tmp_path / "s.json")
     assert choose_subnet(supernet, result=str(saved)) == result.best
@@ -153,12 +153,15 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
         ("depth=two", None, "'two' is no number"),
         ("depth=99", None, "depth = 99 isn't on offer"),
         ("{depth: 2}", None, "not an arch"),
-        ('{"depth": 2}', None, "lacks 'embed'"),
-        ('{"width": 2}', None, "unknown dim 'width'"),
+        ("part.json", None, "lacks 'embed'"),
+        ("dept=2", None, r"'dept' names no dim; did you mean depth\?"),
+        ('{"dept": 2}', None, r"'dept' names no dim; did you mean depth\?"),
         ('{"depth": "two"}', None, "JSON object of numbers"),
     ],
 )
-def test_an_arch_that_is_none_is_refused(supernet, arch, result, message):
+def test_an_arch_that_is_none_is_refused(supernet, arch, result, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "part.json").write_text('{"depth": 2}')
     with pytest.raises(ArchError, match=message):
         choose_subnet(supernet, arch, result)
 
