@@ -10,6 +10,7 @@
     ├── CheckpointError   a weights file that is truncated, foreign or misshapen
     ├── ExportError       a file that can't be exported or pushed, or computes something else than the model
     ├── TrainingError     a training step that can't be trusted
+    ├── StoppedError      a training that a signal ended, its work kept
     ├── PackageError      an optional package that isn't installed
     └── UsageError        a command line or a configuration that can't be understood
 
@@ -51,6 +52,10 @@ class CheckpointError(ElasticError, ValueError):
 
 class ExportError(ElasticError, RuntimeError):
     """A file can't be exported or pushed, or computes something else than the model."""
+
+
+class StoppedError(ElasticError, RuntimeError):
+    """A signal ended a training before its time; the message says how it goes on."""
 
 
 class PackageError(ElasticError, ImportError):

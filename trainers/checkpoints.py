@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,7 +132,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: a file that is missing, truncated or foreign.
     """
     try:
+        altered = _altered_part(path)
+        if altered is not None:
+            raise CheckpointError(f"{path} was altered since it was written ({altered}); take another checkpoint")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} doesn't exist; wanted a checkpoint that elastic fit wrote") from error
     except UNREADABLE as error:
@@ -138,7 +146,52 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not {KEY, "state_dict"} <= checkpoint.keys():
         keys = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise CheckpointError(f"{path} isn't a checkpoint of elastic fit: it holds {keys}, without {KEY!r}")
+    problem = _problem(checkpoint)
+    if problem:
+        raise CheckpointError(f"{path} is a broken checkpoint: {problem}; take another one")
     return checkpoint
+
+
+def _altered_part(path: str | os.PathLike[str]) -> str | None:
+    """The part of a checkpoint whose checksum isn't the one that was written with it; None where all are right.
+
+    `torch.save` writes an archive with a CRC-32 of each part, which `torch.load` doesn't compare.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except _BROKEN_ARCHIVE as error:
+        return first_line(error)
+
+
+_BROKEN_ARCHIVE = (
+    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, ValueError, LookupError,
+    OverflowError, MemoryError,
+)  # fmt: skip
+
+
+def _problem(checkpoint: Mapping[str, Any]) -> str:
+    """What a checkpoint lacks of what training wrote, or has of another type; empty where nothing is missing."""
+    about, state = checkpoint[KEY], checkpoint["state_dict"]
+    if not isinstance(about, dict) or not isinstance(about.get("source"), dict):
+        return f"{KEY!r} doesn't say what the supernet was made from"
+    if not all(isinstance(about.get(key), str) for key in ("digest", "phase")):
+        return f"{KEY!r} lacks digest or phase"
+    if not isinstance(about["source"].get("model"), str):
+        return "the source names no model"
+    states = about.get("random_states", [])
+    if not isinstance(states, list) or not all(
+        isinstance(one, dict) and all(isinstance(bits, Tensor) and bits.dtype is torch.uint8 for bits in one.values())
+        for one in states
+    ):
+        return "its random_states aren't those of generators"
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        return "its state_dict holds something else than tensors"
+    return ""
 
 
 def load_from_checkpoint(path: str | os.PathLike[str]) -> Supernet:

@@ -18,7 +18,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import trainers
-from elastic.errors import CheckpointError, TrainingError, UsageError, first_line
+from elastic.errors import CheckpointError, StoppedError, TrainingError, UsageError, first_line
 from elastic.supernet.source import SupernetSource
 from elastic.support.outputs import check_outputs
 from trainers.callbacks import LastValidation, PhaseProgressBar, SubnetReport
@@ -27,7 +27,7 @@ from trainers.class_paths import current_paths
 from trainers.configurations import is_inline, parse_configuration, read_configuration, refuse_ignored
 from trainers.data.supernet_data import SupernetData
 from trainers.near_matches import with_near_matches
-from trainers.run_folder import LAST, RunFolder
+from trainers.run_folder import LAST, RunFolder, check_former_run
 from trainers.supernet_module import SupernetModule
 from trainers.trainer import SupernetTrainer
 
@@ -108,6 +108,9 @@ class SupernetCLI(LightningCLI):
             default=None,
             help="Train a single subnet further: the folder that elastic extract wrote.",
         )
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="Train anew into a folder that holds an earlier run."
+        )
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.set_defaults(
@@ -169,10 +172,8 @@ class SupernetCLI(LightningCLI):
                 f"{self.subcommand} needs trained weights; give --ckpt_path last, a checkpoint, or a run's folder: "
                 f"elastic {self.subcommand} {self.folder}"
             )
-        elif last.exists() and not config.trainer.fast_dev_run:
-            raise TrainingError(
-                f"{last} is of an earlier run; continue it with --ckpt_path last, or give this run another --name"
-            )
+        if self.subcommand == "fit" and not config.trainer.fast_dev_run and not config.overwrite:
+            check_former_run(self.folder, config.ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer whose files lie in the run's folder.
@@ -209,7 +210,7 @@ class SupernetCLI(LightningCLI):
         if self.subcommand != "fit":
             return None
         config = self.config.fit.clone()
-        config.ckpt_path = None
+        config.ckpt_path, config.overwrite = None, False
         return str(self._parser("fit").dump(config, skip_link_targets=False))
 
     def after_fit(self) -> None:
@@ -241,8 +242,10 @@ def train(words: list[str]) -> None:
     Raises:
         UsageError: settings that contradict each other, or the checkpoint.
         TrainingError: a block that can't be compiled.
+        StoppedError: the process was told to end by SIGTERM; the checkpoint is up to date.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     _import_public_classes()
     try:
@@ -256,11 +259,20 @@ def train(words: list[str]) -> None:
         raise _objection(error) or error from error
     except RuntimeError as error:
         raise _compile_error(error) or error from error
+    except SIGTERMException as end:
+        raise StoppedError(f"ended by SIGTERM; {_going_on(words)}") from end
     except SystemExit as end:
         # Lightning answers Ctrl-C by winding up and leaving with status 1
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from end
         raise
+
+
+def _going_on(words: list[str]) -> str:
+    """How a command that was ended goes on."""
+    if words[0] != "fit":
+        return "nothing was written, run the command again"
+    return "the training continues from the last checkpoint with the same command and --ckpt_path last"
 
 
 def _import_public_classes() -> None:

@@ -10,10 +10,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from elastic.errors import TrainingError
-from elastic.supernet.folder import save_supernet
+from elastic.supernet.folder import mark_finished, save_supernet
 from elastic.support.files import write_text
 from elastic.support.text import did_you_mean
 from trainers.supernet_module import SupernetModule
+from trainers.trainer import SupernetTrainer
 
 
 class RunFolder(Checkpoint):
@@ -62,6 +63,8 @@ class RunFolder(Checkpoint):
         """
         if self.keep_best is not None:
             _check_metric(self.keep_best, trainer, cast(SupernetModule, pl_module))
+        if isinstance(trainer, SupernetTrainer):
+            trainer.may_stop = False
         if trainer.is_global_zero:
             for unfinished in self.folder.glob(f".{LAST}-*"):
                 unfinished.unlink(missing_ok=True)
@@ -77,15 +80,29 @@ class RunFolder(Checkpoint):
             write_text(self.folder / "config.yaml", self.configuration)
         self.configuration = None
         due = self.checkpoint_every and trainer.global_step % self.checkpoint_every == 0
+        if isinstance(trainer, SupernetTrainer):
+            trainer.may_stop = False
+            due = due or (trainer.is_terminated and trainer.world_size == 1)  # others mayn't know of it
         if due and cast(SupernetModule, pl_module).steps.current is None and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.folder / LAST)
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the supernet, if it is to be kept, and the checkpoint."""
         module = cast(SupernetModule, pl_module)
         if self._is_best(trainer, module) and trainer.is_global_zero:
-            save_supernet(module.trained, module.source, self.folder, module.batchnorm)
+            save_supernet(module.trained, module.source, self.folder, module.batchnorm, finished=False)
+        self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say of the supernet that its training has ended as planned; whatever ends it early doesn't get here."""
+        if trainer.is_global_zero and (self.folder / "supernet.json").exists():
+            mark_finished(self.folder)
+
+    def _save(self, trainer: Trainer) -> None:
+        """Write the checkpoint; after it, a SIGTERM may end the training."""
         trainer.save_checkpoint(self.folder / LAST)
+        if isinstance(trainer, SupernetTrainer):
+            trainer.may_stop = True
 
     def _is_best(self, trainer: Trainer, module: SupernetModule) -> bool:
         """True if the phase's best value so far has just been reached, or the phase has none yet."""
@@ -111,6 +128,36 @@ class RunFolder(Checkpoint):
 
 
 LAST = "last.ckpt"
+
+
+def check_former_run(folder: Path, continued: str | None) -> None:
+    """Check that a training replaces no other: neither its checkpoint nor the supernet that it shipped.
+
+    Args:
+        folder: the run's folder.
+        continued: the checkpoint that the training goes on from; None: it begins anew.
+
+    Raises:
+        TrainingError: there is an earlier run, or a configuration that no run wrote.
+    """
+    last = folder / LAST
+    if last.exists():
+        if continued is None:
+            cure = "continue it with --ckpt_path last, or give this run another --name"
+        elif Path(continued).resolve() != last.resolve():
+            cure = "give this run another --name"
+        else:
+            return
+        raise TrainingError(f"{last} is of an earlier run; {cure}; --overwrite replaces it")
+    trained = [name for name in ("supernet.json", "supernet.safetensors") if (folder / name).exists()]
+    config = folder / "config.yaml"
+    if config.exists() and "seed_everything:" not in config.read_text("utf-8", "replace"):
+        trained.append(config.name)
+    if trained:
+        raise TrainingError(
+            f"{folder} holds {trained[0]}, and no {LAST} to go on from; give this run another --name; --overwrite "
+            "replaces it"
+        )
 
 
 def _check_metric(name: str, trainer: Trainer, module: SupernetModule) -> None:

@@ -18,6 +18,7 @@ from elastic.supernet.compiling import compiled
 from elastic.supernet.evaluation import Batch
 from elastic.supernet.folder import digest_supernet
 from elastic.supernet.source import SupernetSource
+from elastic.support.weights import check_tensors
 from elastic.upstream import library_of
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.data.batches import check_batch, check_classes
@@ -30,6 +31,7 @@ from trainers.methods.optimizers import OptimizerOptions, take_options
 from trainers.methods.plan import TrainingPlan
 from trainers.methods.samplers import Sampler, SandwichSampler
 from trainers.methods.teachers import InPlaceTeacher, Teacher
+from trainers.resuming import check_optimizers, check_resumable
 from trainers.robust.statistics import describe_statistics, recalibration
 from trainers.steps.averages import averaged, make_average
 from trainers.steps.diagnosis import RUNGS
@@ -122,6 +124,7 @@ class SupernetModule(LightningModule):
         )
         self._fitting = ExitStack()
         self._random_states: list[dict[str, Tensor]] = []
+        self._optimizer_states: list[dict[str, Any]] | None = None  # of a checkpoint, until they are restored
 
     @property
     def trained(self) -> Supernet:
@@ -168,7 +171,11 @@ class SupernetModule(LightningModule):
 
         Raises:
             TrainingError: a projection of gradients that are scaled.
+            CheckpointError: a checkpoint's optimizers are of other tensors.
         """
+        if self._optimizer_states is not None:
+            check_optimizers(self._optimizer_states, self.trainer.optimizers)
+            self._optimizer_states = None
         if self.step_options.projection is not None and loss_scaler(self.trainer) is not None:
             raise TrainingError("gradients can't be projected while they are scaled; train with bf16-mixed instead")
         if self.step_options.channels_last:
@@ -275,6 +282,7 @@ class SupernetModule(LightningModule):
         """
         check_description(checkpoint, digest_supernet(self.supernet))
         check_beside(checkpoint, self.state_dict())
+        check_tensors(self, checkpoint["state_dict"], "the checkpoint")
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             former = checkpoint[KEY].get("optimizer", self.options.name)
             if former != self.options.name:
@@ -282,9 +290,12 @@ class SupernetModule(LightningModule):
                     f"the checkpoint's optimizer is {former}, this training's {self.options.name}; give "
                     f"--model.optimizer.name {former}, or begin a run of another --name"
                 )
+            check_resumable(checkpoint, self.trainer.fit_loop.state_dict())
+            self._optimizer_states = checkpoint["optimizer_states"]
             self.progress.former_steps = checkpoint[KEY].get("steps_per_epoch")
         self._random_states = checkpoint[KEY].get("random_states", [])
-        settle_progress(checkpoint)
+        if "loops" in checkpoint:
+            settle_progress(checkpoint)
 
 
 class _TeardownOnException(Callback):

@@ -14,6 +14,19 @@ class SupernetTrainer(Trainer):
     1.0. Types that are written with `|` aren't kept.
     """
 
+    may_stop: bool = True
+    """Whether a SIGTERM ends the training at once: a run's folder sets it where its checkpoint is up to date."""
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the process was told to end, by SIGTERM."""
+        return bool(super().received_sigterm)
+
+    @property
+    def received_sigterm(self) -> bool:
+        """What Lightning asks to know whether it must end now."""
+        return self.is_terminated and (self.may_stop or self.world_size > 1)
+
     def __init__(
         self,
         *,

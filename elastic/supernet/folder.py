@@ -70,7 +70,11 @@ def digest_weights(supernet: Supernet) -> str:
 
 
 def save_supernet(
-    supernet: Supernet, source: SupernetSource, folder: str | Path, batchnorm: Mapping[str, Any] | None = None
+    supernet: Supernet,
+    source: SupernetSource,
+    folder: str | Path,
+    batchnorm: Mapping[str, Any] | None = None,
+    finished: bool | None = None,
 ) -> Path:
     """Write `supernet.json` and `supernet.safetensors` into `folder`, whole or not at all.
 
@@ -84,6 +88,7 @@ def save_supernet(
         folder: made where it is missing; other files in it stay.
         batchnorm: how the BatchNorm statistics of its subnets are re-estimated, as plain JSON values for whoever
             trained it: empty for training images as they are; None where it isn't known.
+        finished: whether its training has ended as planned; None where there was none.
     """
     folder = Path(folder)
     with staged(folder) as stage:
@@ -94,10 +99,20 @@ def save_supernet(
             "supernet_digest": digest_supernet(supernet),
             "weights_sha256": digest,
             "batchnorm": None if batchnorm is None else dict(batchnorm),
+            "finished": finished,
             "versions": library_versions(),
         }
         write_json(stage / _JSON, described)
     return folder
+
+
+def mark_finished(folder: str | Path) -> None:
+    """Write down that the training of the supernet in `folder` has ended as planned.
+
+    Raises:
+        CheckpointError: there is no supernet.
+    """
+    write_json(Path(folder) / _JSON, {**read_description(folder), "finished": True})
 
 
 def load_supernet(folder: str | Path) -> Supernet:

@@ -27,8 +27,9 @@ class Command:
         needs: optional packages that it can't do without.
         moved: options that it had once → what to type instead.
         own_parser: the function takes the words themselves, `--help` among them.
-        files: options that name files to write: checked before the function is called.
-        folders: likewise, of folders.
+        files: options that name files to write, each with a regular expression for how such a file begins: places are
+            checked before the function is called, and another file isn't replaced without `--overwrite`.
+        folders: likewise of folders, each with what one may hold: `subnet` (an exported one), `new` (nothing), `any`.
     """
 
     place: str
@@ -37,8 +38,8 @@ class Command:
     needs: tuple[str, ...] = ()
     moved: Mapping[str, str] = field(default_factory=dict)
     own_parser: bool = False
-    files: tuple[str, ...] = ()
-    folders: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def function(self) -> Callable[..., None]:
@@ -46,6 +47,12 @@ class Command:
         found: Callable[..., None] = resolve_name(self.place)
         return found
 
+
+_PROFILE, _RESULT, _ROBUSTNESS, _CACHE = (
+    rf'\s*{{\s*"kind": "elastic {kind}"' for kind in ("device profile", "search result", "robustness", "search cache")
+)
+_NOTHING = r"(?!)"
+_REPORT = r'(?s)<!doctype html>.*(<meta name="generator" content="elastic">|<link rel="icon" href="data:,">)'
 
 COMMANDS: Mapping[str, Command] = {
     "fit": Command("trainers.cli.fit:fit", "Train a supernet.", ("train", "training", "learn"), own_parser=True),
@@ -73,48 +80,48 @@ COMMANDS: Mapping[str, Command] = {
             "--kit": "elastic profile kit SUPERNET --out FOLDER",
             "--import": "elastic profile import SUPERNET FILE",
         },
-        files=("out",),
+        files={"out": _PROFILE},
     ),
     "profile check": Command(
         "trainers.cli.profile:check",
         "Compare a profile with fresh measurements.",
         needs=("sklearn",),
-        files=("profile",),
+        files={"profile": _PROFILE},
     ),
     "profile kit": Command(
-        "trainers.cli.profile:kit", "Write a folder that measures on a device without PyTorch.", folders=("out",)
+        "trainers.cli.profile:kit", "Write a folder that measures on a device without PyTorch.", folders={"out": "any"}
     ),
     "profile import": Command(
         "trainers.cli.profile:import_",
         "Make a profile of what a kit has measured.",
         needs=("sklearn",),
-        files=("out",),
+        files={"out": _PROFILE},
     ),
     "search": Command(
         "trainers.cli.search:search",
         "Find the best subnets within a budget.",
         ("find", "nas", "optimize"),
         ("pymoo", "sklearn"),
-        files=("out", "report", "cache", "csv"),
-        folders=("extract",),
+        files={"out": _RESULT, "report": _REPORT, "cache": _CACHE, "csv": "arch,front,"},
+        folders={"extract": "subnet"},
     ),
     "extract": Command(
         "trainers.cli.extract:extract",
         "Cut a subnet out of a trained supernet: an ordinary model.",
         ("cut", "subnet"),
-        folders=("out",),
+        folders={"out": "subnet"},
     ),
     "export": Command(
         "trainers.cli.export:export",
         "Write an extracted subnet in other formats, and check each.",
         ("convert", "onnx"),
-        folders=("out",),
+        folders={"out": "subnet"},
     ),
     "attack": Command(
         "trainers.cli.attack:attack",
         "Measure subnets' accuracy under attack.",
         ("robustness",),
-        files=("out", "report"),
+        files={"out": _ROBUSTNESS, "report": _REPORT},
     ),
     "zoo list": Command("trainers.cli.zoo:list_", "Show the named supernets."),
     "zoo info": Command("trainers.cli.zoo:info", "Show the card of a named supernet.", ("show", "card")),
@@ -122,22 +129,22 @@ COMMANDS: Mapping[str, Command] = {
         "trainers.cli.zoo:import_",
         "Make a folder of published weights.",
         ("download", "load", "pull"),
-        folders=("out",),
+        folders={"out": "new"},
     ),
     "zoo convert": Command(
-        "trainers.cli.zoo:convert", "Convert a subnet's encoding to an arch, or back.", files=("out",)
+        "trainers.cli.zoo:convert", "Convert a subnet's encoding to an arch, or back.", files={"out": _NOTHING}
     ),
     "demo": Command(
         "trainers.cli.demo:demo",
         "Train on digits over photographs, profile, search, extract, export, and draw a report.",
         ("example", "tutorial"),
         ("lightning", "torchmetrics", "tensorboard", "pymoo", "sklearn", "plotly"),
-        folders=("out",),
+        folders={"out": "any"},
     ),
     "conformance": Command(
         "trainers.cli.conformance:conformance",
         "Make architectures elastic, and check that subnets are exact.",
-        files=("out",),
+        files={"out": r"\| architecture "},
     ),
     "completion": Command("trainers.cli.completion:completion", "Print a script that completes commands in the shell."),
 }

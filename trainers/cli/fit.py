@@ -33,6 +33,7 @@ OPTIONS = {
     "--data.batch_size": "inputs in a batch",
     "--trainer.max_epochs": "how many epochs; by default those of all phases",
     "--trainer.devices": "how many GPUs; auto: all",
+    "--overwrite": "train anew into a folder that holds an earlier run",
     "--trust_code": "of validate RUN and test RUN: run code that the folder's config.yaml names",
     "--print_config": "print the whole configuration, with what is given so far, and exit",
 }
@@ -43,8 +44,9 @@ _MAPPINGS = {
     "--model.supernet.model_args": "dict[str, Any]",
     "--model.supernet.options": "dict[str, Any]",
     "--model.supernet.couple": "dict[str, str]",
+    "--overwrite": "bool",
 }
-"""Options that may be typed as `depth=2,3,width=0.5`."""
+"""Options that may be typed as `depth=2,3,width=0.5`, and a switch."""
 
 _GIVES_A_MODEL = ("-c", "--config", "--subnet", "--model", "--print_config")
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
-from elastic.errors import ElasticError, UsageError
+from elastic.errors import ElasticError, StoppedError, UsageError
 from elastic.support.packages import explain_missing
 from trainers.cli.commands import COMMANDS, find_command, subcommands
 
-FAILED, INTERRUPTED = 2, 130
+FAILED, INTERRUPTED, TERMINATED = 2, 130, 143
 
 _HELP = ("-h", "--help", "--help_all")
 
@@ -24,7 +24,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: the command line without the program's name; the process's own by default.
 
     Returns:
-        The exit status: 0, 2 after an error, 130 after Ctrl-C.
+        The exit status: 0, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM during a training.
     """
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words or os.environ.get("ELASTIC_DEBUG", "") not in ("", "0")
@@ -39,6 +39,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug or explained is None:
             raise
         return _say(str(explained), FAILED)
+    except StoppedError as stopped:
+        return _say(str(stopped), TERMINATED)
     except (ElasticError, OSError, UnicodeDecodeError, argparse.ArgumentError) as error:
         if debug:
             raise

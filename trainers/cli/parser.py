@@ -10,7 +10,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from elastic.errors import UsageError
-from elastic.support.outputs import check_outputs
+from elastic.support.outputs import check_outputs, check_replaced
 from elastic.support.packages import require_packages
 from trainers.cli.commands import COMMANDS
 from trainers.configurations import check_configuration
@@ -31,6 +31,8 @@ def run(name: str, words: Sequence[str]) -> None:
     if "config" not in inspect.signature(function).parameters:
         parser.add_argument("--config", action="config", help="A YAML file with options of this command.")
     parser.add_function_arguments(function, as_group=False, as_positional=True, sub_configs=True)
+    if COMMANDS[name].files or COMMANDS[name].folders:
+        parser.add_argument("--overwrite", type=bool, default=False, help="Replace files that aren't such results.")
     if "--help_all" in words:
         parser.show_help(full=True)
     elif "--help" in words or "-h" in words:
@@ -41,10 +43,15 @@ def run(name: str, words: Sequence[str]) -> None:
         if given.get("seed", 0) < 0:
             raise UsageError(f"--seed {given['seed']}: wanted 0 or more")
         require_packages(f"elastic {name}", *COMMANDS[name].needs)
+        files, folders = COMMANDS[name].files, COMMANDS[name].folders
         check_outputs(
-            {f"--{option}": given[option] for option in COMMANDS[name].files},
-            {f"--{option}": given[option] for option in COMMANDS[name].folders},
+            {f"--{option}": given[option] for option in files}, {f"--{option}": given[option] for option in folders}
         )
+        if not given.get("overwrite"):
+            check_replaced(
+                {f"--{option}": (given[option], begins) for option, begins in files.items()},
+                {f"--{option}": (given[option], kind) for option, kind in folders.items()},
+            )
         function(**{option: given[option] for option in inspect.signature(function).parameters})
 
 
@@ -62,7 +69,9 @@ def _check_configurations(words: Sequence[str]) -> None:
 
 def _annotations(function: Callable[..., None]) -> dict[str, str]:
     parameters = inspect.signature(function).parameters.values()
-    return {f"--{one.name}": "bool" if one.annotation in (bool, "bool") else str(one.annotation) for one in parameters}
+    return {"--overwrite": "bool"} | {
+        f"--{one.name}": "bool" if one.annotation in (bool, "bool") else str(one.annotation) for one in parameters
+    }
 
 
 class CommandParser(ArgumentParser):

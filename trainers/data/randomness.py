@@ -13,6 +13,8 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator  # numpy.ra
 from torch import Tensor, distributed
 from torch.utils.data import Dataset
 
+from elastic.errors import CheckpointError, first_line
+
 
 class SeededExamples(Dataset[Any]):
     """A data set whose augmentation is a pure function of (seed, epoch, index), in whichever process it runs."""
@@ -88,9 +90,18 @@ def random_states(device: torch.device) -> list[dict[str, Tensor]]:
 
 
 def restore_random_states(states: list[dict[str, Tensor]], rank: int, device: torch.device) -> None:
-    """Put back what `random_states` gave; nothing for a rank or a device that had no part in it."""
-    own = states[rank] if rank < len(states) else {}
-    if "cpu" in own:
-        torch.set_rng_state(own["cpu"].cpu())
-    if "cuda" in own and device.type == "cuda":
-        torch.cuda.set_rng_state(own["cuda"].cpu(), device)
+    """Put back what `random_states` gave; nothing for a rank or a device that had no part in it.
+
+    Raises:
+        CheckpointError: these aren't states of generators.
+    """
+    try:
+        own = states[rank] if rank < len(states) else {}
+        if "cpu" in own:
+            torch.set_rng_state(own["cpu"].cpu())
+        if "cuda" in own and device.type == "cuda":
+            torch.cuda.set_rng_state(own["cuda"].cpu(), device)
+    except (TypeError, AttributeError, RuntimeError, LookupError) as error:
+        raise CheckpointError(
+            f"the checkpoint's random_states aren't those of generators ({first_line(error)}); take another checkpoint"
+        ) from error

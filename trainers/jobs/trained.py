@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from elastic.errors import CheckpointError, UsageError
@@ -192,6 +193,14 @@ def _open(place: str) -> Trained:
 
 def _run(place: str) -> Trained:
     supernet, described = load_supernet(place), read_description(place)
+    if described.get("finished") is False:
+        Console(stderr=True).print(
+            f"{place}: its training ended early, or still runs; fit --ckpt_path last continues it",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     statistics = described.get("batchnorm")
     return Trained(
         place,

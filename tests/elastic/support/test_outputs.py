@@ -5,7 +5,7 @@ import os
 import pytest
 
 from elastic.errors import UsageError
-from elastic.support.outputs import check_outputs
+from elastic.support.outputs import check_outputs, check_replaced
 
 
 def test_what_can_be_written_passes_and_nothing_is_made(tmp_path):
@@ -42,3 +42,23 @@ def test_a_parent_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
     for files, folders in (({"--out": str(tmp_path / "a.json")}, {}), ({}, {"--out": str(tmp_path / "new" / "a")})):
         with pytest.raises(UsageError, match=f"{tmp_path} may not be written to; name another place, or change its"):
             check_outputs(files, folders)
+
+
+def test_results_of_an_earlier_call_are_replaced(tmp_path):
+    (tmp_path / "a.json").write_text('{\n "kind": "elastic search result"}')
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "subnet").mkdir()
+    (tmp_path / "subnet/config.json").write_text('{"architecture": "x", "kind": "elastic subnet"}')
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository/.git").mkdir()
+    kind = r'\s*{\s*"kind": "elastic search result"'
+    files = {
+        "--out": (str(tmp_path / "a.json"), kind),
+        "--csv": (str(tmp_path / "empty"), kind),
+        "--report": (None, kind),
+    }
+    folders = {name: (str(tmp_path / name), "subnet") for name in ("subnet", "repository", "missing")}
+    check_replaced(files, folders)
+    with pytest.raises(UsageError, match=r"holds config\.json, wanted nothing; name another place, or add --overwrite"):
+        check_replaced({}, {"--out": (str(tmp_path / "subnet"), "new")})
+    check_replaced({}, {"--out": (str(tmp_path / "subnet"), "any")})

@@ -1,6 +1,7 @@
 """Every command says that it can't write its results before it begins to work for them."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,29 @@ def test_a_run_that_cannot_be_written_is_said_before_anything_is_built(config, t
     said = capsys.readouterr().err
     assert said.startswith(f"elastic: --runs {tmp_path / 'runs'} --name tiny")
     assert said.endswith("is a file, so nothing can be written below it; name another place\n")
+
+
+@pytest.mark.parametrize(("name", "option", "is_file"), PLACES)
+def test_files_of_ones_own_are_not_replaced(name, option, is_file, tmp_path, capsys):
+    """Another file, a folder with files of another kind, and a link, wherever a command writes."""
+    if COMMANDS[name].folders.get(option) == "any":
+        pytest.skip("it looks after its folder itself")
+    mine = tmp_path / "mine"
+    mine.write_text('{"mine": 1}')
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.json").write_text('{"mine": 1}')
+    (tmp_path / "link").symlink_to(mine)
+    for place in (mine, tmp_path / "link") if is_file else (tmp_path / "folder",):
+        assert main([*name.split(), *needed(name), f"--{option}", str(place)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"elastic: --{option} {place} "), said
+        assert said.endswith("name another place, or add --overwrite\n"), said
+    assert mine.read_text() == (tmp_path / "folder" / "config.json").read_text() == '{"mine": 1}'
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name, option, is_file in PLACES if is_file])
+def test_a_device_is_not_replaced(name, option, capsys):
+    assert main([*name.split(), *needed(name), f"--{option}", "/dev/null"]) == 2
+    assert "is a device or a pipe" in capsys.readouterr().err
+    assert not Path("/dev/null").is_file()
