@@ -67,7 +67,7 @@ class TrainingError(ElasticError, RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's exception says, short enough for a message of ours; its class where it says nothing."""
+    """The message of another library's exception, shortened for ours; its class if it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
 

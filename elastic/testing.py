@@ -1,4 +1,4 @@
-"""What tests and conformance share: models whose weights are all random."""
+"""Shared by tests and conformance: models with random weights throughout."""
 
 from __future__ import annotations
 

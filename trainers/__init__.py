@@ -1,4 +1,4 @@
-"""How a supernet learns: the Lightning module, curricula, samplers, losses, data and the command line.
+"""Training of supernets: the Lightning module, curricula, samplers, losses, data and the command line.
 
 Public names, listed in `__init__.pyi`, are imported on first use.
 """

@@ -1,4 +1,4 @@
-"""What a run shows and keeps: the progress bar, the table of subnets, the supernet's folder."""
+"""Callbacks of a run: the progress bar, the table of subnets, and validation after the last step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PhaseProgressBar(RichProgressBar):
 
 
 class SubnetReport(Callback):
-    """Says before the training what will be done, and after each validation how the named subnets do."""
+    """Reports the plan before training, and the named subnets' metrics after each validation."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Supernet, phases and steps, in a few lines."""

@@ -64,7 +64,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def describe(source: SupernetSource, supernet: Supernet, phase: str) -> dict[str, Any]:
-    """What a checkpoint says of its supernet, as plain values."""
+    """A checkpoint's description of its supernet, as plain values."""
     return {
         "source": source.to_save(supernet).to_dict(),
         "digest": digest_supernet(supernet),

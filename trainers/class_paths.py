@@ -81,7 +81,7 @@ _LIGHTNINGS = tuple(
 
 
 def named_classes(values: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Where `class_path` stands in a configuration, and what it says."""
+    """Every `class_path` in a configuration: its place and its value."""
     if isinstance(values, Mapping):
         for key, value in values.items():
             if key == _CLASS:
@@ -143,7 +143,7 @@ def _texts(values: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _may_be_imported(place: tuple[str, ...], text: str) -> bool:
-    """Whether a text alone stands for a class, or for a function: jsonargparse takes `callbacks: package.Class`."""
+    """Whether jsonargparse would import a class or function from this text, as in `callbacks: package.Class`."""
     if not place or place[-1] in _PATHS:
         return False
     if place[-1] in _PARTS or place in {("model",), ("trainer",)}:

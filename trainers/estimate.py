@@ -1,4 +1,4 @@
-"""What a training will take, before it starts: the memory of its largest subnet, and the time of its steps."""
+"""Estimates before a training starts: the memory of its largest subnet, and the time of its steps."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _VALIDATION = ("validation", "val", "valid", "test")
 
 @dataclass(frozen=True)
 class ImageFolderFacts:
-    """What a folder of images says of itself.
+    """Facts about a folder of images.
 
     Attributes:
         classes: the number of class folders.
@@ -143,7 +143,7 @@ def _mode(path: Path) -> str:
 
 
 def _configuration(folder: Path, facts: ImageFolderFacts, short: dict[str, str]) -> dict[str, Any]:
-    """What stands behind the shipped `folder.yaml`."""
+    """The options that are appended to the shipped `folder.yaml`."""
     from elastic.supernet.registry import find_supernet
     from elastic.upstream.building import PREFIX, configured_input
 

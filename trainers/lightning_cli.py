@@ -39,7 +39,7 @@ _YAML = "elastic_yaml"
 
 
 def _load(text: str) -> Any:
-    """What jsonargparse reads of a value, or of a file that a configuration names, within the limits of ours."""
+    """Parse a value, or a file that a configuration names, for jsonargparse, within our size limits."""
     if any(sign in text for sign in "{[:-"):
         parse_configuration(text, "the configuration")
     return get_loader("yaml")(current_paths(text))

@@ -64,7 +64,7 @@ def _cured(message: str, options: Iterable[str]) -> str:
 
 
 def _in_words(expected: re.Match[str]) -> str:
-    """Which values there are, or of which type they are."""
+    """The possible values, or their type."""
     kind, literals, value = expected.groups()
     if kind is not None:
         return f"wanted {_TYPE_NAMES.get(kind, kind)}" + (f", got {value}" if value else "")

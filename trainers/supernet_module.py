@@ -143,7 +143,7 @@ class SupernetModule(LightningModule):
 
     @property
     def batchnorm(self) -> dict[str, Any]:
-        """How BatchNorm statistics of the trained subnets are re-estimated (see `trainers.robust.statistics`)."""
+        """Settings of BatchNorm re-estimation for the trained subnets (see `trainers.robust.statistics`)."""
         return describe_statistics(self.plan.losses[self.progress.trained_phase].attacker(self.adversary))
 
     # --- training -------------------------------------------------------------------------------------------

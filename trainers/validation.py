@@ -23,9 +23,9 @@ from trainers.steps.extra_batches import calibration_batches
 
 @dataclass(frozen=True)
 class ValidationOptions:
-    """Which subnets are validated, and how.
+    """Options of validation: subnets, calibration, metric and attack.
 
-    The smallest and the largest subnet of the phase always are.
+    The smallest and the largest subnet of the phase are always validated.
 
     Attributes:
         middles: random subnets of the phase beside them; the same ones each time.

@@ -1,4 +1,4 @@
-"""An entry's card, in Markdown: what it is, where it is from, and which result is whose."""
+"""Cards of zoo entries, in Markdown: description, source, license and results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _inputs(entry: ZooEntry) -> str:
 
 
 def spell_weights(weights: Weights | None) -> str:
-    """Where pretrained weights are, and how they are checked."""
+    """The place of pretrained weights, and how they are checked."""
     if weights is None:
         return "none yet"
     checked = f"SHA-256 {weights.sha256[:12]}…" if weights.sha256 else "SHA-256 not known: keys and shapes are checked"

@@ -1,4 +1,4 @@
-"""The named supernets: which there are, fresh, pretrained, or filled with a published file."""
+"""The named supernets: listing, building with fresh or pretrained weights, importing published files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def vocabulary_file(name: str) -> Path | None:
 
 
 def source_of(name: str, **options: Any) -> SupernetSource:
-    """What `elastic.supernet.folder.save_supernet` and `elastic.export` note of a supernet, to make it again.
+    """The source of a named supernet, for `elastic.supernet.folder.save_supernet` and `elastic.export`.
 
     Args:
         name: one of `zoo.list()`.

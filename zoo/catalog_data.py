@@ -1,4 +1,4 @@
-"""What there is in the zoo, with what is known of each: facts, to be read and checked; read without PyTorch."""
+"""The entries of the zoo, with facts about each; importing this needs no PyTorch."""
 
 from __future__ import annotations
 

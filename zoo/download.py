@@ -19,7 +19,7 @@ _VARIABLE = "ELASTIC_CACHE"
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: `$ELASTIC_CACHE`, or else a folder in PyTorch's own cache (see `torch.hub`)."""
+    """The folder of downloads: `$ELASTIC_CACHE`, or a folder in PyTorch's own cache (see `torch.hub`)."""
     chosen = os.environ.get(_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(hub.get_dir()).parent / "elastic"
 
@@ -72,7 +72,7 @@ def _reason(error: Exception) -> str:
 
 
 def _objection(path: Path, digest: str | None, size: int | None) -> str | None:
-    """What is wrong with a file; None if nothing is."""
+    """The defect of a downloaded file; None if there is none."""
     given = path.stat().st_size
     if size is not None and given != size:
         return f"it has {given} bytes, wanted {size}"

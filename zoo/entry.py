@@ -1,4 +1,4 @@
-"""An entry of the zoo: how a named supernet is built, where its weights are, and what is known of it."""
+"""An entry of the zoo: builder, weights and card of a named supernet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Weights:
 
     @property
     def shipped(self) -> bool:
-        """Whether they come with the package."""
+        """Whether the weights come with the package."""
         return "://" not in self.place
 
     def load(self, model: nn.Module, name: str, kept: list[str]) -> None:
@@ -88,18 +88,18 @@ class Builder:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the function can be told, and what it takes by default."""
+        """The function's options with their defaults."""
         return {name: one.default for name, one in inspect.signature(self.function).parameters.items()}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the subnets cost, counted: see `Supernet.params` and `Supernet.macs`.
+    """Costs of the subnets, as `Supernet.params` and `Supernet.macs` count them.
 
     Attributes:
         params: of the smallest subnet and of the largest one.
         macs: of the smallest subnet at the smallest resolution, and of the largest one at the full one.
-        subnets: how many distinct networks there are, resolutions left out.
+        subnets: number of distinct networks, not counting resolutions.
     """
 
     params: tuple[int, int]
@@ -112,7 +112,7 @@ class CardLine:
     """One line of a card: a metric of one network.
 
     Attributes:
-        subject: which network, and on what.
+        subject: the network and the data or device.
         value: with its unit.
         origin: `published` by those who made it, or `measured` here, and where it is written.
     """

@@ -1,4 +1,4 @@
-"""Which subnet of a named supernet one of Once-for-All's specialised networks is."""
+"""Finding the subnet of a named supernet that equals one of Once-for-All's specialised networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes as numbers that can be read back: any product of them, times a constant, tells which ones it is made of.
+"""Sizes coded as numbers, so that any product of them, times a constant, can be factored back into the sizes.
 
 Each size that can change is given a prime of its own, times whatever divides all its choices (a GroupNorm's groups
 divide its channels in every subnet). One forward pass on tensors with such axes, without data, then shows how every
@@ -24,7 +24,7 @@ _FIRST = 1019  # above the side of any input in patches; 3 modulo 4
 
 @dataclass(frozen=True)
 class CodedSizes:
-    """A number for each size that can change.
+    """A code number for each size that can change.
 
     Attributes:
         primes: by size name, a prime.
@@ -35,7 +35,7 @@ class CodedSizes:
     units: Mapping[str, int]
 
     def __getitem__(self, size: str) -> int:
-        """The number that stands for a size."""
+        """The code number of a size."""
         return self.primes[size] * self.units[size]
 
     def read(self, number: int) -> tuple[tuple[str, ...], int] | None:
@@ -50,13 +50,13 @@ class CodedSizes:
         return tuple(sizes), number
 
     def largest(self, length: int, full: Mapping[str, int]) -> int:
-        """What a coded length is in the largest subnet, whose sizes are `full`; the length itself if it isn't coded."""
+        """A coded length in the largest subnet, whose sizes are `full`; the length itself if it isn't coded."""
         found = self.read(length)
         return length if found is None else math.prod((full[name] for name in found[0]), start=found[1])
 
 
 def code_sizes(model: nn.Module, layout: Layout, fixed: frozenset[str]) -> CodedSizes:
-    """Numbers for all widths with several choices that don't depend on a fixed dim.
+    """Code numbers for all widths with several choices that don't depend on a fixed dim.
 
     Args:
         model: whose tensors' fixed lengths are no multiples of the primes.

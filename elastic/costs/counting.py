@@ -1,4 +1,4 @@
-"""What an operator multiplies: PyTorch's own counts, and the products of experts, which it doesn't count."""
+"""MACs of single operators: PyTorch's own counts, and those of products of experts, which it doesn't count."""
 
 from __future__ import annotations
 

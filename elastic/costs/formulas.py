@@ -176,7 +176,7 @@ class CostFormulas:
         return (*found[0], *kernels), found[1] // area
 
     def _check(self, found: Mapping[tuple[str, tuple[str, ...]], Sequence[int]]) -> None:
-        """The terms must give what the smallest subnet takes."""
+        """Check the terms against the smallest subnet's traced MACs."""
         sizes = self._probes.smallest_values(len(self._probes.resolutions) - 1)
         counted = {path: sum(macs) for path, macs in self._probes.trace(sizes).macs_by_module().items()}
         expected = dict.fromkeys(counted, 0)

@@ -45,7 +45,7 @@ ByteFactors = tuple[str | PerKernel, ...]
 
 @dataclass(frozen=True)
 class SingleUnit:
-    """Whether a width is 1, so that other operators run: an axis of one unit takes no copy to be moved."""
+    """A condition on a width: it is 1, or isn't. Moving an axis of one unit takes no copy: other operators run."""
 
     size: str
     one: bool
@@ -62,13 +62,13 @@ MemoryTerm = tuple[ByteFactors, tuple[Condition, ...]]
 
 @dataclass(frozen=True)
 class _PeakCandidate:
-    """What is alive at one point of the forward pass, under what conditions: bytes per term."""
+    """One point of the forward pass: the bytes of the tensors alive there, per term, and its conditions."""
 
     conditions: tuple[Condition, ...]
     bytes_per: Mapping[MemoryTerm, int]
 
     def covers(self, other: _PeakCandidate) -> bool:
-        """Whether this point is reached whenever the other is, with at least as much alive."""
+        """Whether this point is reached whenever the other is, with at least as many bytes alive."""
         return set(self.conditions) <= set(other.conditions) and all(
             self.bytes_per.get(term, 0) >= count for term, count in other.bytes_per.items()
         )
@@ -141,7 +141,7 @@ def _evaluated(factors: ByteFactors, sizes: Mapping[str, Any]) -> list[Any]:
 
 
 def _candidates(probes: Probes, ones: frozenset[str], resolution: int) -> Iterator[_PeakCandidate]:
-    """What is alive while each operator runs, and when it does, where exactly the single units `ones` are 1."""
+    """A candidate for each operator: what is alive while it runs, if exactly the single units `ones` are 1."""
     full = probes.trace(probes.coded_values(resolution, ones))
     terms = _terms(probes, ones, resolution)
     _check(probes, ones, resolution, terms)
@@ -182,7 +182,7 @@ def _read(probes: Probes, buffer: Buffer) -> tuple[ByteFactors, int]:
 
 
 def _check(probes: Probes, ones: frozenset[str], resolution: int, terms: Sequence[tuple[ByteFactors, int]]) -> None:
-    """The factors must give what the smallest subnet takes, and it must run the same operators."""
+    """Check the formula against the smallest subnet: the same operators, and the same bytes."""
     if resolution < len(probes.resolutions) - 1:
         return
     sizes = probes.smallest_values(resolution, ones)

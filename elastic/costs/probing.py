@@ -76,7 +76,7 @@ class Probes:
         return {"resolution": self.resolutions[resolution]} if "resolution" in self.space.names else {}
 
     def cases(self) -> list[Names]:
-        """Which single units are 1 together: those of each combination of kinds."""
+        """The sets of single units to trace at 1: those of each combination of kinds."""
         kinds = sorted({self.space[name].kind for name in self.single})
         chosen = itertools.chain.from_iterable(itertools.combinations(kinds, n) for n in range(len(kinds) + 1))
         return [frozenset(name for name in self.single if self.space[name].kind in some) for some in chosen]
@@ -99,7 +99,7 @@ class Probes:
         return {name: places[name] for name in places if not any(meet(name, other) for other in places)}
 
     def _place(self, size: str) -> str:
-        """The innermost module that holds all that has the size."""
+        """The innermost module that holds all tensors of the size."""
         bound = [
             path.split(".")
             for path, rules in self.layout.rules.items()
@@ -132,7 +132,7 @@ class Probes:
         return () if "padding" in self.layout.rules.get(path, {}) else tuple(dict.fromkeys(self.kernels_of(path)))
 
     def single_of(self, path: str) -> list[str]:
-        """The single units that what runs at `path` depends on."""
+        """The single units that the operators at `path` depend on."""
         return [name for name, place in self.single.items() if _inside(path, place)]
 
     # --- their passes ---------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class CostTrace:
 
 
 class Subject(NamedTuple):
-    """What is traced: a model that is elastic in place, the layout bound to it, and the recipe of both."""
+    """The subject of a trace: a model that is elastic in place, the layout bound to it, and the recipe of both."""
 
     model: nn.Module
     layout: Layout
@@ -157,7 +157,7 @@ _IN_PLACE = {
 
 
 def _of_kept_statistics(func: Any, args: Any) -> bool:
-    """Whether it is a BatchNorm by running statistics, which makes none of its own as an instance norm does."""
+    """Whether it is a BatchNorm with running statistics; instance norms compute statistics of their own."""
     return func in _BATCH_NORMS and not (func is torch.ops.aten.native_batch_norm.default and args[5])
 
 
@@ -174,7 +174,7 @@ def _shortcut(func: Any, args: Any) -> Any:
 
 
 def _fits(first: Tensor, other: Any) -> bool:
-    """Whether what is computed of both, element by element, has the shape and dtype of the first one."""
+    """Whether an element-wise result of both has the shape and dtype of the first."""
     if not isinstance(other, Tensor):
         return isinstance(other, (int, float))
     lengths = zip(reversed(first.shape), reversed(other.shape), strict=False)

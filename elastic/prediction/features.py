@@ -1,4 +1,4 @@
-"""What a predictor sees of encoded archs: how many blocks run, what they compute, and each choice.
+"""Features of encoded archs for predictors: number of blocks, MACs and other metrics, and each choice.
 
 Multiply-accumulates are summed by container and by kind of layer: depthwise convolutions, say, are seldom as
 fast as others, and one stage isn't as fast as another. The sums are exact, and follow the resolution.
@@ -20,12 +20,12 @@ from elastic.supernet.supernet import Supernet
 
 @dataclass(frozen=True)
 class Groups:
-    """Where the columns of features are: blocks first, then MACs, other metrics, and choices last.
+    """Layout of the feature columns: blocks first, then MACs, other metrics, and choices last.
 
     Attributes:
-        blocks: how many columns count blocks.
-        macs: how many give multiply-accumulates.
-        metrics: how many columns come before those of single choices.
+        blocks: number of columns that count blocks.
+        macs: number of columns with MACs.
+        metrics: number of columns before those of single choices.
     """
 
     blocks: int

@@ -48,7 +48,7 @@ REGRESSIONS: Mapping[str, Regression] = {
 
 @dataclass(frozen=True)
 class PredictionError:
-    """How far predictions are off for subnets that the fit didn't see (cross-validated).
+    """Cross-validated error of predictions, for subnets that the fit didn't see.
 
     Attributes:
         mape: mean absolute error, relative to the measured value, in percent; infinite where one of these is 0.
@@ -142,7 +142,7 @@ def fit_predictor(
     relative: bool = True,
     seed: int = 0,
 ) -> Predictor:
-    """Fit a metric that was measured of some subnets, to predict it for others.
+    """Fit a predictor to a metric measured on some subnets, to predict it for others.
 
     Args:
         features: what the regression sees, `elastic.prediction.features.ArchFeatures`.
@@ -179,7 +179,7 @@ def absolute_errors(predicted: Floats, measured: Floats, relative: bool) -> Floa
 
 
 def _floor(kind: str, measured: Floats, relative: bool) -> float:
-    """The least that is predicted; a sum of tables stays one, so it has none."""
+    """Lower bound on predictions; none for a sum of tables, which must stay one."""
     return float(measured.min()) / 2 if relative and not REGRESSIONS[kind].additive else -np.inf
 
 

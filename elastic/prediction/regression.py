@@ -19,14 +19,14 @@ Model = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Samples:
-    """What a regression is fitted to; each uses what it needs.
+    """The data that a regression is fitted to; each regression uses what it needs.
 
     Attributes:
         features: `(n, f)`.
         targets: `(n,)`.
         groups: where the columns of features are.
         relative: whether errors count relative to the target, as of latencies.
-        seed: of what a regression draws.
+        seed: random seed of the regression.
     """
 
     features: Floats
@@ -36,7 +36,7 @@ class Samples:
     seed: int = 0
 
     def some(self, at: NDArray[np.intp]) -> Samples:
-        """A part of them, by index."""
+        """The samples at these indices."""
         return replace(self, features=self.features[at], targets=self.targets[at])
 
     @property

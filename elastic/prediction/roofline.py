@@ -91,7 +91,7 @@ class _Problem:
 
 
 def _columns(features: Floats, groups: Groups) -> tuple[Floats, Floats]:
-    """What the two times are linear in."""
+    """Design matrices of the two times: constant and blocks; constant, blocks and MACs."""
     ones = np.ones((len(features), 1))
     work = groups.blocks + groups.macs
     return np.hstack([ones, features[:, : groups.blocks]]), np.hstack([ones, features[:, :work]])

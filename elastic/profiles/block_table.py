@@ -16,7 +16,7 @@ from elastic.space.tables import Table, TableSum
 
 
 class TabledBlock(Protocol):
-    """What a table needs to know of a block of a supernet; `elastic.profiles.blocks.find_blocks` gives them."""
+    """A supernet's block, as far as a table needs it; `elastic.profiles.blocks.find_blocks` returns such blocks."""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -24,11 +24,11 @@ class TabledBlock(Protocol):
 
     @property
     def gates(self) -> tuple[Gate, ...]:
-        """What it stands behind."""
+        """Gates in front of it; the block runs if all are open."""
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        """One for each combination of the dims' choices, the last dim's fastest; empty where nothing is to pay."""
+        """One for each combination of the dims' choices, the last dim varying fastest; empty where it costs nothing."""
 
 
 class LatencyTable(TableSum):
@@ -79,7 +79,7 @@ class LatencyTable(TableSum):
 
 
 def _limit(space: SearchSpace, measured: SearchSpace, name: str) -> Table:
-    """No choice of a dim may be taken that wasn't measured, whether or not a block depends on it."""
+    """A table that makes choices of a dim that weren't measured infinite, whether or not a block depends on it."""
     there = [choice in measured[name].choices for choice in space[name].choices]
     return Table((space.names.index(name),), np.where(there, 0.0, np.inf))
 
@@ -87,7 +87,7 @@ def _limit(space: SearchSpace, measured: SearchSpace, name: str) -> Table:
 def _tabulate(
     space: SearchSpace, measured: SearchSpace, block: TabledBlock, milliseconds: Mapping[str, float]
 ) -> Table:
-    """A block's latency over the dims that it depends on and the depths that it stands behind."""
+    """A block's latency over the dims that it depends on and the depths of its gates."""
     gates = [gate for gate in block.gates if gate.depth in space.names]
     columns = tuple(sorted(map(space.names.index, {*block.dims, *(gate.depth for gate in gates)})))
     dims = [space.dims[column] for column in columns]
@@ -105,11 +105,11 @@ def _tabulate(
 
 
 class TableFeatures:
-    """What a correction of a table sees of an arch: the table's sum, and the number of blocks that run.
+    """Features for correcting a table: the table's sum, and the number of blocks that run.
 
     Args:
         table: the sums.
-        blocks: the supernet's blocks, each counted where it has something to pay.
+        blocks: the supernet's blocks; those that cost nothing aren't counted.
     """
 
     kinds: tuple[str, ...] = ("corrected",)

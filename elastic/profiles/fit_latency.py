@@ -70,7 +70,7 @@ def named_blocks(supernet: Supernet, signatures: Iterable[str], resolutions: Seq
 def sum_blocks(
     supernet: Supernet, found: Sequence[Block], milliseconds: Mapping[str, float], resolutions: Sequence[int]
 ) -> TableFeatures:
-    """Sums of what each of the supernet's blocks takes, by signature."""
+    """Features of archs: the sum of their blocks' latencies, given by signature, and the number of blocks."""
     table = LatencyTable(supernet.space, found, milliseconds, narrowed(supernet, resolutions))
     return TableFeatures(table, found)
 

@@ -140,7 +140,7 @@ class DeviceProfile:
         return float(found[0]) if isinstance(archs, Mapping) else found
 
     def covers(self, supernet: Supernet, rows: Rows) -> NDArray[np.bool_]:
-        """Which encoded archs have a resolution that was measured: bool `(n,)`."""
+        """Mask of the encoded archs whose resolution was measured: bool `(n,)`."""
         if not self.resolutions:
             return np.ones(len(rows), bool)
         sides = supernet.space.values(rows)["resolution"]

@@ -18,7 +18,7 @@ from elastic.profiles.blocks import BlockIO, Name, Shape
 
 
 def naming(signatures: Iterable[str]) -> Name | None:
-    """What names blocks as these signatures do: MobileNetV3's or ProxylessNAS's way; None where they are no such."""
+    """The naming function for these signatures: MobileNetV3's or ProxylessNAS's; None if they are neither's."""
     blocks = [one for one in signatures if one.startswith("expanded_conv-input:")]
     if not blocks:
         return None
@@ -26,7 +26,7 @@ def naming(signatures: Iterable[str]) -> Name | None:
 
 
 def mobilenetv3_signature(module: nn.Module, io: BlockIO) -> str:
-    """A block's signature in a table of MobileNetV3; empty where its time is within another's, as a norm's is."""
+    """A block's signature in a table of MobileNetV3; empty if another entry includes its time, as for norms."""
     if type(module).__name__ == "SelectAdaptivePool2d":
         channels = io.shapes[0][0]
         return f"AvgPool2D-input:{_side(io.shapes[0])}-output:1x1x{channels}"
@@ -40,7 +40,7 @@ def mobilenetv3_signature(module: nn.Module, io: BlockIO) -> str:
 
 
 def proxyless_signature(module: nn.Module, io: BlockIO) -> str:
-    """A block's signature in a table of ProxylessNAS, whose classifier's time has the pooling's within."""
+    """A block's signature in a table of ProxylessNAS, whose entry for the classifier includes the pooling."""
     if isinstance(module, nn.Linear):
         return f"Logits-input:7x7x{module.in_features}-output:{module.out_features}"
     if not hasattr(module, "conv_dw"):

@@ -56,11 +56,11 @@ class CostModel:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The metrics on offer."""
+        """Names of the available metrics."""
         return tuple(dict.fromkeys([*self.profiles, *COSTS[1:], *self.predict]))
 
     def function(self, name: str) -> Callable[[Rows], NDArray[Any]]:
-        """What gives the metric `name` of encoded archs, a number each."""
+        """The function that computes the metric `name` of encoded archs, one number each."""
         if name in self.predict:
             return self.predict[name]
         if name in self.profiles:
@@ -69,7 +69,7 @@ class CostModel:
         return {"macs": supernet.macs, "params": supernet.params, "memory_bytes": supernet.memory}[name]
 
     def __call__(self, rows: Rows, names: Collection[str]) -> dict[str, Floats]:
-        """Figures by name: float64 `(n,)` each."""
+        """Metrics by name: float64 `(n,)` each."""
         if not len(rows):  # which many a predictor refuses
             return {name: np.zeros(0) for name in names}
         return {name: np.asarray(self.function(name)(rows), np.float64) for name in names}
@@ -83,20 +83,20 @@ class CostModel:
         return found
 
     def covers(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which archs have a latency on every device: those at resolutions that were measured."""
+        """Mask of the archs with a latency on every device, that is at measured resolutions: bool `(n,)`."""
         covered = np.ones(len(rows), bool)
         for profile in self.profiles.values():
             covered &= profile.covers(self.supernet, rows)
         return covered
 
     def predicting(self, predict: Mapping[str, Predict]) -> CostModel:
-        """The same with more predictors."""
+        """A copy with additional predictors."""
         other = copy(self)
         other.predict = {**self.predict, **predict}
         return other
 
     def check(self, name: str, use: str) -> None:
-        """Check that a latency that is named is on offer.
+        """Check that a latency of this name is available.
 
         Raises:
             BudgetError: it isn't; the message says why.
@@ -109,7 +109,7 @@ class CostModel:
 
 
 def latency_name(device: str) -> str:
-    """What a device's latency is called among several devices'; a single one has no name."""
+    """The metric name of a device's latency: `latency_ms.phone`, or `latency_ms` if there is one unnamed device."""
     return f"latency_ms.{device}" if device else "latency_ms"
 
 
@@ -149,11 +149,11 @@ class Budget:
 
     @property
     def binds(self) -> bool:
-        """Whether there are archs that don't fit: there are limits, or resolutions that a profile lacks."""
+        """Whether some archs may not fit, because of limits, or of resolutions that a profile lacks."""
         return bool(self.limits) or any(profile.resolutions for profile in self.costs.profiles.values())
 
     def excess(self, rows: Rows) -> Floats:
-        """By how much archs exceed the limits, relative to them and summed: float64 `(n,)`, 0 where they fit.
+        """Excess over the limits, relative to them and summed over them: float64 `(n,)`, 0 where an arch fits.
 
         Infinite for archs at a resolution that a profile didn't measure.
         """
@@ -166,7 +166,7 @@ class Budget:
         return total
 
     def fits(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which archs meet every limit."""
+        """Mask of the archs that meet every limit: bool `(n,)`."""
         within: NDArray[np.bool_] = self.excess(rows) == 0
         return within
 

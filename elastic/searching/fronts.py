@@ -11,7 +11,7 @@ from elastic.space.space import Floats
 
 
 def undominated(goals: Floats) -> NDArray[np.bool_]:
-    """Which rows of `(n, objectives)` no other row dominates; equal rows don't dominate each other."""
+    """Mask of the non-dominated rows of `(n, objectives)`: bool `(n,)`; equal rows don't dominate each other."""
     from moocore import is_nondominated
 
     found: NDArray[np.bool_] = is_nondominated(goals, keep_weakly=True)
@@ -40,7 +40,7 @@ def hypervolume(goals: Floats, reference: Floats) -> float:
 
 
 def hypervolume_history(goals: Floats, points: int = 100) -> tuple[tuple[int, float], ...]:
-    """How the hypervolume grew: pairs of evaluations and volume, at most `points` of them.
+    """Growth of the hypervolume: (evaluations, volume) pairs, at most `points` of them.
 
     Args:
         goals: `(n, objectives)`, in the order of evaluation.

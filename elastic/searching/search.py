@@ -147,7 +147,7 @@ def _kept(problem: Problem) -> NDArray[np.intp]:
 
 
 def _predictors(predict: Mapping[str, Predict]) -> dict[str, dict[str, Any]]:
-    """What is known of predictors that `fit_predictor` made."""
+    """Kind, sample size and errors of predictors that `fit_predictor` made."""
     made = {name: one for name, one in predict.items() if isinstance(one, Predictor)}
     return {
         name: {"kind": one.kind, "n": one.error.n, "rmse": one.error.rmse, "tau": one.error.tau}
@@ -156,7 +156,7 @@ def _predictors(predict: Mapping[str, Predict]) -> dict[str, dict[str, Any]]:
 
 
 def _device(profile: Profiles | None) -> dict[str, Any]:
-    """Where latencies were measured; by name where there are several profiles."""
+    """Device and setting of the latencies; by device name if there are several profiles."""
     if profile is None:
         return {}
     if isinstance(profile, Mapping):

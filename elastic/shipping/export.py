@@ -42,13 +42,13 @@ from elastic.upstream import library_of
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote.
+    """Result of an export.
 
     Attributes:
-        folder: where.
-        files: name → what is known of it, such as the difference from PyTorch's output.
-        metrics: the subnet's parameters and MACs, and those that the caller gave.
-        latency: what `elastic.shipping.file_latency` measured; empty where it wasn't asked to.
+        folder: the folder that was written.
+        files: file name → facts about it, such as the difference from PyTorch's output.
+        metrics: the subnet's parameters and MACs, and the metrics in the card.
+        latency: latencies from `elastic.shipping.file_latency`; empty if not measured.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ def export(
     threads: int = 1,
     device: str = "cpu",
 ) -> Exported:
-    """Write an extracted subnet into `folder`; where anything fails before all is written, nothing in it has changed.
+    """Write an extracted subnet into `folder`, which stays unchanged if anything fails before all is written.
 
     The files of a former export stay if it was of the same weights and input size; else they are removed with it. Where
     the process is killed while files are replaced, loading refuses the folder (see `elastic.support.files.staged`).

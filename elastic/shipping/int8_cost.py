@@ -1,4 +1,4 @@
-"""What int8 costs: accuracy before and after, or how often both choose the same class where nothing is labelled."""
+"""The accuracy that int8 costs: top-1 before and after, or agreement of both models without labels."""
 
 from __future__ import annotations
 

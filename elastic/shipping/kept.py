@@ -1,4 +1,4 @@
-"""What an earlier export left in a folder: which files are its own, and which of them may stay."""
+"""Files of an earlier export in the same folder: which are its own, and which of them may stay."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def own_files(former: Mapping[str, Any]) -> set[str]:
 def kept_files(
     folder: Path, former: Mapping[str, Any], files: Mapping[str, Any], size: Sequence[int], text: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """The files of an earlier export that are still of this subnet: it had the same weights, and inputs of this size.
+    """The files of an earlier export that are still valid: it had the same weights and input size.
 
     Args:
         folder: where they are.
         former: its `config.json`; empty where there was none.
-        files: what is written now, which isn't kept.
-        size: of an input.
+        files: the files that are written now, which aren't kept.
+        size: shape of one input.
         text: inputs are text, whose length is any.
 
     Returns:
-        Each file's name → what was known of it.
+        File name → facts about it.
     """
     before = former.get("files", {})
     weights = {one[_WEIGHTS]["sha256"] if _WEIGHTS in one else None for one in (before, files)}

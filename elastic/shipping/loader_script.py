@@ -92,7 +92,7 @@ def _modules(build: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, 
 
 
 def _build(model: nn.Module, built_with: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How the model's library builds it; None for any other model."""
+    """The arguments by which the model's library builds it; None for a model of no library."""
     built = library_of(model).build_arguments(built_with or {})
     normalization = normalization_of(model)
     return built if built is None or normalization is None else {**built, "normalize": normalization}

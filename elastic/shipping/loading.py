@@ -36,7 +36,7 @@ class OpenedSubnet:
 
 
 def open_subnet(folder: str | Path) -> OpenedSubnet:
-    """What `export` wrote with its `arch` and `source`.
+    """Open a folder that `export` wrote with `arch` and `source`.
 
     Builds the supernet, cuts the arch out and loads the weights strictly.
 

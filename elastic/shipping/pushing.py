@@ -65,7 +65,7 @@ def check_repo(repo: str) -> None:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What the hub's client raises; it changed its HTTP library: without a network a relative of its own error."""
+    """Exceptions of the hub's client; without a network they come from its HTTP library, which differs by version."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return (OSError, ValueError, *HfHubHTTPError.__bases__)

@@ -1,4 +1,4 @@
-"""Files of the formats that are asked for, each compared with PyTorch's output, and what is known of each."""
+"""Writing files in the requested formats, each compared with PyTorch's output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from elastic.support.text import did_you_mean
 
 
 def check_formats(names: Sequence[str], calibration: bool) -> list[str]:
-    """The formats, each once; nothing is written unless all of them can be.
+    """The formats without duplicates, after checking that all of them can be written.
 
     Args:
         names: of the formats.
@@ -48,7 +48,7 @@ def needs_inputs(names: Sequence[str]) -> bool:
 
 
 def write_format(name: str, original: Original, folder: Path, validation: Iterable[Batch]) -> dict[str, dict[str, Any]]:
-    """Write one format's files into `folder`; each file's name → what is known of it.
+    """Write one format's files into `folder`; returns file name → facts about it.
 
     Raises:
         ExportError: the format can't express the model, or the file computes something else.

@@ -1,4 +1,4 @@
-"""An arch: the immutable choice of one value per dim, which is all there is to a subnet's identity."""
+"""An arch: one value per dim, immutable; it identifies a subnet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MANY = 24
 
 
 class Arch(Mapping[str, Number]):
-    """A subnet's name: dim → value, immutable, hashable and JSON-serialisable.
+    """A subnet's description: dim → value, immutable, hashable and JSON-serialisable.
 
     It is canonical when a `SearchSpace` made it: dims of blocks that the depth leaves out are absent, so that
     equal subnets are equal keys.

@@ -59,11 +59,11 @@ class Dim:
 
     @property
     def gated(self) -> bool:
-        """Whether some depth leaves it out."""
+        """Whether the dim is behind a gate, so that some depths leave it out."""
         return () not in self.uses
 
     def exists(self, values: Mapping[str, Number]) -> bool:
-        """Whether an arch with these depths has the dim."""
+        """Whether an arch with these depths has the dim (all its gates are open)."""
 
         def passes(gate: Gate) -> bool:
             return gate.depth not in values or gate.passes(values[gate.depth])

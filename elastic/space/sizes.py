@@ -41,7 +41,7 @@ class Size:
 
     @property
     def is_width(self) -> bool:
-        """Whether it counts units of which the first ones stay: channels, heads, groups."""
+        """Whether it counts units (channels, heads, groups) of which a subnet keeps the first ones."""
         return self.keep in ("prefix", "ordered")
 
     def __repr__(self) -> str:
@@ -111,12 +111,12 @@ class Lookup:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What it follows, as a formula's parts."""
+        """The name it follows, as a tuple, like the parts of a formula."""
         return (self.part,)
 
     @property
     def values(self) -> tuple[Number, ...]:
-        """What the size can be, ascending."""
+        """Possible values of the size, ascending."""
         return tuple(sorted({value for _, value in self.table}))
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
@@ -130,7 +130,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class DimRule:
-    """How a recipe offers one kind of size (`heads`, `mid`, `depth` …) as a dim.
+    """The rule by which a recipe makes one kind of size (`heads`, `mid`, `depth` …) a dim.
 
     Attributes:
         choices: floats are fractions of the full size, ints are sizes. What exceeds the full size is left

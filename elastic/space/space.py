@@ -313,7 +313,7 @@ class SearchSpace:
         return rows.astype(np.int16, copy=False)
 
     def existing(self, rows: Rows) -> list[NDArray[np.bool_]]:
-        """For each dim, which rows have it: a boolean array `(n,)` per dim."""
+        """For each dim, the mask of the rows that have it: bool `(n,)`."""
         cache: dict[Any, NDArray[np.bool_]] = {}
 
         def passes(gate: Gate) -> NDArray[np.bool_]:
@@ -332,12 +332,12 @@ class SearchSpace:
         return [any_use(dim.uses) for dim in self.dims]
 
     def _present(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which dims each row has: `(n, dims)`."""
+        """Mask of the dims that each row has: bool `(n, dims)`."""
         return np.stack(self.existing(rows), axis=1) if self.dims else np.ones(rows.shape, bool)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How many choices each dim has, int64 `(len(dims),)`."""
+        """Number of choices of each dim: int64 `(len(dims),)`."""
         return np.array([len(dim.choices) for dim in self.dims], np.int64)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What can be made elastic: an ordinary module tree. Anything else is refused before it is changed."""
+"""Check that a model can be made elastic: it must be an ordinary module tree, or it is refused unchanged."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _GRAPHS = 256
 
 
 def blocks_of(supernet: Supernet) -> list[nn.Module]:
-    """What depth chooses from: every block of an elastic container; the model itself where there is none."""
+    """Every block of the elastic containers; the model itself if there are none."""
     containers = [path for path, rules in supernet.layout.rules.items() if isinstance(rules.get(DEPTH), DepthRule)]
     blocks = [child for path in containers for child in supernet.model.get_submodule(path)._modules.values()]
     outermost = [block for block in blocks if block is not None]

@@ -59,10 +59,10 @@ class MeasuredAccuracy:
         return {self.metric: self.measure(self.subnet(arch, share=True), self.sized(arch))}
 
     def subnet(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
-        """The extracted subnet as it was judged: BatchNorm re-estimated, in eval mode.
+        """The extracted subnet as it is measured: BatchNorm re-estimated, in eval mode.
 
         Args:
-            arch: which.
+            arch: the subnet's arch.
             share: as for `Supernet.extract`.
         """
         subnet = self.supernet.extract(arch, share)

@@ -176,12 +176,12 @@ def _differences(versions: Mapping[str, str] | None) -> str:
 
 
 def is_name(folder: str | Path) -> bool:
-    """Whether it is the name of a supernet that a package offers, and no folder."""
+    """Whether it names a registered supernet rather than a folder."""
     return not Path(folder).exists() and find_supernet(str(folder)) is not None
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """What `supernet.json` in `folder` says.
+    """The content of `supernet.json` in `folder`.
 
     Raises:
         CheckpointError: there is none, or a broken one.

@@ -1,4 +1,4 @@
-"""How much each unit of a size matters: the order in which `Supernet.sort` puts channels, neurons and heads."""
+"""Importance scores of channels, neurons and heads, by which `Supernet.sort` orders them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _magnitude(supernet: Supernet, power: int) -> dict[str, Tensor]:
 
 
 def _reads(supernet: Supernet, rule: TensorRule, size: Size) -> bool:
-    """Whether a weight takes the size's units as input; a gate that is derived from them (SE) doesn't count."""
+    """Whether a weight takes the size's units as input; not if its outputs are derived from them (SE)."""
     axes = rule.axes.axes
     if len(axes) < 2 or size not in axes[1].sizes or size in axes[0].sizes:
         return False
@@ -130,7 +130,7 @@ def _first_order(supernet: Supernet, size: Size, change: dict[str, Tensor]) -> T
 
 
 def _scoring(supernet: Supernet, size: Size) -> list[tuple[str, str, TensorRule]]:
-    """The tensors that say what a unit is worth: those that read it, where it spans several channels; else all."""
+    """The tensors that a unit's score is computed from: those that read it, if it spans several channels; else all."""
     bound = list(_bound(supernet, size))
     spans = any(size in axis.factors and axis.full > size.full for _, _, rule in bound for axis in rule.axes.axes)
     readers = [one for one in bound if _reads(supernet, one[2], size)] if spans else []

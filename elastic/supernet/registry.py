@@ -22,21 +22,21 @@ _REGISTERED: dict[str, NamedSupernet] = {}
 
 
 class NamedSupernet(Protocol):
-    """What a package offers under a name."""
+    """Interface of a supernet that a package registers under a name."""
 
     @property
     def license(self) -> str:
-        """Of its pretrained weights, and so of the subnets that are cut out of them."""
+        """License of its pretrained weights, and so of the subnets that are cut out of them."""
 
     def build(self, **options: Any) -> tuple[nn.Module, Recipe]:
-        """The plain model with fresh weights, and what makes it elastic.
+        """The plain model with fresh weights, and the recipe that makes it elastic.
 
         Raises:
             RecipeError: an option that it doesn't have.
         """
 
     def load(self, supernet: Supernet) -> None:
-        """Fill a supernet, made of what `build` gave, with pretrained weights.
+        """Load pretrained weights into a supernet that was made from `build`'s model.
 
         Raises:
             CheckpointError: there are none, they can't be had, or they don't fit.
@@ -44,7 +44,7 @@ class NamedSupernet(Protocol):
 
 
 def register_supernets(named: Mapping[str, NamedSupernet]) -> None:
-    """Offer supernets by name: to `SupernetSource`, and so to every command."""
+    """Register supernets by name, for `SupernetSource` and every command."""
     _REGISTERED.update(named)
 
 

@@ -30,7 +30,7 @@ from elastic.upstream.saved_arguments import read_arguments, saved_arguments, se
 
 @dataclass(frozen=True)
 class SupernetSource:
-    """What a supernet is made from: enough to make it again, without its weights.
+    """Description of a supernet from which it can be rebuilt, without its weights.
 
     Attributes:
         model: a model's name, as for `timm.create_model`; a supernet's, as for `zoo.create`; or `transformers:bert`.
@@ -172,7 +172,7 @@ class SupernetSource:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SupernetSource:
-        """What `to_dict` gave, read from a file of anybody's: it is plain data, without weights of its own.
+        """Read the result of `to_dict` from an untrusted file: plain data, without weights.
 
         Raises:
             CheckpointError: the model's name is missing, there are keys that a source doesn't have, a value of another

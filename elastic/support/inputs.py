@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out: images in one tensor, or text in several; logits, bare or in a record."""
+"""Inputs and outputs of models: images in one tensor, or text in several; logits, bare or in a record."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def logits_of(output: Any) -> Tensor:
 
 
 def batch_size(inputs: Inputs) -> int:
-    """How many inputs a batch holds."""
+    """Number of inputs in a batch."""
     return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
 

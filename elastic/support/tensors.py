@@ -30,7 +30,7 @@ def modules_in(value: Any) -> list[nn.Module]:
 
 
 def closed_over(function: Any) -> Iterator[Any]:
-    """What a function's code reaches without being given it: the cells of its closure, and its defaults."""
+    """Values that a function can reach beside its arguments: its closure's cells and its defaults."""
     for one in _functions(function):
         for cell in one.__closure__ or ():
             with suppress(ValueError):  # a name that has no value yet

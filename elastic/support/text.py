@@ -55,7 +55,7 @@ def spell_metric(name: str, value: Any) -> str:
 
 
 def spell_difference(name: str, value: float, of: float) -> str:
-    """How far a metric is from another value `of` it: `+1.50 points` of an accuracy, `-3.0 %` of anything else."""
+    """A metric's difference from another value `of` it: `+1.50 points` of an accuracy, `-3.0 %` of anything else."""
     if _is_percentage(name.partition(".")[0]):
         return f"{value - of:+.2f} points"
     return f"{(value / of - 1) * 100:+.1f} %" if of else f"off by {spell_metric(name, value)}"
@@ -89,12 +89,12 @@ def spell_names(names: Sequence[str]) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """What is written with commas between."""
+    """Split a comma-separated list of names."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def pairs_in(text: str) -> dict[str, str]:
-    """What is written as `depth=1,2,width=0.5`, by name: `{"depth": "1,2", "width": "0.5"}`; empty if it isn't so."""
+    """Parse pairs: `depth=1,2,width=0.5` gives `{"depth": "1,2", "width": "0.5"}`; {} for any other text."""
     pairs = [piece.strip().partition("=") for piece in re.split(r",(?=[^,=]+=)", text)]
     whole = all(name and equals and value for name, equals, value in pairs)
     return {name.strip(): value.strip() for name, _, value in pairs} if whole else {}

@@ -1,4 +1,4 @@
-"""Runtimes: what runs a model on a device, and how a model is made ready to be timed on it."""
+"""Runtimes that run a model on a device, and the preparation of a model to be timed on them."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def prepare_all(given: Sequence[tuple[nn.Module, Sequence[Tensor]]], setting: Se
 
 
 def fingerprint(setting: Setting) -> dict[str, Any]:
-    """What this device is: processor, cores, system, versions of the runtime and of PyTorch, date."""
+    """Facts about this device: processor, cores, system, versions of the runtime and of PyTorch, date."""
     found = describe_device()
     if setting.device == "cuda":
         found["processor"] = torch.cuda.get_device_name()

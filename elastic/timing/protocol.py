@@ -44,11 +44,11 @@ _FEWEST_ROUNDS, _JUDGED_ROUNDS, _MOST_ROUNDS = 5, 10, 200
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one thing takes: the raw times, one per visit.
+    """Raw times of one forward pass, one per visit.
 
     Attributes:
-        milliseconds: of one forward pass; 200 at most.
-        pace: how slow the machine was meanwhile: what the reference took then, over its median of the session.
+        milliseconds: times of one forward pass; 200 at most.
+        pace: slowness of the machine meanwhile: the reference's time then, over its median in the session.
     """
 
     milliseconds: tuple[float, ...]
@@ -67,7 +67,7 @@ class Timing:
 
     @property
     def runs(self) -> int:
-        """How many times there are."""
+        """Number of times."""
         return len(self.milliseconds)
 
     @property
@@ -125,13 +125,13 @@ def _repeat(run: Run, seconds: float) -> list[int]:
 
 
 class OtherLoad:
-    """What other processes take of the processors that this one may run on, from now on."""
+    """Measures the load of other processes on the processors that this one may use, from now on."""
 
     def __init__(self) -> None:
         self._before = _processor_seconds()
 
     def share(self) -> float:
-        """Their part of all processor time, 0 to 1; 0 where the system doesn't tell."""
+        """Share of processor time that other processes took, 0 to 1; 0 if the system doesn't tell."""
         others, total = (now - before for now, before in zip(_processor_seconds(), self._before, strict=True))
         return round(min(max(others / total, 0.0), 1.0), 3) if total > 0 else 0.0
 
@@ -195,7 +195,7 @@ def timed_keys(journal: Journal) -> set[str]:
 
 
 def journal_path(out: Path) -> Path:
-    """Where what is measured so far is kept until `out` is whole."""
+    """Path of the journal that holds the measurements until `out` is written."""
     return out.with_name(f"{out.name}.partial.jsonl")
 
 

@@ -33,14 +33,14 @@ QUIET = "Close other programs and measure again, for longer (--time_limit), or a
 
 
 class _Measured:
-    """What was timed; a dataclass with these fields."""
+    """Base of timed subnets and blocks: dataclasses with these fields."""
 
     milliseconds: Milliseconds
     pace: Positive
 
     @cached_property
     def timing(self) -> Timing:
-        """Its statistics."""
+        """Statistics of its times."""
         return Timing(self.milliseconds, self.pace)
 
 
@@ -84,7 +84,7 @@ class BlockTiming(_Measured):
 
 @dataclass(frozen=True)
 class Conditions:
-    """How quiet the device was.
+    """Conditions of a measurement: how quiet the device was.
 
     Attributes:
         tolerance: a median is sure if its 95 % interval is narrower than ± this, relative.
@@ -98,7 +98,7 @@ class Conditions:
 
     @property
     def drift(self) -> float:
-        """How far the reference's medians lie apart, relative to their median; 0 where there are none."""
+        """Range of the reference's medians, relative to their median; 0 if there are none."""
         return float(np.ptp(self._medians) / np.median(self._medians)) if self.references else 0.0
 
     @property

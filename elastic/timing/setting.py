@@ -1,4 +1,4 @@
-"""The setting of a measurement: which runtime, device, threads, batch size and precision."""
+"""The setting of a measurement: runtime, device, threads, batch size and precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Setting:
-    """What a measurement was made with.
+    """Setting of a measurement.
 
     Attributes:
         runtime: `"torch"` (eager), `"torch.compile"`, `"onnxruntime"` or `"openvino"`.

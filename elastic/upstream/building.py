@@ -188,7 +188,7 @@ def build_transformer(name: str, args: Mapping[str, Any]) -> nn.Module:
 
 
 def is_type_of_transformers(own: str) -> bool:
-    """Whether a name, without the prefix, is a type of model, whose configuration transformers has."""
+    """Whether a name, without the prefix, is a model type of transformers."""
     import transformers
 
     return own in transformers.CONFIG_MAPPING
@@ -199,7 +199,7 @@ _PUBLISHED = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 def _may_be_published(own: str) -> bool:
-    """Whether it is worth asking for: a folder, OWNER/NAME, or what was downloaded by its former name, of one word."""
+    """Whether the name may be a published model: a folder, OWNER/NAME, or a one-word name that was downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     if own and (Path(own).is_dir() or _PUBLISHED.fullmatch(own)):

@@ -1,4 +1,4 @@
-"""Which recipe is for which classes of timm and transformers, and those classes as types for the recipes."""
+"""Classes of timm and transformers by recipe, and those classes as types for the recipes."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def read_arguments(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fetches(key: str, value: str) -> bool:
-    """Whether it is code for attention, or a backbone, from the hub."""
+    """Whether an argument would fetch attention code, or a backbone, from the hub."""
     return "/" in value and key.rpartition(".")[2] in ("attn_implementation", "_attn_implementation", "backbone")
 
 

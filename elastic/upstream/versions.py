@@ -1,4 +1,4 @@
-"""Which versions of the libraries that models depend on are installed."""
+"""Installed versions of the libraries that models depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands are given, as text: archs, profiles, resolutions; budgets are read in `elastic.searching.budget`."""
+"""Parsing of commands' arguments: archs, profiles, resolutions; budgets are parsed in `elastic.searching.budget`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.published.latency_tables import load_ofa_table
 
 
 def parse_resolutions(text: str) -> list[int]:
-    """`160,192` as a list.
+    """Parse `160,192`.
 
     Raises:
         ProfileError: not of that form.

@@ -1,4 +1,4 @@
-"""`elastic attack`: what attacks leave of subnets' accuracy, whether they can be trusted, and what is certain."""
+"""`elastic attack`: accuracy of subnets under attack, checks for gradient masking, and certified accuracy."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -161,7 +161,7 @@ def subcommands(group: str) -> list[str]:
 
 
 def find_command(words: Sequence[str]) -> tuple[str, list[str]]:
-    """Which command a command line means.
+    """Find the command of a command line.
 
     Args:
         words: the command line without the program's name, with a word at least.
@@ -210,7 +210,7 @@ def _first_words() -> list[str]:
 
 
 def _typed(names: Iterable[str]) -> dict[str, str]:
-    """What people may type → the command that they mean."""
+    """Names and synonyms of commands → the command."""
     names = list(names)
     synonyms = {word: name for name in names if name in COMMANDS for word in COMMANDS[name].synonyms}
     return {name: name for name in names} | {word: name for word, name in synonyms.items() if word not in names}

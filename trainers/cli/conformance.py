@@ -1,4 +1,4 @@
-"""`elastic conformance`: what becomes elastic in timm's and transformers' architectures, and whether that is exact."""
+"""`elastic conformance`: the elastic sizes of timm's and transformers' architectures, and their exactness."""
 
 from __future__ import annotations
 

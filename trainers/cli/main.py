@@ -89,7 +89,7 @@ def _help() -> str:
 
 
 def _show_group(group: str, words: list[str]) -> None:
-    """What `elastic GROUP --help` shows.
+    """Show the help of a group of commands, such as `elastic zoo --help`.
 
     Raises:
         UsageError: nothing but the group's name was given.

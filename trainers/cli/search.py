@@ -1,4 +1,4 @@
-"""`elastic search`: the best subnets within a budget, what became of them when measured again, and a report."""
+"""`elastic search`: the best subnets within a budget, measured again, and a report."""
 
 from trainers.methods.norms import Norm
 

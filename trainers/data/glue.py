@@ -77,7 +77,7 @@ class Glue(SupernetData):
 
     @property
     def task(self) -> Task:
-        """What the task is."""
+        """The task: columns, labels and metric."""
         return TASKS[self.task_name]
 
     @cached_property
@@ -148,13 +148,13 @@ class Glue(SupernetData):
 
     @cached_property
     def lengths(self) -> Sequence[int]:
-        """Of the training texts, about: in characters."""
+        """Approximate lengths of the training texts, in characters."""
         examples = cast(Texts, self.splits.train).examples
         return [len(first) + len(second or "") for first, second, _ in examples]
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Which tokenizer, and how long texts may be."""
+        """The tokenizer's name, and the largest number of tokens."""
         return {"task": f"GLUE {self.task_name}", "tokenizer": self.tokenizer_name, "max_length": self.max_length}
 
     def save_preprocessing(self, folder: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""The nine tasks of GLUE: what each task's columns, labels and metric are.
+"""The nine tasks of GLUE: columns, labels and metric of each.
 
 Source: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding", ICLR 2019.
 """
@@ -17,7 +17,7 @@ Example = tuple[str, str | None, float]
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a TSV file has what: column numbers from 0.
+    """Columns of a TSV file, numbered from 0.
 
     Attributes:
         text: of the text, or of a pair's two.
@@ -32,14 +32,14 @@ class Columns:
 
 @dataclass(frozen=True)
 class Task:
-    """A task.
+    """A task of GLUE.
 
     Attributes:
         folder: its folder's name in the distribution as TSV files.
         fields: the names of its texts in the library datasets.
         columns: of its TSV files.
         labels: the classes' names in these files, by class number; none where the label is a number to predict.
-        metric: what it is judged by.
+        metric: name of its metric.
         dev: the development split's name in datasets; its files are `dev.tsv`, or `dev_matched.tsv` of MNLI.
     """
 

@@ -1,4 +1,4 @@
-"""Images for training: what `trainers.data.supernet_data` says of any data, and the mixing of images and labels."""
+"""Image data modules: `SupernetData` with mixing of images and labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainers.data.supernet_data import SupernetData
 
 
 class Learner(Protocol):
-    """What the mixing of images asks of the Lightning module that trains on them."""
+    """The attributes of the Lightning module that the mixing of images needs."""
 
     classes: int
     source: SupernetSource
@@ -71,7 +71,7 @@ class ImageDataModule(SupernetData, ABC):
         return mixed
 
     def _mixing_for(self) -> Learner | None:
-        """What trains on mixed batches now; None where they stay as they are."""
+        """The module that trains on mixed batches now; None if batches aren't mixed."""
         trainer = self.trainer
         if self.mixup is None or trainer is None or not trainer.training:
             return None

@@ -1,4 +1,4 @@
-"""Metrics of a task: what validation says of a subnet, computed by torchmetrics over all batches of all ranks."""
+"""Metrics of a task, for validation: computed by torchmetrics over all batches of all ranks."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class SupernetData(LightningDataModule, ABC):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """How examples become inputs where there is no augmentation, named as timm does; {}: not known."""
+        """Preprocessing without augmentation, named as in timm; {} if unknown."""
         return {}
 
     def check(self, supernet: Supernet) -> None:
@@ -173,7 +173,7 @@ class SupernetData(LightningDataModule, ABC):
         return (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
 
     def _place(self) -> tuple[int, int] | None:
-        """Where training stands: the epoch, and the examples of it that this process has had."""
+        """Position in the training: the epoch, and the number of its examples that this process has consumed."""
         trainer = self.trainer
         if trainer is None or trainer.num_training_batches == float("inf"):  # not fitting
             return None

@@ -1,4 +1,4 @@
-"""Whatever timm reads: folders and tars of images, torchvision's data sets, Hugging Face's."""
+"""Every data set that timm reads: folders and tars of images, torchvision's and Hugging Face's data sets."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What commands do with a trained supernet: open it, judge its subnets, search, write one out, show the whole job."""
+"""The commands' work on trained supernets: opening, judging subnets, search, writing a subnet, conformance."""

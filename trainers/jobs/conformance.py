@@ -1,4 +1,4 @@
-"""Conformance: what becomes elastic in timm's and transformers' architectures, and whether that is exact.
+"""Conformance: the elastic sizes of timm's and transformers' architectures, and their exactness.
 
 Every weight is drawn at random first: freshly made models have ones and zeros that hide a wrong slice.
 """
@@ -60,7 +60,7 @@ _TOKENS = 16
 
 @dataclass(frozen=True)
 class Conformance:
-    """What was found out about an architecture.
+    """Result of making an architecture elastic.
 
     Attributes:
         name: timm's, or transformers' behind `transformers:`.
@@ -86,7 +86,7 @@ class Conformance:
 
     @property
     def exact(self) -> bool:
-        """Whether it is elastic, and nothing differs."""
+        """Whether it is elastic, and both differences are 0."""
         return not self.problem and self.full_difference == self.difference == 0
 
 
@@ -169,7 +169,7 @@ def _kinds(supernet: Supernet) -> frozenset[str]:
 
 
 def _embeds_by_heads(supernet: Supernet) -> bool:
-    """Whether the embedding is as wide as there are heads: code that takes one width for the other couples them.
+    """Whether the embedding's width is tied to the number of heads, as by code that takes one width for the other.
 
     The embedding is what embedding tables hold, and what the model's last layer reads.
     """
@@ -227,7 +227,7 @@ def markdown(rows: Sequence[Conformance]) -> str:
 
 
 def summary(rows: Sequence[Conformance]) -> str:
-    """How many of how many."""
+    """A sentence with the numbers of architectures that convert and are exact."""
     both = sum({"width", "depth"} <= row.kinds for row in rows)
     small = sum(row.ratio <= 0.25 for row in rows)
     exact = sum(row.exact for row in rows)

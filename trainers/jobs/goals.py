@@ -1,4 +1,4 @@
-"""What a search may be about: the names of metrics, checked before anything is opened, and again before measuring."""
+"""Names of the metrics of a search, checked before anything is opened, and again before measuring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judging subnets: their data, BatchNorm re-estimated on some of it, and accuracy on images that chose nothing."""
+"""Judging subnets: data, BatchNorm re-estimation, and accuracy on images that the search did not use."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> 
 
 
 def name_of(data: SupernetData) -> str:
-    """What a card calls the data."""
+    """Name of the data, for cards."""
     place = getattr(data, "dataset", "") or Path(getattr(data, "root", "")).name
     return " ".join(word for word in (type(data).__name__, place) if word)
 
@@ -128,8 +128,8 @@ class Judge:
     """Measures subnets: for the search on validation images, afterwards on images that the search hasn't seen.
 
     Attributes:
-        data: what they are judged on.
-        metrics: what is measured, by name.
+        data: the data they are judged on.
+        metrics: names of the metrics.
         validation: measures a subnet for the search.
         fresh: measures one on other images; None where there are none.
 
@@ -137,7 +137,7 @@ class Judge:
         supernet: whose subnets.
         data: the images; those for afterwards are the test images, or validation images that are left over where
             a data set has no others.
-        images: how many to judge on, at most.
+        images: largest number of images to judge on.
         threat: measures the accuracy under attack, too, within this.
         again: the attack on the fresh images.
         recalibrate: re-estimates BatchNorm statistics.

@@ -1,4 +1,4 @@
-"""What `elastic search` does: search by measured metrics, measure the best again, and write what comes of it."""
+"""The work of `elastic search`: search by measured metrics, re-measure the best, and write the results."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Profiles = Mapping[str, DeviceProfile]
 
 @dataclass(frozen=True)
 class Goals:
-    """What is searched for.
+    """Objectives and budget of a search.
 
     Attributes:
         budget: the largest values allowed, by metric.
         maximize: metrics, separated by commas; those of the judge by default.
         minimize: likewise; latencies where there are profiles, else MACs.
-        profiles: they predict latencies.
+        profiles: device profiles, which predict latencies.
     """
 
     budget: Mapping[str, float]
@@ -53,17 +53,17 @@ class Goals:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long is searched, and how.
+    """Algorithm and effort of a search.
 
     Attributes:
         algorithm: as for `elastic.search`.
         population: subnets per generation.
-        generations: how many.
+        generations: number of generations.
         predictor: random subnets that metrics are learned from; 0: each evaluated subnet is measured.
         again: subnets of the front that are measured again.
         again_seconds: how long their latencies are measured, at most.
-        threads: that measuring takes.
-        seed: draws the subnets.
+        threads: threads for measuring.
+        seed: random seed of the subnets.
     """
 
     algorithm: str | None
@@ -90,11 +90,11 @@ class Effort:
 
 @dataclass(frozen=True)
 class Judging:
-    """What subnets are judged on.
+    """Data and attacks that subnets are judged on.
 
     Attributes:
         data: as for `Trained.data`.
-        images: how many, at most.
+        images: largest number of images.
         threat: what attacks are allowed where the accuracy under attack is measured, too.
         again: the attack of the second measurement.
     """

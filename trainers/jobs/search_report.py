@@ -94,7 +94,7 @@ def summarize(supernet: Supernet, result: SearchResult) -> dict[str, str]:
 
 
 def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
-    """How far predicted latencies are from measured ones, for a report."""
+    """A sentence on the error of predicted latencies, for a report."""
     if not profile.subnets:
         return "Latencies are sums of a table's blocks; no whole subnet was measured."
     error = profile.prediction_error(supernet)
@@ -105,7 +105,7 @@ def prediction_note(profile: DeviceProfile, supernet: Supernet) -> str:
 
 
 def predictor_note(name: str, facts: Mapping[str, Any]) -> str:
-    """How far a predicted metric is from a measured one, by `SearchResult.predictors`."""
+    """A sentence on the error of a predicted metric, from `SearchResult.predictors`."""
     return (
         f"{spell_name(name).capitalize()} is predicted ({facts['kind']}); cross-validated over {facts['n']} measured "
         f"subnets, it is off by {spell_metric(name, facts['rmse'])} (root mean square), "

@@ -36,10 +36,10 @@ _DATA = "config.yaml"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trained:
-    """A trained supernet, and what there is to know of it.
+    """A trained supernet, with its source, license and data.
 
     Attributes:
-        place: where it is from, as the user names it.
+        place: folder or name, as the user typed it.
         supernet: with its weights, in evaluation mode; of an exported subnet a supernet of one.
         source: what it is made from, its layout written out.
         recalibrate: re-estimates the BatchNorm statistics of its subnets, as after its training.
@@ -62,7 +62,7 @@ class Trained:
 
     @cached_property
     def digest(self) -> str:
-        """Of its dims and shapes (see `elastic.supernet.folder.digest_supernet`)."""
+        """Digest of its dims and shapes (see `elastic.supernet.folder.digest_supernet`)."""
         return digest_supernet(self.supernet)
 
     @cached_property
@@ -76,7 +76,7 @@ class Trained:
 
     @property
     def tokenizer(self) -> str:
-        """What `trainers.data.text.load_tokenizer` finds the tokenizer of published weights by; empty without one."""
+        """Name of the tokenizer of published weights, for `trainers.data.text.load_tokenizer`; empty without one."""
         if not self.name:
             return ""
         from zoo.catalog import vocabulary_file
@@ -85,7 +85,7 @@ class Trained:
 
     @property
     def has_data(self) -> bool:
-        """Whether its training says which data it was trained on."""
+        """Whether its folder describes the data it was trained on."""
         return (Path(self.place) / _DATA).is_file()
 
     def data(self, given: str | None = None) -> SupernetData:
@@ -218,7 +218,7 @@ def _named(name: str) -> Trained:
 
 
 def statistics_of(named: NamedSupernet) -> dict[str, Any]:
-    """How BatchNorm statistics are re-estimated with published weights, as `supernet.json` says it."""
+    """Settings of BatchNorm re-estimation for published weights, in the form of `supernet.json`."""
     adversary: Mapping[str, Any] | None = getattr(named, "adversary", None)
     return {} if adversary is None else {"adversary": dict(adversary)}
 

@@ -105,7 +105,7 @@ def extract_to(
 
 
 def _preprocessing(trained: Trained, subnet: nn.Module, data: SupernetData | None) -> dict[str, Any]:
-    """What the data says; of published weights for text, which tokenizer."""
+    """Preprocessing of the data; for published weights for text, the tokenizer."""
     if data is not None:
         return data.preprocessing
     if not trained.tokenizer:

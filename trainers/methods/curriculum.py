@@ -114,7 +114,7 @@ class Curriculum:
         return sum(phase.epochs for phase in self.scaled)
 
     def at(self, step: int, steps_per_epoch: int) -> tuple[int, int]:
-        """Where optimiser step `step` belongs: the phase's index, and the step's number within the phase.
+        """The place of optimiser step `step`: the phase's index, and the step's number within the phase.
 
         The last phase never ends.
         """

@@ -127,7 +127,7 @@ class ComplexityWalkSampler(Sampler):
         return self.with_largest + 1 + self.n
 
     def bank(self, seed: int, step: int) -> int:
-        """Where the walk is at `step`, from 0, the bank of the smallest subnets.
+        """Index of the walk's bank at `step`; 0 is the bank of the smallest subnets.
 
         The ends are mirrors: a walk that would leave stays, and from then on left and right are swapped. This is
         a walk without ends, folded; its place at any step is found without taking the steps before.

@@ -27,7 +27,7 @@ class _Distilled(RobustLoss):
         return True
 
     def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
-        """What the adversary maximises."""
+        """The objective that the adversary maximises."""
         if teacher is None:
             return self.alone.objective(student, images, labels, None)
         return self._objective(student, images, labels, teacher)

@@ -70,7 +70,7 @@ class Examiner:
         self.seed = seed
 
     def steps(self, sanity: bool, smoothing: bool) -> int:
-        """How often `examine` advances."""
+        """Number of times `examine` calls `advance`."""
         few = _few(self.batches)
         checked = len(few) * masking_steps() if sanity else 0
         noisy = sum(len(labels) for _, labels in few) if smoothing else 0

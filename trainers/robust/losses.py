@@ -1,4 +1,4 @@
-"""Losses of adversarial training: what the adversary maximises, and what a subnet then minimises."""
+"""Losses of adversarial training: the adversary's objective, and the subnet's loss."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TRADES(RobustLoss):
         return self.targets == "teacher"
 
     def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
-        """How far the answer is from that for the image as it is."""
+        """Divergence of the prediction from that for the clean image."""
         clean = _clean(student, images)
         return lambda attacked: kl_divergence(student(attacked), clean, "sum")
 

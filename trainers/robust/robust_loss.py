@@ -32,7 +32,7 @@ class RobustLoss(SubnetLoss):
 
     @abstractmethod
     def objective(self, student: Answer, images: Tensor, labels: Tensor, teacher: TeacherOutput | None) -> Objective:
-        """What the adversary maximises; the student's statistics don't move meanwhile.
+        """The objective that the adversary maximises; the student's BatchNorm statistics stay as they are.
 
         Args:
             student: the network that is attacked.

@@ -56,12 +56,12 @@ def recalibrate_attacked(model: nn.Module, batches: Iterable[Tensor], adversary:
 
 
 def recalibration(adversary: Adversary | None) -> Recalibrate:
-    """How statistics are re-estimated: on attacked images, where there is an adversary."""
+    """The function that re-estimates statistics: on attacked images if there is an adversary."""
     return recalibrate if adversary is None else partial(recalibrate_attacked, adversary=adversary)
 
 
 def describe_statistics(adversary: Adversary | None) -> dict[str, Any]:
-    """How BatchNorm statistics are re-estimated, as plain values: on attacked images, where there is an adversary.
+    """Settings of BatchNorm re-estimation as plain values; with an adversary, attacked images are used.
 
     `elastic.supernet.folder.save_supernet` writes it down, and `read_statistics` reads it.
     """
@@ -69,7 +69,7 @@ def describe_statistics(adversary: Adversary | None) -> dict[str, Any]:
 
 
 def read_statistics(described: Mapping[str, Any]) -> Recalibrate:
-    """What `describe_statistics` described.
+    """The function that re-estimates statistics, from the result of `describe_statistics`.
 
     Raises:
         CheckpointError: something else.
@@ -87,7 +87,7 @@ def read_statistics(described: Mapping[str, Any]) -> Recalibrate:
 
 
 def statistics_of_run(config: Path) -> Recalibrate:
-    """How BatchNorm statistics are re-estimated after a run of a former version, whose `supernet.json` doesn't say so.
+    """The function that re-estimates statistics, for runs of former versions, whose `supernet.json` lacks it.
 
     Args:
         config: the training's configuration; it may be missing.
@@ -110,6 +110,6 @@ def _trained_under(config: Path) -> Mapping[str, Any] | None:
 
 
 def _is_robust(distiller: Any) -> bool:
-    """Whether a robust loss of this project is described; nothing else that it names is imported."""
+    """Whether a description names a robust loss of this project; no other class is imported."""
     found = own_class(distiller.get("class_path")) if isinstance(distiller, Mapping) else None
     return found is not None and issubclass(found, RobustLoss)

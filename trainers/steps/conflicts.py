@@ -1,4 +1,4 @@
-"""Where the largest subnet's gradient and the others' disagree."""
+"""Projection of conflicting gradients: those of the largest subnet against the others'."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from elastic.errors import TrainingError
 
 @dataclass(frozen=True)
 class GradientProjection:
-    """Takes from the largest subnet's gradient what works against the others' (NASViT, Gong et al., ICLR 2022).
+    """Removes what in the largest subnet's gradient conflicts with the others' (NASViT, Gong et al., ICLR 2022).
 
     With g_s the gradient of the largest subnet and g the sum of the others', its norm clipped, the step follows
     g_s + g + clip(−⟨g, g_s⟩ / ‖g‖², 0, limit) · g: where the two conflict, g_s loses its part along −g. g and g_s are

@@ -1,4 +1,4 @@
-"""How often subnets of each size are trained, and how well their gradients agree: by rung, from the smallest up."""
+"""Diagnosis by size of subnet (rung): how often each is trained, and how well gradients agree."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from elastic import Arch, Supernet
 
 RUNGS = 8
-"""Equal parts of the range of MACs between the smallest subnet and the largest."""
+"""Number of rungs: equal parts of the range of MACs from the smallest subnet to the largest."""
 
 
 class Ladder:
-    """The rungs of a supernet's subnets."""
+    """Sorts a supernet's subnets into `RUNGS` rungs by their MACs."""
 
     def __init__(self, supernet: Supernet) -> None:
         self.supernet = supernet
@@ -60,7 +60,7 @@ class GradientCosines:
             self.values.append(_cosine(self._first, own))
 
     def by_rung(self, rungs: Sequence[int]) -> dict[int, Tensor]:
-        """The mean of the cosines of each rung; `rungs` has the first subnet's, too."""
+        """Mean cosine per rung. `rungs`: the rung of each subnet of the step, the first included."""
         grouped: dict[int, list[Tensor]] = {}
         for rung, value in zip(rungs[1:], self.values, strict=True):
             grouped.setdefault(rung, []).append(value)

@@ -1,4 +1,4 @@
-"""What happens to a step's gradients between the last backward pass and the optimiser's step."""
+"""Processing of gradients between the last backward pass and the optimiser's step: reduction and clipping."""
 
 from __future__ import annotations
 

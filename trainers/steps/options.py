@@ -1,4 +1,4 @@
-"""How a step is computed, as options."""
+"""Options of an optimiser step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens before a phase's first step."""
+"""The start of a phase: teacher snapshot, sorting, fresh optimiser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainers.steps.extra_batches import calibration_batches, held_out_batches
 
 
 class PhaseStart:
-    """Takes the teacher's snapshot, sorts units, and lets the optimiser forget the former phase."""
+    """Takes the teacher's snapshot, sorts units, and resets the optimiser's state."""
 
     def __init__(
         self,

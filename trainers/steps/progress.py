@@ -1,4 +1,4 @@
-"""Where a training stands in its curriculum."""
+"""Position of a training in its curriculum."""
 
 from __future__ import annotations
 

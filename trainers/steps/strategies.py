@@ -1,4 +1,4 @@
-"""Which of Lightning's strategies a supernet can be trained with."""
+"""Check of Lightning's strategy: it must keep whole parameters."""
 
 from __future__ import annotations
 

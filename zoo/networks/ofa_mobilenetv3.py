@@ -59,7 +59,7 @@ def ofa_mobilenetv3(
 
 
 def elastic_blocks(model: EfficientNet | MobileNetV3, resolutions: Sequence[int] | None, input_size: Shape) -> Recipe:
-    """What Once-for-All makes elastic in a mobile network whose full blocks have 7×7 kernels and expand by 6."""
+    """Elastic sizes of Once-for-All's mobile networks, whose full blocks have 7×7 kernels and expand by 6."""
     recipe = efficientnet(
         model,
         resolutions=offered(resolutions, input_size),

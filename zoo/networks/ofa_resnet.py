@@ -64,7 +64,7 @@ def ofa_resnet(
 
 
 def elastic_ratios(model: ResNet, resolutions: Sequence[int] | None, input_size: Shape) -> Recipe:
-    """What Once-for-All makes elastic in a network of `STEM` and `STAGES`; mid widths follow the stage widths."""
+    """Elastic sizes of Once-for-All's ResNet of `STEM` and `STAGES`; mid widths follow the stage widths."""
     size = (input_size[0], input_size[1], input_size[2])
     recipe = resnet(model, resolutions=offered(resolutions, size), input_size=size)
     derived = {"stem.0": Derived(("ratio.stem",), Fraction(STEM[0]), divisor=8)}

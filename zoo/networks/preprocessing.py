@@ -1,4 +1,4 @@
-"""How images become inputs, in timm's words; and the resolutions that are offered."""
+"""Preprocessing of images, in timm's terms, and the resolutions on offer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESOLUTIONS = tuple(range(128, 225, 4))
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image is prepared, named as in timm's data configurations.
+    """Preprocessing of an image, named as in timm's data configurations.
 
     Attributes:
         mean: subtracted per channel, of values between 0 and 1.

@@ -190,7 +190,7 @@ def _changes(block: Config) -> bool:
 
 
 def conv_of(block: Config) -> Config:
-    """What is inside a mobile network's block, by its name of today or before 2020."""
+    """A mobile network's block without its skip connection, under its present name or that of before 2020."""
     conv: Config = block.get("conv") or block["mobile_inverted_conv"]
     return conv
 

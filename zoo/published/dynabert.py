@@ -18,7 +18,7 @@ _KEYS = ("width", "depth")
 
 
 def has_encoding(supernet: Supernet) -> bool:
-    """Whether a supernet's subnets can be written so: it reads tokens, and its heads have no groups."""
+    """Whether a supernet has this encoding: it reads tokens, and its heads have no groups."""
     return supernet.recipe.vocabulary is not None and "heads.0" in supernet.layout.sizes
 
 

@@ -30,12 +30,12 @@ from zoo.published import dynabert
 
 @dataclass(frozen=True)
 class EncodingSlot:
-    """What one entry of a list speaks of.
+    """Meaning of one entry of an encoding's list.
 
     Attributes:
-        size: its name: a dim's, or of a size that has one choice here or follows a dim.
-        written: what stands for each value of the size; other values were never published.
-        path: the block that it is about; where depth leaves that out, the entry may be anything.
+        size: name of the size: a dim, or a size that is fixed here or follows a dim.
+        written: the published code of each value of the size; other values have none.
+        path: path of its block; if depth leaves the block out, the entry's value is ignored.
     """
 
     size: str
@@ -44,11 +44,11 @@ class EncodingSlot:
 
     @property
     def matters(self) -> bool:
-        """Whether there is anything to say: ProxylessNAS's last stage has one block, whatever is said."""
+        """Whether the entry has several values; ProxylessNAS's last stage always has one block."""
         return len(self.written) > 1
 
     def value(self, said: Any, offered: Iterable[Number], place: str) -> Number:
-        """The one among the values on offer that is meant.
+        """The value on offer that is encoded as `said`.
 
         Raises:
             ArchError: none is; `place` says where that was read.
@@ -60,7 +60,7 @@ class EncodingSlot:
         raise ArchError(f"{place} = {said!r} isn't on offer; choose one of {list(known.values())}")
 
     def spell(self, value: Number) -> Any:
-        """What stands for a value.
+        """The published code of a value.
 
         Raises:
             ArchError: nothing does.
@@ -135,13 +135,13 @@ def from_arch(supernet: Supernet, arch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sizes(supernet: Supernet, arch: Arch) -> dict[str, Number]:
-    """What the entries speak of, by name; those of blocks that aren't there are missing or anything."""
+    """Values of the encoded sizes, by name; those of absent blocks may be missing or arbitrary."""
     layout = supernet.layout
     return {name: size.full for name, size in layout.sizes.items()} | dict(arch) | layout.followers(arch)
 
 
 def _runs(supernet: Supernet, entry: EncodingSlot, sizes: Mapping[str, Number]) -> bool:
-    """Whether the entry's block is there."""
+    """Whether the arch has the entry's block."""
     return all(gate.passes(sizes[gate.depth]) for gate in supernet.layout.gates_of(entry.path))
 
 
@@ -158,7 +158,7 @@ def _resolution(supernet: Supernet, published: Mapping[str, Any]) -> dict[str, A
 
 
 def _per_entry(published: Mapping[str, Any], entries: Sequence[EncodingSlot], key: str) -> Sequence[Any]:
-    """What a list says; last entries that don't matter may be missing."""
+    """The values of a list; last ones that don't matter may be missing."""
     given = published.get(key, ())
     if isinstance(given, (int, float)):
         return [given] * len(entries)

@@ -68,7 +68,7 @@ def _block(variant: BlockVariant, milliseconds: list[float]) -> BlockTiming:
 
 
 def _resolutions(latencies: Iterable[str], supernet: Supernet, path: str | Path) -> list[int]:
-    """Those of the supernet's resolutions that the table has a stem for."""
+    """The supernet's resolutions for which the table has a stem."""
     if "resolution" not in supernet.space.names:
         return []
     there = {int(stem[1]) for one in latencies if (stem := _STEM.match(one))}

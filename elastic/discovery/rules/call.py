@@ -13,7 +13,7 @@ from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, unify
 
 
 class Labels(Protocol):
-    """What is known about tensors."""
+    """Facts about tensors: their axes, and whether they depend on the input."""
 
     def of(self, tensor: Tensor) -> AtomAxes:
         """The axes of a tensor."""

@@ -24,7 +24,7 @@ def _reduce(call: Call) -> list[AtomAxes]:
 
 @rule("sort", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 def _ordered(call: Call) -> list[AtomAxes]:
-    """What depends on the order of an axis, which can't change."""
+    """Operators that depend on the order of an axis, which therefore can't change."""
     return _along(call, next((arg for arg in call.args[1:] if type(arg) is int), -1))
 
 
@@ -34,7 +34,7 @@ def _top(call: Call) -> list[AtomAxes]:
 
 
 def _along(call: Call, dim: int) -> list[AtomAxes]:
-    """An operator along one axis: that can't change, and may be gone from the output."""
+    """An operator along one axis, which can't change and may be missing from the output."""
     axes, out = list(call.axes(0)), next(leaf for leaf in tree_leaves(call.out) if isinstance(leaf, Tensor))
     if axes:
         fix(axes[dim], call.why)
