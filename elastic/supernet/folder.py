@@ -12,7 +12,7 @@ import torch
 
 from elastic.errors import CheckpointError, LayoutError, PackageError, first_line
 from elastic.space.sizes import Lookup
-from elastic.supernet.registry import find_supernet, supernet_names
+from elastic.supernet.registry import NamedSupernet, find_supernet, supernet_names
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import near_folder, staged, write_json
@@ -125,10 +125,31 @@ def load_supernet(folder: str | Path) -> Supernet:
         CheckpointError: a folder without a supernet; a truncated, altered or foreign file; a model that the installed
             libraries build with other parts; or a name whose weights can't be had.
     """
-    if is_name(folder):
-        return SupernetSource(str(folder), {"pretrained": True}).build().eval()
+    if named_supernet(folder) is not None:
+        return load_named(str(folder))
+    return load_described(folder, read_description(folder))
+
+
+def load_named(name: str) -> Supernet:
+    """The supernet of that name with its pretrained weights, as `load_supernet` gives it.
+
+    Raises:
+        CheckpointError: the weights can't be had.
+    """
+    return SupernetSource(name, {"pretrained": True}).build().eval()
+
+
+def load_described(folder: str | Path, described: Mapping[str, Any]) -> Supernet:
+    """The supernet in a folder whose description has been read, as `load_supernet` gives it.
+
+    Args:
+        folder: what `save_supernet` wrote.
+        described: what `read_description` read there.
+
+    Raises:
+        CheckpointError: as for `load_supernet`.
+    """
     folder = Path(folder)
-    described = read_description(folder)
     supernet = build_saved(SupernetSource.from_dict(described["source"]), folder, described.get("versions"))
     load_weights(supernet.model, folder / _WEIGHTS, described["weights_sha256"])
     if digest_supernet(supernet) != described["supernet_digest"]:
@@ -175,9 +196,9 @@ def _differences(versions: Mapping[str, str] | None) -> str:
     return f"; it was saved with {', '.join(found)}" if found else ""
 
 
-def is_name(folder: str | Path) -> bool:
-    """Whether it names a registered supernet rather than a folder."""
-    return not Path(folder).exists() and find_supernet(str(folder)) is not None
+def named_supernet(place: str | Path) -> NamedSupernet | None:
+    """What a package offers under this name; None for a path that exists, which comes first, and for other names."""
+    return None if Path(place).exists() else find_supernet(str(place))
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

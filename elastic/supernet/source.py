@@ -157,13 +157,17 @@ class SupernetSource:
         return asdict(self)
 
     @classmethod
-    def of_subnet(cls, folder: str | Path) -> SupernetSource:
+    def of_subnet(cls, folder: str | Path, config: Mapping[str, Any] | None = None) -> SupernetSource:
         """The source of the subnet in a folder that `elastic extract` wrote, to be trained further.
+
+        Args:
+            folder: what was written.
+            config: what `read_subnet_config` read there; it is read by default.
 
         Raises:
             CheckpointError: the folder holds no subnet that says what it was made from.
         """
-        config = read_subnet_config(folder)
+        config = read_subnet_config(folder) if config is None else config
         if config.get("source") is None or config.get("arch") is None:
             raise CheckpointError(f"the subnet in {folder} doesn't say what it was cut out of; extract it again")
         source = cls.from_dict(config["source"])

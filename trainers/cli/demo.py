@@ -99,8 +99,8 @@ def _budget(run: str, profile: str, seed: int) -> float:
 
     from elastic.profiles.profile import DeviceProfile
     from elastic.space.sampling import spread_rows
-    from elastic.supernet.folder import load_supernet
+    from trainers.jobs.trained import open_trained
 
-    supernet = load_supernet(run)
+    supernet = open_trained(run).supernet
     predicted = DeviceProfile.load(profile).latency_ms(supernet, spread_rows(supernet.space, seed, _DRAWN))
     return float(np.quantile(predicted, _MEET))

@@ -32,7 +32,7 @@ def inspect(
     from elastic.supernet.source import SupernetSource
     from trainers.jobs.trained import open_trained
 
-    if Path(model).is_dir():
+    if Path(model).exists():  # as for `open_trained`, what is there comes before names
         supernet = open_trained(model).supernet
     else:
         source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {}, couple=couple or {})

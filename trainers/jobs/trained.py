@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from elastic.errors import CheckpointError, UsageError
 from elastic.supernet.evaluation import Recalibrate
-from elastic.supernet.folder import build_saved, digest_supernet, is_name, load_supernet, read_description
+from elastic.supernet.folder import (
+    build_saved,
+    digest_supernet,
+    load_described,
+    load_named,
+    named_supernet,
+    read_description,
+)
 from elastic.supernet.registry import NamedSupernet, find_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import CONFIG, read_subnet_config
@@ -84,6 +91,11 @@ class Trained:
         return "" if vocabulary_file(self.name) is None else self.name
 
     @property
+    def is_named(self) -> bool:
+        """Whether it is a named supernet itself, rather than a folder with one or a subnet of one."""
+        return self.name == self.place
+
+    @property
     def has_data(self) -> bool:
         """Whether its folder describes the data it was trained on."""
         return (Path(self.place) / _DATA).is_file()
@@ -99,7 +111,9 @@ class Trained:
             UsageError: a named supernet, which has no data of its own, and none is given; or a data section that names
                 code which isn't trusted.
         """
-        check_data(self.place, given)
+        _check_given(given)
+        if given is None and self.is_named:
+            raise _without_data(self.place)
         if given is None or not Path(given).is_dir():
             from trainers.jobs.data_section import load_data
 
@@ -158,16 +172,24 @@ def check_data(place: str, given: str | None) -> None:
         CheckpointError: no such file or folder.
         UsageError: a named supernet, which has no data of its own, and none is given.
     """
-    if given is not None and not Path(given).exists():
+    _check_given(given)
+    if given is None and named_supernet(place) is not None:
+        raise _without_data(place)
+
+
+def _check_given(data: str | None) -> None:
+    if data is not None and not Path(data).exists():
         raise CheckpointError(
-            f"--data {given} doesn't exist; give a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with "
+            f"--data {data} doesn't exist; give a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with "
             "the data section of a training"
         )
-    if given is None and is_name(place):
-        raise UsageError(
-            f"{place} is a named supernet, which has no data of its own; give some, a folder of images (train/CLASS/*, "
-            "val/CLASS/*) or a YAML file with the data section of a training, such as --data my_images"
-        )
+
+
+def _without_data(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is a named supernet, which has no data of its own; give some, a folder of images (train/CLASS/*, "
+        "val/CLASS/*) or a YAML file with the data section of a training, such as --data my_images"
+    )
 
 
 def check_device(device: str) -> None:
@@ -185,14 +207,16 @@ def check_device(device: str) -> None:
 
 
 def _open(place: str) -> Trained:
-    if is_name(place):
-        return _named(place)
+    named = named_supernet(place)
+    if named is not None:
+        return _named(place, named)
     exported = (Path(place) / CONFIG).is_file() and not (Path(place) / "supernet.json").exists()
     return _exported(place) if exported else _run(place)
 
 
 def _run(place: str) -> Trained:
-    supernet, described = load_supernet(place), read_description(place)
+    described = read_description(place)
+    supernet = load_described(place, described)
     if described.get("finished") is False:
         Console(stderr=True).print(
             f"{place}: its training ended early, or still runs; fit --ckpt_path last continues it",
@@ -210,9 +234,8 @@ def _run(place: str) -> Trained:
     )
 
 
-def _named(name: str) -> Trained:
-    named, supernet = find_supernet(name), load_supernet(name)
-    assert named is not None
+def _named(name: str, named: NamedSupernet) -> Trained:
+    supernet = load_named(name)
     recalibrate = read_statistics(statistics_of(named))
     return Trained(name, supernet, SupernetSource(name).to_save(supernet), recalibrate, name, named.license)
 
@@ -234,7 +257,8 @@ def of_subnet(opened: OpenedSubnet, place: str) -> Trained:
 
 
 def _exported(place: str) -> Trained:
-    config, source = read_subnet_config(place), SupernetSource.of_subnet(place)
+    config = read_subnet_config(place)
+    source = SupernetSource.of_subnet(place, config)
     supernet = build_saved(source, place).eval()
     return _of_export(place, config, supernet, source.to_save(supernet))
 

@@ -1,5 +1,7 @@
 """Where a supernet is, is asked once: what a run's folder, a name and an exported subnet's folder say."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -9,7 +11,8 @@ import elastic
 from elastic.errors import CheckpointError, UsageError
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.evaluation import MeasuredAccuracy
-from elastic.supernet.folder import digest_supernet, load_supernet
+from elastic.supernet.folder import digest_supernet, load_supernet, named_supernet
+from elastic.support.reading import read_json
 from trainers import Digits
 from trainers.cli.attack import attack
 from trainers.cli.extract import extract
@@ -42,6 +45,27 @@ def test_a_name():
         trained.data()
 
 
+def test_what_a_place_is_is_asked_once_and_its_description_read_once(run, tmp_path, monkeypatch):
+    asked, read = [], []
+
+    def looked_up(place):
+        asked.append(str(place))
+        return named_supernet(place)
+
+    def reading(path, *rest):
+        read.append(Path(path))
+        return read_json(path, *rest)
+
+    monkeypatch.setattr("trainers.jobs.trained.named_supernet", looked_up)
+    monkeypatch.setattr("elastic.supernet.folder.named_supernet", looked_up)
+    monkeypatch.setattr("elastic.supernet.folder.read_json", reading)
+    extract(str(run), "smallest", out=str(tmp_path / "sub"))
+    extract(FASHION, "smallest", out=str(tmp_path / "named"))
+    extract(str(tmp_path / "sub"), out=str(tmp_path / "again"))
+    assert asked == [str(run), FASHION, str(tmp_path / "sub")]
+    assert read == [run / "supernet.json"]
+
+
 def test_one_line_says_what_it_is(run):
     assert repr(open_trained(run)) == f"Trained({str(run)!r}, {load_supernet(run)!r})"
     assert "\n" not in repr(open_trained(run))
@@ -49,7 +73,7 @@ def test_one_line_says_what_it_is(run):
 
 @pytest.mark.parametrize("words", [["search", FASHION, "--budget", "macs=2M"], ["attack", FASHION]])
 def test_data_that_is_not_there_is_said_before_weights_are_loaded(words, monkeypatch, capsys):
-    monkeypatch.setattr("trainers.jobs.trained.load_supernet", lambda place: pytest.fail(f"loaded {place}"))
+    monkeypatch.setattr("trainers.jobs.trained.load_named", lambda name: pytest.fail(f"loaded {name}"))
     assert main(words) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"elastic: {FASHION} is a named supernet, which has no data of its own; give some, a folder")
