@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,56 @@ def test_no_import_of_the_table_turns_back() -> None:
         return seen
 
     assert not [name for name in MAY_IMPORT if name in reached(name, set())]
+
+
+def modules_behind(node: ast.AST, names: set[str]) -> set[str]:
+    """Which of these modules one statement imports, be it within a function or for annotations only."""
+    found = {(module, module.rpartition(".")[0]) for module in imported(node)}
+    return {whole if whole in names else of for whole, of in found} & names
+
+
+def test_no_import_between_files_turns_back() -> None:
+    named = {
+        f.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): f for f in FILES
+    }
+    graph = {
+        name: {
+            module
+            for node in ast.walk(ast.parse(file.read_text("utf-8")))
+            for module in modules_behind(node, {*named} - {name})
+        }
+        for name, file in named.items()
+    }
+    assert "trainers.jobs.judge" in graph["trainers.jobs.search"]
+    TopologicalSorter(graph).prepare()  # raises a CycleError that names the files
+
+
+@pytest.mark.parametrize("room", ["elastic", "trainers", "zoo"])
+def test_no_public_name_is_a_submodules(room: str) -> None:
+    """Else `zoo.calibration` is the function or the module, by which was imported first."""
+    stub = ast.parse((ROOT / room / "__init__.pyi").read_text("utf-8"))
+    public = {
+        alias.asname or alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert public
+    assert not public & {path.stem for path in (ROOT / room).iterdir() if path.is_dir() or path.suffix == ".py"}
+
+
+def test_no_test_depends_on_the_day_or_the_hour() -> None:
+    clocks = ("date.today", "datetime.now", "datetime.utcnow", "time.time")
+    found = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(file.read_text("utf-8"))
+        # files are given an age, which is measured from now
+        ages = {
+            id(n)
+            for c in ast.walk(tree)
+            if isinstance(c, ast.Call) and ast.unparse(c.func) == "os.utime"
+            for n in ast.walk(c)
+        }
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in ages]
+        found += [f"{file}:{call.lineno}" for call in calls if ast.unparse(call.func).endswith(clocks)]
+    assert not found, "give a fixed time instead"
 
 
 def test_a_folder_fits_on_a_screen_and_says_what_it_is_for() -> None:

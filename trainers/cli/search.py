@@ -75,8 +75,8 @@ def search(
     from elastic.support.packages import require_packages
     from elastic.support.text import names_in
     from trainers.cli.arguments import load_profiles, profile_paths
-    from trainers.jobs.goals import check_names, metrics_on_offer
-    from trainers.jobs.search import Effort, Goals, Judging, Outputs, find_best, write_results
+    from trainers.jobs.goals import Goals, check_names, metrics_on_offer
+    from trainers.jobs.search import Effort, Judging, Outputs, find_best, write_results
     from trainers.jobs.trained import check_data, open_trained
     from trainers.robust.attacks import Threat
 

@@ -1,14 +1,36 @@
-"""Names of the metrics of a search, checked before anything is opened, and again before measuring."""
+"""What a search goes by, and the names of metrics: checked before anything is opened, and again before measuring."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import get_args
 
 from elastic.errors import BudgetError
+from elastic.profiles.profile import DeviceProfile
 from elastic.searching.budget import COSTS, latency_name
 from elastic.support.text import did_you_mean
 from trainers.data.metrics import MetricName
+
+Profiles = Mapping[str, DeviceProfile]
+"""Device profiles by name; a single one's name is empty."""
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Objectives and budget of a search.
+
+    Attributes:
+        budget: the largest values allowed, by metric.
+        maximize: metrics, separated by commas; those of the judge by default.
+        minimize: likewise; latencies where there are profiles, else MACs.
+        profiles: device profiles, which predict latencies.
+    """
+
+    budget: Mapping[str, float]
+    maximize: str | None
+    minimize: str | None
+    profiles: Profiles
 
 
 def metrics_on_offer(profiles: Collection[str], attacked: bool, measured: Iterable[str] = ()) -> tuple[str, ...]:

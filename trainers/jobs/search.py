@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -11,7 +10,6 @@ from rich import get_console
 
 from elastic.errors import UsageError
 from elastic.prediction.predictor import check_count
-from elastic.profiles.profile import DeviceProfile
 from elastic.reporting.report import write_csv, write_report
 from elastic.reporting.tables import result_table
 from elastic.searching.algorithms import check_algorithm
@@ -23,32 +21,12 @@ from elastic.searching.verification import is_here, remeasure_front
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import names_in
 from elastic.timing.backends import torch_threads
-from trainers.jobs.goals import check_names, metrics_on_offer
+from trainers.jobs.goals import Goals, Profiles, check_names, metrics_on_offer
 from trainers.jobs.judge import Judge
 from trainers.jobs.search_report import describe, predictor_note
 from trainers.jobs.trained import Trained
 from trainers.jobs.write_subnet import write_subnet
 from trainers.robust.attacks import Threat, find_attack
-
-Profiles = Mapping[str, DeviceProfile]
-"""Device profiles by name; a single one's name is empty."""
-
-
-@dataclass(frozen=True)
-class Goals:
-    """Objectives and budget of a search.
-
-    Attributes:
-        budget: the largest values allowed, by metric.
-        maximize: metrics, separated by commas; those of the judge by default.
-        minimize: likewise; latencies where there are profiles, else MACs.
-        profiles: device profiles, which predict latencies.
-    """
-
-    budget: Mapping[str, float]
-    maximize: str | None
-    minimize: str | None
-    profiles: Profiles
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from elastic.searching.budget import CostModel, latency_name
 from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import spell_count, spell_metric, spell_name
+from trainers.jobs.goals import Goals, Profiles
 from trainers.jobs.judge import Judge
 from trainers.jobs.trained import Trained
 
 if TYPE_CHECKING:
     from elastic.profiles.profile import DeviceProfile
-    from trainers.jobs.search import Goals, Profiles
 
 
 def describe(trained: Trained, result: SearchResult, judge: Judge, goals: Goals, out: str) -> Report:

@@ -77,7 +77,7 @@ class Trained:
         """Made-up images that come with published weights, for BatchNorm statistics where there are no real ones."""
         if not self.name:
             return []
-        from zoo.calibration import calibration
+        from zoo.made_up_inputs import calibration
 
         return calibration(self.name)
 
