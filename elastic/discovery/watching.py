@@ -21,7 +21,7 @@ from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
 from elastic.support.hooks import hooked
-from elastic.support.tensors import tensors_in
+from elastic.support.tensors import outputs_of
 
 OUTPUT = "an output of the model"
 INPUT = "an input of the model"
@@ -70,7 +70,7 @@ def watch(model: nn.Module, inputs: Tensor, numbers: bool = True) -> Observation
         stack.enter_context(watcher)
         watcher.put(inputs, tuple(fresh(length, INPUT) for length in inputs.shape), live=True)
         out = model(inputs)
-    given = tensors_in(out)
+    given = outputs_of(out)
     if not given:
         raise TypeError(f"no tensor can be seen in the {type(out).__name__} that it returns")
     for tensor in given:
@@ -235,7 +235,7 @@ class _Watcher(TorchDispatchMode):
         def enter(module: nn.Module, args: Any) -> None:
             self.stack.append((path, module))
             self._note_norm(path, module, args)
-            for leaf in tensors_in(args):
+            for leaf in outputs_of(args):
                 if self.is_live(leaf):
                     self._marks[id(leaf)] = self._marks.get(id(leaf), frozenset()) | {path}
 
@@ -250,8 +250,8 @@ class _Watcher(TorchDispatchMode):
     def _leaving(self, path: str, module: nn.Module) -> Any:
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self.stack.pop()
-            shapes = [leaf.shape for leaf in tensors_in(args) if self.is_live(leaf)]
-            outputs = tensors_in(out)
+            shapes = [leaf.shape for leaf in outputs_of(args) if self.is_live(leaf)]
+            outputs = outputs_of(out)
             # outputs of another shape, such as attention's weights, aren't the residual stream
             alike = [leaf.shape == shape for leaf, shape in zip(outputs, shapes, strict=False)]
             stream = [leaf for leaf, is_alike in zip(outputs, alike, strict=False) if is_alike]

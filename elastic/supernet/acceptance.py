@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from elastic.errors import RecipeError
 from elastic.layers.modules import Elastic
-from elastic.support.tensors import closed_over, modules_in, tensors_in
+from elastic.support.tensors import closed_over, functions_in, modules_in, tensors_in
 
 
 def check_model(model: nn.Module) -> None:
@@ -50,21 +49,14 @@ def _check_functions(model: nn.Module) -> None:
     """Refuse functions that hold parts of the model in their closure: a copy of the model would go on using those."""
     parts = {id(one) for one in (*model.modules(), *model.parameters())}
     for module in model.modules():
-        for name, function in _own_functions(module):
-            held = [one for cell in closed_over(function) for one in (*modules_in(cell), *tensors_in(cell))]
-            if any(id(one) in parts for one in held):
+        for name, value in module.__dict__.items():
+            if name not in ("_parameters", "_buffers", "_modules") and _holds(value, parts):
                 raise RecipeError(
-                    f"{type(module).__name__} has a function of its own, {name}, that holds on to parts of the model "
+                    f"{type(module).__name__} has a function of its own, in {name}, that holds on to its parts "
                     "in its closure, so that what is cut out would still use them; remove it, or make it a method"
                 )
 
 
-def _own_functions(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    for name, value in module.__dict__.items():
-        if name in ("_parameters", "_buffers", "_modules"):
-            continue
-        for one in (
-            value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
-        ):
-            if callable(one) and not isinstance(one, nn.Module):
-                yield name, one
+def _holds(value: Any, parts: set[int]) -> bool:
+    cells = (cell for function in functions_in(value) for cell in closed_over(function))
+    return any(id(one) in parts for cell in cells for one in (*modules_in(cell), *tensors_in(cell)))

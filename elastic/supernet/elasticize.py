@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, Number, for_name
 from elastic.supernet.acceptance import check_model
+from elastic.supernet.conformity import conforming
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import did_you_mean
 
@@ -26,6 +28,7 @@ def elasticize(
     choices: Mapping[str, Sequence[Number] | None] | None = None,
     couple: Mapping[str, str] | None = None,
     width_scaling: bool = False,
+    check: bool = True,
     **options: Any,
 ) -> Supernet:
     """Make `model` a supernet, in place: same module, same `state_dict` keys, same output at full size.
@@ -43,6 +46,10 @@ def elasticize(
         width_scaling: multiply the weight of each linear layer and convolution by √(full inputs / active inputs),
             so that outputs and updates are about as large at every width (after Tensor Programs IV and V and
             arXiv:2310.17813); extracted weights include the factor, which is 1 at full size.
+        check: compare before returning: values of the full network with the original's, and of a dozen subnets at most
+            with what is cut out, on a copy and tiny inputs (see `elastic.supernet.conformity`). A discovered layout is
+            corrected by it, and `supernet.recipe.notes` says how; of a `Recipe` of your own it is an error. Recipes of
+            this package are compared in its tests instead.
         options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`.
 
     Raises:
@@ -51,6 +58,7 @@ def elasticize(
         LayoutError: recipe and model don't fit, or dims can't be coupled; the model is unchanged.
     """
     check_model(model)
+    own = isinstance(recipe, Recipe)
     if not isinstance(recipe, Recipe):
         recipe = _make(model, recipe, options)
     elif options:
@@ -60,10 +68,24 @@ def elasticize(
     scaled = recipe.width_scaling or width_scaling
     recipe = replace(recipe, couple={**recipe.couple, **(couple or {})}, width_scaling=scaled)
     layout = bind(model, recipe)
+    if check and (own or recipe.name == DISCOVERED):
+        conforming_recipe = conforming(model, recipe)
+        if conforming_recipe is not recipe:
+            recipe, layout = conforming_recipe, bind(model, conforming_recipe)
     for key, values in (choices or {}).items():
         _check_offer(layout, key, values)
+    if check and not choices and (recipe.layout or not own) and all(dim.name == "resolution" for dim in layout.dims):
+        warnings.warn(f"{_nothing_elastic(model, layout, recipe)}", stacklevel=2)
     layout.install(model)
     return Supernet(model, recipe, layout)
+
+
+def _nothing_elastic(model: nn.Module, layout: Layout, recipe: Recipe) -> str:
+    which = "only the resolution" if layout.dims else "nothing"
+    why = next((f"; {where}: {why}" for where, why in recipe.notes.items()), "")
+    return (
+        f"{which} of this {type(model).__name__} is elastic, so that it has one subnet{why}; elastic.inspect says all"
+    )
 
 
 def _check_offer(layout: Layout, key: str, values: Sequence[Number] | None) -> None:

@@ -81,7 +81,7 @@ class SupernetSource:
     def _of_model(self) -> Supernet:
         model, saved = self._plain_model(), self._saved_layout()
         if saved is not None:
-            return elasticize(model, read_recipe(saved))
+            return elasticize(model, read_recipe(saved), check=False)
         return elasticize(model, self.recipe, self.choices or None, self.couple, self.width_scaling, **self.options)
 
     def _of_named(self, named: NamedSupernet) -> Supernet:
@@ -96,9 +96,9 @@ class SupernetSource:
             normalize_inputs(model, self.normalize)
         saved = self._saved_layout()
         if saved is not None:
-            supernet = elasticize(model, read_recipe(saved))
+            supernet = elasticize(model, read_recipe(saved), check=False)
         else:
-            supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling)
+            supernet = elasticize(model, recipe, self.choices or None, self.couple, self.width_scaling, check=False)
         if pretrained:
             named.load(supernet)
         return supernet
@@ -109,7 +109,7 @@ class SupernetSource:
         model = supernet.extract(arch)
         if self.subnet is not None:
             load_subnet_weights(model, self.subnet)
-        return elasticize(model, Recipe({}, {}, input_size=shape, vocabulary=supernet.recipe.vocabulary))
+        return elasticize(model, Recipe({}, {}, input_size=shape, vocabulary=supernet.recipe.vocabulary), check=False)
 
     def build_model(self) -> nn.Module:
         """The ordinary model; of a named supernet, its largest subnet; with `arch`, that subnet.

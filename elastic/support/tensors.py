@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from dataclasses import is_dataclass
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 _CLOSED = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType, nn.Module)
 """Values that aren't looked into: they hold more than what belongs to the value."""
+
+_CONTAINERS = (Mapping, tuple, list, set, frozenset)
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -24,42 +27,55 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [found for found in _walk(value, set()) if isinstance(found, Tensor)]
 
 
+def outputs_of(value: Any) -> list[Tensor]:
+    """The tensors that a model gives, or is given: in records, mappings and sequences, not in objects inside these.
+
+    Such objects are a model's own memory, such as a cache of keys and values. If all that is given is an object, or
+    there are no other tensors, those that it holds count.
+    """
+    visible = [found for found in _walk(value, set(), objects=False) if isinstance(found, Tensor)]
+    if visible or isinstance(value, _CLOSED):
+        return visible
+    held = [found for part in _parts(value) for found in _walk(part, set(), objects=False)]
+    return [found for found in held if isinstance(found, Tensor)] or tensors_in(value)
+
+
 def modules_in(value: Any) -> list[nn.Module]:
     """Every module in a value, found as `tensors_in` finds tensors."""
     return [found for found in _walk(value, set()) if isinstance(found, nn.Module)]
 
 
-def closed_over(function: Any) -> Iterator[Any]:
+def functions_in(value: Any) -> list[FunctionType]:
+    """Every function written in Python in a value, found as `tensors_in` finds tensors."""
+    return [found for found in _walk(value, set()) if isinstance(found, FunctionType)]
+
+
+def closed_over(function: FunctionType) -> Iterator[Any]:
     """Values that a function can reach beside its arguments: its closure's cells and its defaults."""
-    for one in _functions(function):
-        for cell in one.__closure__ or ():
-            with suppress(ValueError):  # a name that has no value yet
-                yield cell.cell_contents
-        yield from one.__defaults__ or ()
-        yield from (one.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # a name that has no value yet
+            yield cell.cell_contents
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
 
 
-def _functions(function: Any) -> Iterator[FunctionType]:
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    if isinstance(function, FunctionType):
-        yield function
-
-
-def _walk(value: Any, seen: set[int]) -> Iterator[Any]:
+def _walk(value: Any, seen: set[int], objects: bool = True) -> Iterator[Any]:
     kind = type(value)
     if kind in (int, float, str, bool, bytes, type(None), torch.dtype, torch.device) or id(value) in seen:
         return
     seen.add(id(value))
-    if isinstance(value, (Tensor, nn.Module)):
+    if isinstance(value, (Tensor, nn.Module, FunctionType)):
         yield value
-    elif not isinstance(value, _CLOSED):
+    elif not isinstance(value, _CLOSED) and (objects or isinstance(value, _CONTAINERS) or is_dataclass(value)):
         for part in _parts(value):
-            yield from _walk(part, seen)
+            yield from _walk(part, seen, objects)
 
 
 def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, functools.partial):
+        yield from (value.func, value.args, value.keywords)
+    elif isinstance(value, MethodType):
+        yield from (value.__func__, value.__self__)
     if isinstance(value, Mapping):
         yield from value.values()
     elif isinstance(value, (tuple, list, set, frozenset)):

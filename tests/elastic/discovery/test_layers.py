@@ -87,7 +87,7 @@ def test_parametrised_weights_follow_or_say_why_not(wrap):
     assert subnet[1].in_features == subnet[1].weight.shape[1]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated", "ignore:nothing of this Sequential")
 @pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
 def test_weights_made_by_hooks(wrap):
     model = nn.Sequential(nn.Linear(4, 32), wrap(nn.Linear(32, 16)), nn.ReLU(), nn.Linear(16, 3)).eval()
