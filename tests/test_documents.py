@@ -11,6 +11,7 @@ import contextlib
 import io
 import itertools
 import os
+import pkgutil
 import re
 import runpy
 import shlex
@@ -235,6 +236,34 @@ def test_contributing_has_the_sentence_of_each_folder() -> None:
     files = [file for package in ("elastic", "zoo", "trainers") for file in (ROOT / package).rglob("__init__.py")]
     said = {file.parent.relative_to(ROOT).as_posix(): first_line(file) for file in files}
     assert listed == said
+
+
+NAME = r"`((?:elastic|trainers|zoo)(?:\.\w+)+)`"
+
+
+def new_places(changelog: str) -> list[str]:
+    """Where the tables of CHANGELOG say that modules, classes and functions are now: dotted names."""
+    places = []
+    for first, second in re.findall(r"^\| (.*) \| (.*) \|$", changelog, re.MULTILINE):
+        if re.fullmatch(r"`[\w.]+`", first) and re.match("from `|`[\\w.]+` →", second):  # modules of this folder
+            places += [f"{first.strip('`')}.{name}" for name in re.findall(r"(?<!from )`(\w+)`", second)]
+        else:
+            places += re.findall(NAME, second)
+    return places
+
+
+def test_places_are_found_in_both_of_changelog_s_tables() -> None:
+    modules = "| `trainers.jobs` | from `trainers`: `trained`, `goals`; `trainers.results` → `search`, `report` |"
+    names = "| `elastic.Card`, `figures` | `elastic.ModelCard`, its `metrics` |"
+    expected = ["trainers.jobs.trained", "trainers.jobs.goals", "trainers.jobs.search", "trainers.jobs.report"]
+    assert new_places(f"{modules}\n{names}\n") == [*expected, "elastic.ModelCard"]
+
+
+def test_changelog_sends_people_to_places_that_exist() -> None:
+    places = new_places((ROOT / "CHANGELOG.md").read_text("utf-8"))
+    assert len(places) > 150
+    for place in places:
+        assert pkgutil.resolve_name(place)
 
 
 def test_drawings_are_what_the_script_draws() -> None:
