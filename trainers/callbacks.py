@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from rich import get_console
 from rich.table import Table
 
+from elastic.support.console import show
 from elastic.support.text import short, spell_count
 from trainers.estimate import Pace, measure_pace, step_seconds, training_memory
 from trainers.supernet_module import SupernetModule
@@ -39,19 +39,17 @@ class SubnetReport(Callback):
         supernet, space = module.supernet, module.supernet.space
         macs = supernet.macs([space.smallest, space.largest])
         params = supernet.params([space.smallest, space.largest])
-        console = get_console()
-        console.print(
+        show(
             f"{module.source.model}: {spell_count(space.size)} subnets, {short(params[0])} to {short(params[1])} "
             f"parameters, {short(macs[0])} to {short(macs[1])} MACs",
-            highlight=False,
         )
         data = getattr(trainer, "datamodule", None)
         images = int(data.batch_size) if hasattr(data, "batch_size") else None  # type: ignore[union-attr]
         context = trainer.precision_plugin.forward_context
         pace = None if images is None else measure_pace(supernet, module.device, images, context)
-        console.print(_plan(module, images, pace))
+        show(_plan(module, images, pace))
         if images is not None:
-            console.print(_needs(module, images, pace), highlight=False)
+            show(_needs(module, images, pace))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The table of the subnets validated."""
@@ -75,7 +73,7 @@ class SubnetReport(Callback):
             if result.robust is not None:
                 scores.append(f"{100 * result.robust:.2f} %")
             table.add_row(result.name, result.arch.id, short(result.macs), short(result.params), *scores)
-        get_console().print(table)
+        show(table)
 
 
 def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Table:

@@ -123,7 +123,8 @@ def refuse_foreign_classes(values: Any, origin: str) -> None:
     """
     refuse_hidden_classes(values, origin)
     for place, name in named_classes(values):
-        if not _is_ours(name):
+        unknown = place == "data" and isinstance(name, str) and name.isidentifier()  # which nothing is imported for
+        if not _is_ours(name) and not unknown:
             raise _foreign(place, name, origin)
     for place, text in _texts(values):
         if _may_be_imported(place, text) and not _is_ours(text):

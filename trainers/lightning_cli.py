@@ -215,10 +215,10 @@ class SupernetCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where the results are."""
-        from rich import get_console
+        from elastic.support.console import show
 
         if self.trainer.is_global_zero and (self.folder / LAST).exists():
-            get_console().print(f"trained supernet: {self.folder}; curves: tensorboard --logdir {self.folder}")
+            show(f"trained supernet: {self.folder}; curves: tensorboard --logdir {self.folder}")
 
 
 def _take_source(options: Any, subnet: str) -> None:

@@ -148,5 +148,5 @@ def _assembled(path: Path, values: dict[str, Any]) -> DeviceProfile:
         return assemble(values, values["groups"], values["device"], float(values["tolerance"]))
     except ProfileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ProfileError(f"{path} is broken ({error!r}); measure again") from error

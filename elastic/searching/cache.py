@@ -13,6 +13,7 @@ from elastic.space.arch import Arch
 from elastic.supernet.folder import digest_supernet, digest_weights
 from elastic.supernet.supernet import Supernet
 from elastic.support.journal import Journal
+from elastic.support.records import from_plain
 
 EvaluateArch = Callable[[Arch], Mapping[str, float]]
 """Measures a subnet: metrics by name, such as `{"accuracy": 97.5}`."""
@@ -98,10 +99,9 @@ def _known(journal: Journal, supernet: Supernet) -> dict[Arch, dict[str, float]]
     known: dict[Arch, dict[str, float]] = {}
     for at, entry in enumerate(journal.entries, start=2):
         try:
-            known[supernet.space.arch(entry["arch"])] = dict(
-                entry["metrics"] if "metrics" in entry else entry["figures"]
-            )
-        except (KeyError, TypeError, ValueError) as error:  # noqa: PERF203 - the message has the line
+            metrics = entry["metrics"] if "metrics" in entry else entry["figures"]
+            known[supernet.space.arch(entry["arch"])] = from_plain(metrics, dict[str, float])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # noqa: PERF203 - the message has the line
             wrong = f"{journal.path}, line {at}, is no measured subnet ({error!r})"
             raise CheckpointError(f"{wrong}; delete the line") from error
     return known

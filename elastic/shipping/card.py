@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,8 @@ def write_card(path: Path, card: ModelCard, config: Mapping[str, Any]) -> None:
     text = render(
         "elastic/shipping/card.md.jinja",
         card=card,
+        title=one_line(card.title or f"{name}, cut out of a supernet"),
+        license=card.license.lower() if re.fullmatch(r"[\w.+-]+", card.license) else "",
         config=config,
         name=name,
         task=_task(config),
@@ -56,6 +59,11 @@ def write_card(path: Path, card: ModelCard, config: Mapping[str, Any]) -> None:
         runs=list(_runs(config)),
     )
     write_text(path, text.rstrip() + "\n")
+
+
+def one_line(text: str) -> str:
+    """Text in a heading or a table's cell of Markdown: on one line, ending no cell and beginning no HTML."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|")
 
 
 def spell_check(facts: Mapping[str, Any]) -> str:
@@ -104,7 +112,7 @@ def _facts(name: str, card: ModelCard, config: Mapping[str, Any]) -> dict[str, s
         "data": card.data,
         "license": card.license,
     }
-    return {key: value for key, value in facts.items() if value}
+    return {one_line(key): one_line(value) for key, value in facts.items() if value}
 
 
 def _known(facts: Mapping[str, Any]) -> list[str]:

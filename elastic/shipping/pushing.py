@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elastic.errors import ExportError, first_line
 from elastic.supernet.subnet_folder import read_subnet_config
-from elastic.support.files import sha256
+from elastic.support.files import refuse_links, sha256
 
 
 def push(folder: str | Path, repo: str, private: bool = False) -> str:
@@ -23,7 +23,7 @@ def push(folder: str | Path, repo: str, private: bool = False) -> str:
 
     Raises:
         ExportError: not such a name, no token, no network, or the hub refuses.
-        CheckpointError: a folder without an exported subnet.
+        CheckpointError: a folder without an exported subnet, or with a link in it.
     """
     from huggingface_hub import HfApi  # takes a while to import
 
@@ -72,6 +72,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _check_files(folder: Path) -> None:
+    refuse_links(folder)
     for file, facts in read_subnet_config(folder)["files"].items():
         path = folder / file
         if not path.exists() or facts.get("sha256") not in (None, sha256(path)):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from elastic.errors import CheckpointError
+from elastic.space.sizes import Number
 from elastic.support.files import near_folder
 from elastic.support.reading import read_json
+from elastic.support.records import from_plain
 from elastic.support.weights import load_weights
 
 KIND = "elastic subnet"
@@ -17,6 +20,36 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _WANTED = "an exported subnet (elastic extract writes one)"
 _FORMER_METRICS = "figures"
 """What older files call the metrics."""
+
+
+_LONGEST = 1 << 16
+"""The longest input along one axis."""
+
+
+@dataclass(frozen=True)
+class _Card:
+    title: str = ""
+    data: str = ""
+    license: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class _Config:
+    """The types of what is read in `config.json`; other fields are the model's library's."""
+
+    files: dict[str, dict[str, Any]]
+    source: dict[str, Any] | None = None
+    arch: dict[str, Number] | None = None
+    arch_id: str | None = None
+    input_size: list[int] | None = None
+    inputs: list[str] = field(default_factory=list)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float | int | str] = field(default_factory=dict)
+    card: _Card = _Card()
+    latency: dict[str, Any] = field(default_factory=dict)
+    loader: list[str] = field(default_factory=list)
+    native: str = ""
 
 
 def read_subnet_config(folder: str | Path) -> dict[str, Any]:
@@ -33,6 +66,12 @@ def read_subnet_config(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {KIND!r}")
     if _FORMER_METRICS in config:
         config["metrics"] = config.pop(_FORMER_METRICS)
+    try:
+        checked = from_plain(config, _Config)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is a broken description of a subnet ({error}); export it again") from error
+    if checked.input_size is not None and not all(0 < length <= _LONGEST for length in checked.input_size):
+        raise CheckpointError(f"{path}: input_size is {checked.input_size}, wanted lengths of 1 to {_LONGEST}")
     return config
 
 
@@ -45,4 +84,4 @@ def load_subnet_weights(subnet: nn.Module, folder: str | Path) -> None:
     files = read_subnet_config(folder)["files"]
     if WEIGHTS not in files:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}; export again with the format safetensors")
-    load_weights(subnet, Path(folder) / WEIGHTS, files[WEIGHTS]["sha256"])
+    load_weights(subnet, Path(folder) / WEIGHTS, str(files[WEIGHTS].get("sha256")))

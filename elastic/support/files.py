@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from elastic.errors import CheckpointError
 from elastic.support.text import did_you_mean
 
 _STAGED = ".staged-"
@@ -113,6 +114,17 @@ def near_folder(place: str | Path, holding: str, wanted: str, names: Iterable[st
     newest = ", ".join(folders[:_SHOWN]) + (", …" if len(folders) > _SHOWN else "")
     others = f"there are {newest}" if folders[1:] else f"there is {newest}" if folders else f"wanted {wanted}"
     return did_you_mean(str(place), {name: name for name in names} | typed, others)
+
+
+def refuse_links(folder: str | Path) -> None:
+    """Check that a folder from elsewhere holds files of its own only: what a link leads to isn't its author's to give.
+
+    Raises:
+        CheckpointError: there is a link in it.
+    """
+    link = next((path for path in sorted(Path(folder).rglob("*")) if path.is_symlink()), None)
+    if link is not None:
+        raise CheckpointError(f"{link} is a link, which isn't followed out of a folder; replace it by the file")
 
 
 def write_text(path: str | Path, text: str) -> Path:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elastic.errors import CheckpointError, first_line
+from elastic.support.files import refuse_links
 from elastic.upstream.library import Library
 
 
@@ -99,12 +101,22 @@ def copy_tokenizer(source: str | Path, target: str | Path) -> None:
     Args:
         source: has `tokenizer_config.json`, as each folder that a tokenizer was saved into.
         target: a folder.
+
+    Raises:
+        CheckpointError: a tokenizer that can't be read, or a link in the folder.
     """
     if not (Path(source) / "tokenizer_config.json").is_file():
         return
     from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(source).save_pretrained(target)
+    refuse_links(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the tokenizer in {source} can't be read: {first_line(error)}; export it again"
+        ) from error
+    tokenizer.save_pretrained(target)
 
 
 def example_text(config: Any, length: int, n: int = 2) -> dict[str, Tensor]:

@@ -105,13 +105,12 @@ def _report(
     """Write the page, and say where it is."""
     from pathlib import Path
 
-    from rich import get_console
-
+    from elastic.support.console import show
     from trainers.robust.attack_report import write_attack_report
 
     title = f"Subnets of {Path(trained.place).name}, attacked"
     written = write_attack_report(path, title, trained.supernet, threat, found, notes, [("attack", command)])
-    get_console().print(f"report: {written}", highlight=False)
+    show(f"report: {written}")
 
 
 def _check(attacks: Sequence[str], split: str, seed: int, **counts: int) -> None:
@@ -129,21 +128,19 @@ def _check(attacks: Sequence[str], split: str, seed: int, **counts: int) -> None
 
 
 def _show(found: "Sequence[Attacked]", notes: str, out: str) -> None:
-    from rich import get_console
-
+    from elastic.support.console import show
     from trainers.robust.attack_report import attack_table, certified_table, check_table, suspects
     from trainers.robust.gradient_masking import MEANING
 
-    console = get_console()
-    console.print(attack_table(found))
+    show(attack_table(found))
     if found[0].checks:
-        console.print(check_table(found))
+        show(check_table(found))
     masked = suspects(found)
     if masked:
-        console.print(f"{', '.join(masked)}: {MEANING}", style="red", highlight=False)
+        show(f"{', '.join(masked)}: {MEANING}", style="red")
     if found[0].certified:
-        console.print(certified_table(found))
-    console.print(f"{notes}\nattack: {out}", highlight=False)
+        show(certified_table(found))
+    show(f"{notes}\nattack: {out}")
 
 
 def parse_archs(

@@ -16,8 +16,7 @@ def conformance(names: str = "", out: str | None = None) -> None:
     from importlib.util import find_spec
     from pathlib import Path
 
-    from rich import get_console
-
+    from elastic.support.console import show
     from elastic.support.files import write_text
     from elastic.support.progress import progress_bar
     from elastic.support.text import names_in
@@ -39,7 +38,8 @@ def conformance(names: str = "", out: str | None = None) -> None:
         for name in wanted:
             rows.append(conform(name))
             advance(1)
-    get_console().print(table(rows), summary(rows))
+    show(table(rows))
+    show(summary(rows))
     if out is not None:
         write_text(Path(out), markdown(rows) + "\n")
     if not all(row.exact for row in rows):

@@ -42,8 +42,6 @@ def export(
     from dataclasses import replace
     from pathlib import Path
 
-    from rich import get_console
-
     from elastic.errors import UsageError
     from elastic.shipping.card import ModelCard
     from elastic.shipping.example import made_up_batch
@@ -52,6 +50,7 @@ def export(
     from elastic.shipping.pushing import check_repo
     from elastic.shipping.pushing import push as push_folder
     from elastic.shipping.writing import check_formats
+    from elastic.support.console import show
     from elastic.support.text import names_in
     from elastic.upstream.transformers import copy_tokenizer
     from trainers.jobs.trained import check_data, check_device
@@ -67,18 +66,20 @@ def export(
     check_formats(names_in(formats), calibration=True)
     opened = open_subnet(folder)
     subnet, config = opened.subnet, opened.config
-    card = ModelCard(metrics=config["metrics"], **config.get("card", {}))
+    card = ModelCard(metrics=config.get("metrics", {}), **_facts(config.get("card", {})))
     inputs, labelled, name = _samples(opened, folder, data, images, trust_code)
     written = export_subnet(
         subnet,
         out or folder,
         # with the same weights beside them, the files that are there stay
         names_in(formats) if out else ["safetensors", *names_in(formats)],
-        example=None if inputs else made_up_batch(subnet, config["input_size"], text=bool(config.get("inputs"))),
+        example=None
+        if inputs
+        else made_up_batch(subnet, config.get("input_size") or [], text=bool(config.get("inputs"))),
         arch=opened.arch,
         source=opened.source,
         card=replace(card, data=card.data or name),
-        preprocessing=config["preprocessing"],
+        preprocessing=config.get("preprocessing") or None,
         calibration=inputs,
         validation=labelled,
         latency=latency,
@@ -90,19 +91,22 @@ def export(
     _show(written)
     if push is not None:
         page = push_folder(written.folder, push, private)
-        get_console().print(f"published: {page}", highlight=False, soft_wrap=True)
+        show(f"published: {page}")
 
 
 def _show(written: "Exported") -> None:
     """Tables of the files, and of their latencies where these were measured."""
-    from rich import get_console
-
     from elastic.reporting.tables import export_table, latency_table
+    from elastic.support.console import show
 
-    console = get_console()
-    console.print(export_table(written))
+    show(export_table(written))
     if written.latency:
-        console.print(latency_table(written.latency))
+        show(latency_table(written.latency))
+
+
+def _facts(card: "dict[str, str]") -> "dict[str, str]":
+    """What a card says beside metrics, of the fields that this version has."""
+    return {name: card[name] for name in ("title", "data", "license", "text") if name in card}
 
 
 def _samples(

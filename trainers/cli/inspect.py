@@ -25,11 +25,10 @@ def inspect(
     """
     from pathlib import Path
 
-    from rich import get_console
-
     from elastic.supernet.inspection import inspect as inspect_supernet
     from elastic.supernet.inspection import render
     from elastic.supernet.source import SupernetSource
+    from elastic.support.console import show
     from trainers.jobs.trained import open_trained
 
     if Path(model).exists():  # as for `open_trained`, what is there comes before names
@@ -37,4 +36,4 @@ def inspect(
     else:
         source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {}, couple=couple or {})
         supernet = source.untrained().build()
-    get_console().print(render(inspect_supernet(supernet)))
+    show(render(inspect_supernet(supernet)))

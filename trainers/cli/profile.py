@@ -118,9 +118,8 @@ def kit(
         resolutions: measure at these only, such as 160,192; at all by default.
         seed: draws the subnets and the order of measuring.
     """
-    from rich import get_console
-
     from elastic.profiles.kit import write_kit
+    from elastic.support.console import show
     from elastic.timing.setting import Setting
     from trainers.cli.arguments import parse_resolutions
     from trainers.jobs.trained import open_trained
@@ -137,7 +136,7 @@ def kit(
         seed=seed,
         progress=True,
     )
-    get_console().print(f"kit: {folder}; on the device, run its measure.py", highlight=False, soft_wrap=True)
+    show(f"kit: {folder}; on the device, run its measure.py")
 
 
 def import_(supernet: str, measured: str, out: str = "profile.json", *, accept_noise: bool = False) -> None:
@@ -162,16 +161,14 @@ def _save(found: "DeviceProfile", supernet: "Supernet", out: str, accept_noise: 
     Raises:
         SystemExit: with status 1, where the measurement is noisy and that isn't accepted.
     """
-    from rich import get_console
-
     from elastic.reporting.tables import profile_table
+    from elastic.support.console import show
     from elastic.timing.records import QUIET
 
     found.save(out)
-    console = get_console()
-    console.print(profile_table(found, supernet))
-    console.print(f"profile: {out}", highlight=False, soft_wrap=True)
+    show(profile_table(found, supernet))
+    show(f"profile: {out}")
     if found.objections:
-        console.print(f"noisy: {'; '.join(found.objections)}. {QUIET}", style="red", highlight=False, soft_wrap=True)
+        show(f"noisy: {'; '.join(found.objections)}. {QUIET}", style="red")
     if not (found.good or accept_noise):
         raise SystemExit(1)

@@ -94,5 +94,5 @@ def search(
     trained = open_trained(supernet, device, trust_code)
     goals = Goals(limits, maximize, minimize, load_profiles(profile, trained.supernet))
     judge = judging.judge(trained)
-    found = find_best(trained.supernet, judge, goals, effort, cache or judging.cache(trained, out), out)
+    found = find_best(trained.supernet, judge, goals, effort, cache or judging.cache(judge, out), out)
     write_results(trained, found, judge, goals, Outputs(out, csv, report, extract, formats), data)

@@ -60,8 +60,7 @@ def import_(
     """
     from pathlib import Path
 
-    from rich import get_console
-
+    from elastic.support.console import show
     from zoo.catalog import find
 
     find(name)  # a misspelt name is said before PyTorch is imported
@@ -73,18 +72,15 @@ def import_(
     from zoo.match_arch import export_specialised
 
     check_device(device)
-    console = get_console()
     if path is not None and Path(path).expanduser().is_dir():
-        console.print(export_table(export_specialised(name, path, out)))
+        show(export_table(export_specialised(name, path, out)))
         return
     options: dict[str, Any] = {} if resolutions is None else {"resolutions": resolutions}
     supernet = load(name, **options) if path is None else import_checkpoint(name, path, **options)
     check_finite(supernet, name, device)
     save_supernet(supernet, source_of(name, **options), out, statistics_of(find(name)))
-    console.print(
+    show(
         f"supernet: {out}; cut a subnet out with: elastic extract {out} --arch smallest --data DATA.yaml",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -98,9 +94,8 @@ def convert(name: str, encoding: str, out: str | None = None) -> None:
     """
     import json
 
-    from rich import get_console
-
     from elastic.errors import ArchError
+    from elastic.support.console import show
     from elastic.support.files import write_text
     from elastic.support.reading import UnreadableError, parse_json, read_json
     from zoo.catalog import create
@@ -115,6 +110,6 @@ def convert(name: str, encoding: str, out: str | None = None) -> None:
     converted = from_arch(supernet, given) if set(given) <= set(supernet.space.names) else to_arch(supernet, given)
     text = json.dumps(dict(converted))
     if out is None:
-        get_console().print(text, markup=False, highlight=False, soft_wrap=True)
+        show(text)
     else:
         write_text(out, text + "\n")

@@ -5,6 +5,7 @@ Source: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Nat
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,12 @@ def _from_tsv(task: Task, split: str, folder: Path) -> list[Example]:
             f"{task.folder}/train.tsv and {task.folder}/dev.tsv; or leave it out, and they are fetched"
         )
     # texts may hold U+2028 and the like, at which str.splitlines ends a line, too; cells are stripped of the \r of \r\n
-    lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path} isn't text in UTF-8 ({error}); save it as such") from error
+    if len(lines) == 1 and "\r" in lines[0]:
+        lines = lines[0].split("\r")
     return [_example(task, line.split("\t"), f"{path}, line {at}") for at, line in _numbered(lines, task.columns)]
 
 
@@ -122,7 +128,10 @@ def _example(task: Task, cells: list[str], place: str) -> Example:
 
 def _label(task: Task, text: str, place: str) -> float:
     try:
-        return float(text) if not task.labels else float(task.labels.index(text))
+        label = float(text) if not task.labels else float(task.labels.index(text))
+        if not math.isfinite(label):
+            raise ValueError(text)
+        return label
     except ValueError as error:
         wanted = ", ".join(task.labels) or "a number"
         raise TrainingError(f"{place}: the label is {text!r}, {task.folder} has {wanted}") from error

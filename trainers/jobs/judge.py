@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -124,6 +125,28 @@ def name_of(data: SupernetData) -> str:
     return " ".join(word for word in (type(data).__name__, place) if word)
 
 
+def digest_examples(examples: Iterable[Any]) -> str:
+    """Eight hexadecimal digits for what examples hold: tensors, and sequences and mappings of them."""
+    digest = hashlib.blake2b(digest_size=4)
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        elif isinstance(value, Mapping):
+            for key, one in value.items():
+                digest.update(str(key).encode())
+                add(one)
+        elif isinstance(value, (list, tuple)):
+            for one in value:
+                add(one)
+        else:
+            digest.update(repr(value).encode())
+
+    add(list(examples))
+    return digest.hexdigest()
+
+
 class Judge:
     """Measures subnets: for the search on validation images, afterwards on images that the search hasn't seen.
 
@@ -132,6 +155,7 @@ class Judge:
         metrics: names of the metrics.
         validation: measures a subnet for the search.
         fresh: measures one on other images; None where there are none.
+        digest: eight hexadecimal digits for the examples that `validation` takes: its measurements belong to these.
 
     Args:
         supernet: whose subnets.
@@ -167,6 +191,7 @@ class Judge:
         self.data = data
         self.metrics = [data.metric] if threat is None else ["accuracy", "robust"]
         self.validation = judging(chosen, "pgd-20")
+        self.digest = digest_examples([*chosen, *calibration])
         left = data.test_dataloader() if data.splits.has_test else islice(validation, len(chosen), None)
         fresh = first_images(left, images)
         self.fresh = judging(fresh, again) if fresh else None

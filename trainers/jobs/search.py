@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 
-from rich import get_console
-
 from elastic.errors import UsageError
 from elastic.prediction.predictor import check_count
 from elastic.reporting.report import write_csv, write_report
@@ -19,6 +17,7 @@ from elastic.searching.result import SearchResult
 from elastic.searching.search import search
 from elastic.searching.verification import is_here, remeasure_front
 from elastic.supernet.supernet import Supernet
+from elastic.support.console import show
 from elastic.support.text import names_in
 from elastic.timing.backends import torch_threads
 from trainers.jobs.goals import Goals, Profiles, check_names, metrics_on_offer
@@ -93,10 +92,10 @@ class Judging:
         data = trained.data(self.data)
         return Judge(trained.supernet, data, self.images, self.threat, self.again, trained.recalibrate)
 
-    def cache(self, trained: Trained, out: str) -> Path:
-        """The file beside `out` that keeps what was measured: it belongs to one way of measuring, and to the data."""
-        attacked = "" if self.threat is None else f"-{self.threat.norm}-{self.threat.radius:.4f}"
-        return Path(out).with_suffix(f".{self.images}-images-{trained.digest_data(self.data)}{attacked}.jsonl")
+    def cache(self, judge: Judge, out: str) -> Path:
+        """The file beside `out` that keeps what was measured: of one way of measuring, on these very examples."""
+        attacked = "" if self.threat is None else f"-{self.threat.norm}-{self.threat.radius!r}"
+        return Path(out).with_suffix(f".{self.images}-images-{judge.digest}{attacked}.jsonl")
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def measured_again(
     local = {name: one for name, one in profiles.items() if is_here(one)}
     name, here = next(iter(local.items()), ("", None))
     if profiles and here is None:
-        get_console().print("[yellow]latency isn't measured again: no profile is this device's[/]")
+        show("latency isn't measured again: no profile is this device's", style="yellow")
     return remeasure_front(
         supernet,
         result,
@@ -189,18 +188,17 @@ def write_results(
     trained: Trained, result: SearchResult, judge: Judge, goals: Goals, outputs: Outputs, data: str | None
 ) -> None:
     """Show a search's result, and write the files that were asked for."""
-    console = get_console()
-    console.print(result_table(result))
+    show(result_table(result))
     for note in starmap(predictor_note, result.predictors.items()):
-        console.print(note, highlight=False)
+        show(note)
     if outputs.extract is None:
         words = f"elastic extract {trained.place} --result {outputs.out}" + ("" if data is None else f" --data {data}")
-        console.print(f"search: {outputs.out}; cut the best out with: {words}", highlight=False)
+        show(f"search: {outputs.out}; cut the best out with: {words}")
     else:
         subnet = judge.validation.subnet(result.best.arch)
         write_subnet(trained, subnet, result.best, outputs.extract, outputs.formats, judge.data)
     if outputs.csv is not None:
-        console.print(f"table: {write_csv(result, outputs.csv)}", highlight=False)
+        show(f"table: {write_csv(result, outputs.csv)}")
     if outputs.report is not None:
         page = describe(trained, result, judge, goals, outputs.out)
-        console.print(f"report: {write_report(page, outputs.report)}", highlight=False)
+        show(f"report: {write_report(page, outputs.report)}")

@@ -5,8 +5,6 @@ Commands that take a trained supernet begin with `open_trained`, and pass on wha
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -128,15 +126,6 @@ class Trained:
         from trainers.data.image_folder import ImageFolder
 
         return ImageFolder(given, self.supernet)
-
-    def digest_data(self, given: str | None = None) -> str:
-        """Eight hexadecimal digits for what `data` gives: for a folder's path, or what the data section says."""
-        import yaml
-
-        path = self._data_file(given)
-        described = str(path.resolve()) if path.is_dir() else yaml.safe_load(path.read_text("utf-8"))["data"]
-        text = json.dumps(described, sort_keys=True, default=str)
-        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
     def _data_file(self, given: str | None) -> Path:
         return Path(given or Path(self.place) / _DATA)

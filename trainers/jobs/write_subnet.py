@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import get_console
 from torch import Tensor, nn
 
 from elastic.reporting.tables import export_table
@@ -17,6 +16,7 @@ from elastic.shipping.export import Exported, export
 from elastic.shipping.writing import needs_inputs
 from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, resized
+from elastic.support.console import show
 from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
 from elastic.upstream import library_of
@@ -60,7 +60,7 @@ def write_subnet(
     else:
         inputs, labelled = resized(trained.supernet, chosen.arch, made_up), []
     written = extract_to(trained, subnet, chosen.arch, out, wanted, card, data, inputs, labelled)
-    get_console().print(export_table(written))
+    show(export_table(written))
 
 
 def extract_to(

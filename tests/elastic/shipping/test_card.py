@@ -1,5 +1,7 @@
 """Model cards: Markdown of what `config.json` says, and no line for what isn't known."""
 
+import pytest
+
 from elastic.shipping.card import ModelCard, write_card
 
 CONFIG = {
@@ -43,7 +45,7 @@ Files:
     )
 
 
-def test_a_card_says_what_is_known_and_escapes_nothing(tmp_path):
+def test_a_card_says_what_is_known(tmp_path):
     run = {"file": "model.onnx", "runtime": "onnxruntime 1", "median_ms": 1.234, "uncertainty": 0.01}
     latency = {"device": {"processor": "P", "cores": 4}, "threads": 1, "batch_size": 1, "runs": [run]}
     file = {"bytes": 2048, "batch": "any", "difference": {"largest": 0.0, "relative": 0.0}}
@@ -68,7 +70,7 @@ library_name: timm
 license: mit
 ---
 
-# A <b> & c
+# A &lt;b> & c
 
 Some *text*.
 
@@ -102,3 +104,16 @@ import timm
 Inputs are prepared with `{'mean': [0.5]}`.
 """
     )
+
+
+@pytest.mark.parametrize("name", ["a\n---\nlicense: theirs", "a | b", "<script>alert(1)</script>", "[/x] [bold]"])
+def test_names_stay_names_in_cards(name, tmp_path):
+    config = {**CONFIG, "metrics": {name: 1.0}, "files": {}}
+    write_card(tmp_path / "README.md", ModelCard(name, {}, name, name), config)
+    text = (tmp_path / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    assert "license" not in front
+    assert "<script" not in text
+    assert body.splitlines()[1].startswith("# ")
+    cells = [line.replace("\\|", "") for line in body.splitlines() if line.startswith("|")]
+    assert all(line.count("|") == 3 for line in cells)

@@ -1,6 +1,7 @@
 """The command search, over a supernet with BatchNorm that nobody has trained."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,6 @@ from trainers.cli.search import search
 from trainers.jobs.data_section import load_data
 from trainers.jobs.judge import Judge, first_images
 from trainers.jobs.search_report import prediction_note
-from trainers.jobs.trained import Trained
 
 
 def test_search_then_extract(run, tmp_path, capsys):
@@ -104,26 +104,40 @@ def test_a_search_goes_on_from_its_cache(run, tmp_path, monkeypatch):
     assert not calls
 
 
-def test_other_data_has_a_cache_of_its_own(run, tmp_path, image_folder):
+def test_a_cache_belongs_to_what_is_in_images_not_to_their_place(run, tmp_path, image_folder):
+    """Images that moved have the same cache; others, one that is changed, and another order have one of their own."""
     caches = []
 
     def fruitless(*_, cache, **__):
         caches.append(cache.name)
         raise BudgetError("nothing found")
 
+    def cache_of(data, **options):
+        with pytest.raises(BudgetError):
+            search(
+                str(run), images=32, data=None if data is None else str(data), out=str(tmp_path / "s.json"), **options
+            )
+        return caches[-1]
+
     other = tmp_path / "other.yaml"
     other.write_text("data: {class_path: Digits, init_args: {batch_size: 16, seed: 1}}")
     again = tmp_path / "again.yaml"
     again.write_text((run / "config.yaml").read_text() + "name: again\n")
+    grey = tmp_path / "grey"
+    for split in ("train", "val"):
+        for k in range(10):  # as many classes as the supernet has
+            shutil.copytree(image_folder / split / f"class_{k % 3}", grey / split / f"class_{k}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainers.jobs.search.search", fruitless)
-        patch.setattr(Trained, "data", lambda trained, given: load_data(run / "config.yaml"))
-        for data in (None, str(again), str(other), str(image_folder)):
-            with pytest.raises(BudgetError):
-                search(str(run), images=32, data=data, out=str(tmp_path / "s.json"))
-    assert caches[0] == caches[1]
-    assert len(set(caches)) == 3
-    assert all(name.startswith("s.32-images-") and len(name) == len("s.32-images-01234567.jsonl") for name in caches)
+        assert cache_of(None) == cache_of(again)
+        first = cache_of(grey)
+        moved = grey.rename(tmp_path / "moved")
+        assert cache_of(moved) == first
+        changed = next((moved / "val" / "class_0").iterdir())
+        changed.write_bytes(next((moved / "val" / "class_1").iterdir()).read_bytes())
+        assert len({first, cache_of(moved), cache_of(None), cache_of(other)}) == 4
+        assert len({cache_of(None, robust=radius) for radius in ("0.00001", "0.00004")}) == 2
+    assert all(name.startswith("s.32-images-") for name in caches)
 
 
 def test_several_devices_at_once(run, profile, tmp_path):

@@ -65,6 +65,26 @@ def test_a_line_ends_at_a_line_feed_and_nowhere_else(folder):
     assert read_task("sst2", "train", folder) == wanted
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_text_in_another_encoding_is_refused(encoding, folder):
+    rows = ["sentence\tlabel", "g\u00f6\u00f6d\t1"]
+    (folder / "SST-2" / "train.tsv").write_bytes("\n".join(rows).encode(encoding))
+    with pytest.raises(TrainingError, match=r"train.tsv isn't text in UTF-8"):
+        read_task("sst2", "train", folder)
+
+
+def test_lines_may_end_as_on_an_old_macintosh(folder):
+    (folder / "SST-2" / "train.tsv").write_bytes(b"sentence\tlabel\rgood\t1\rbad\t0\r")
+    assert read_task("sst2", "train", folder) == [("good", None, 1.0), ("bad", None, 0.0)]
+
+
+@pytest.mark.parametrize("label", ["nan", "inf", "-inf", "x", ""])
+def test_a_label_that_is_no_number_is_refused(label, folder):
+    (folder / "STS-B" / "train.tsv").write_text("\t" * 9 + "\n" + "\t".join(["a"] * 9 + [label]) + "\n")
+    with pytest.raises(TrainingError, match=r"train.tsv, line 2: the label is "):
+        read_task("stsb", "train", folder)
+
+
 def test_files_that_are_something_else_are_refused(folder):
     with pytest.raises(TrainingError, match=r"GLUE has no task 'sst3'; it has cola, sst2"):
         read_task("sst3", "train", folder)
