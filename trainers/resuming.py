@@ -1,4 +1,4 @@
-"""What a checkpoint must hold so that a training can go on from it, checked before anything is restored."""
+"""Checks of a checkpoint before a training resumes from it, made before anything is restored."""
 
 from __future__ import annotations
 

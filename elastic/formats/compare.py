@@ -24,7 +24,7 @@ Forward = Callable[[Inputs], Sequence[NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a file's output is from the model's.
+    """Difference between a file's output and the model's.
 
     Attributes:
         largest: the largest absolute difference.

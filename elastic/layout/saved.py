@@ -16,7 +16,7 @@ from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, DimRule
 
 _FORMER_FIELDS = {"lengths", "products"}
-"""What older files say of costs, which are counted now."""
+"""Fields of older files about costs, which are counted now."""
 
 _CODE: dict[str, type[Any]] = {}
 _Class = TypeVar("_Class", bound=type[Any])

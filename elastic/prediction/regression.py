@@ -66,7 +66,7 @@ class Regression:
 
 _ALPHAS = np.logspace(-4, 4, 17)
 _SHARES = (0.03, 0.1, 0.3, 1.0)
-"""How large single choices may loom beside costs."""
+"""Scale of the features of single choices, relative to costs."""
 _REWEIGHTINGS = 3
 _LINEAR_FROM = 1.345
 """Errors above so many standard deviations count linearly."""

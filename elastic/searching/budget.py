@@ -21,7 +21,7 @@ from elastic.supernet.supernet import Supernet
 from elastic.support.text import did_you_mean, names_in
 
 COSTS = ("latency_ms", "macs", "params", "memory_bytes")
-"""What can be minimised or limited without evaluating a subnet."""
+"""Metrics that can be minimised or limited without evaluating a subnet."""
 
 Profiles = DeviceProfile | Mapping[str, DeviceProfile]
 Predict = Callable[[Rows], Floats]

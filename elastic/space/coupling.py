@@ -58,7 +58,7 @@ def _leader(follower: Dim, key: str, dims: Sequence[Dim]) -> Dim | None:
 
 
 def _listed(key: str, dims: Sequence[Dim]) -> str:
-    """The dims that `key` speaks of; if there are none, those of its kind; if there are none either, all kinds."""
+    """The dims that `key` matches; if there are none, those of its kind; if there are none either, all kinds."""
     meant = [dim.name for dim in dims if for_name(key, dim.name)]
     near = [dim.name for dim in dims if dim.kind == key.split(".")[0]]
     return ", ".join(meant or near or sorted({dim.kind for dim in dims}))

@@ -19,7 +19,7 @@ KIND = "elastic subnet"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _WANTED = "an exported subnet (elastic extract writes one)"
 _FORMER_METRICS = "figures"
-"""What older files call the metrics."""
+"""Name of the metrics in older files."""
 
 
 _LONGEST = 1 << 16

@@ -1,4 +1,4 @@
-"""What commands say: names in it, of files and devices, are text, whatever brackets they have."""
+"""Output of commands: names of files and devices are shown as they are, whatever brackets they have."""
 
 from __future__ import annotations
 

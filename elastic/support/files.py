@@ -17,7 +17,7 @@ from elastic.errors import CheckpointError
 from elastic.support.text import did_you_mean
 
 _STAGED = ".staged-"
-"""How the folders begin in which files are being written."""
+"""Prefix of the folders in which files are being written."""
 _SHOWN = 5
 """So many folders are named where one doesn't exist and none is near."""
 _STALE = 24 * 3600.0

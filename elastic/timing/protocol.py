@@ -109,7 +109,7 @@ def _visit(run: Run) -> float:
 
 
 def _repeat(run: Run, seconds: float) -> list[int]:
-    """Nanoseconds of each of the runs that fit into so many seconds; of one at least."""
+    """Nanoseconds of each run that fits into `seconds`; at least one run."""
     times: list[int] = []
     now = time.perf_counter_ns()
     end = now + int(seconds * 1e9)

@@ -28,7 +28,7 @@ _CONFIGURED = ("pretrained_cfg", "pretrained_cfg_overlay")
 _CODE = frozenset({
     "trust_remote_code", "code_revision", "auto_map", "class_path", "custom_load", "quantization_config"
 })  # fmt: skip
-"""What makes a library run, or fetch, code."""
+"""Arguments that make a library run, or fetch, code."""
 _SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
 _ADDRESS = ("/", "~", "\\", "..", "file:", "http:", "https:")
 

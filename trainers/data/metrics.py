@@ -24,7 +24,7 @@ _OF_NUMBERS = ("pearson", "spearman")
 
 
 def make_metric(name: str, classes: int, device: torch.device | str = "cpu") -> Metric:
-    """A metric between 0 and 1, or −1 and 1 where it is a correlation; give it what `answers` makes of logits.
+    """A metric between 0 and 1, or −1 and 1 where it is a correlation; update it with the result of `answers`.
 
     Args:
         name: one of `MetricName`.

@@ -99,10 +99,10 @@ class SupernetData(LightningDataModule, ABC):
         return {}
 
     def check(self, supernet: Supernet) -> None:
-        """Check that a supernet can learn from the data, where that isn't left to its first step."""
+        """Check that a supernet can learn from the data; by default that is left to the first step."""
 
     def save_preprocessing(self, folder: str | Path) -> None:
-        """Write what inputs are prepared with, beside what numbers can say, into a subnet's folder."""
+        """Write files that preprocessing needs, such as a tokenizer, into a subnet's folder."""
 
     @property
     def splits(self) -> Splits:

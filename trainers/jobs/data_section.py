@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData
 
 _FETCHED = ("hfds/", "hfids/", "tfds/", "wds/")
-"""How timm's names of data sets begin that are fetched, or whose addresses may be commands."""
+"""Prefixes of timm's data sets that are fetched, or whose addresses may be commands."""
 
 
 def load_data(path: str | Path, trust_code: bool = False) -> SupernetData:

@@ -1,4 +1,4 @@
-"""What a search goes by, and the names of metrics: checked before anything is opened, and again before measuring."""
+"""Objectives of a search and names of metrics, checked before anything is opened, and again before measuring."""
 
 from __future__ import annotations
 

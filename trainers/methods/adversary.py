@@ -20,7 +20,7 @@ from trainers.methods.dropout import without_dropout
 from trainers.methods.norms import Norm
 
 Objective = Callable[[Tensor], Tensor]
-"""What the adversary maximises: a scalar, summed over the images `(N, C, H, W)` that it is given."""
+"""The objective that the adversary maximises: a scalar, summed over the images `(N, C, H, W)`."""
 
 _NORMAL = 0.001  # standard deviation of the start of TRADES
 _ROUNDING = 1e-4

@@ -1,4 +1,4 @@
-"""TeacherOutputs: what a teacher says of one batch, asked at most once for each way in which it runs."""
+"""Teacher outputs on one batch, computed at most once for each subnet that the teacher runs as."""
 
 from __future__ import annotations
 

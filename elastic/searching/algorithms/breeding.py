@@ -51,7 +51,7 @@ def _propose(space: SearchSpace, parents: Rows, n: int, seed: Sequence[int]) -> 
 
 
 def _with_neighbours(problem: Problem, pool: Rows, parents: Rows, n: int) -> Rows:
-    """A small space, or a tight budget: look next door of all that is known, until there are enough."""
+    """Small space or tight budget: add neighbours of known rows until there are enough."""
     counts = problem.space.counts.tolist()
     for row in np.concatenate([parents, problem.rows]):
         if len(pool) >= n:

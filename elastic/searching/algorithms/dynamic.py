@@ -22,7 +22,7 @@ _ROUNDING = 1e-9
 
 
 def dynamic(problem: Problem, population: int, generations: int) -> None:
-    """Evaluate the whole Pareto front, or with one objective an optimum; nothing else, and however many that is.
+    """Evaluate exactly the whole Pareto front, or with one objective an optimum, however many subnets that is.
 
     Raises:
         BudgetError: a metric that isn't a sum of small tables, or too much ties the dims together.
@@ -62,7 +62,7 @@ def _covered(problem: Problem, metrics: int) -> Iterator[Partials]:
 
 
 def _validity(space: SearchSpace, metrics: int) -> Iterator[Partials]:
-    """Of a dim that doesn't exist only the first choice counts, as in canonical rows: all else is forbidden."""
+    """A dim that doesn't exist must have its first choice, as in canonical rows; all others are infeasible."""
     yield Partials((), np.zeros((1, 0), np.int16), np.zeros((1, metrics)))
     for column, dim in enumerate(space.dims):
         if not dim.gated:
