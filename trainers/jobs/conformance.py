@@ -112,7 +112,7 @@ def conform(name: str, subnets: int = 2) -> Conformance:
         difference = max(_active_and_extracted(supernet, inputs, seed) for seed in range(subnets))
     params = supernet.params([supernet.space.smallest, supernet.space.largest])
     ratio = float(params[0] / params[1])
-    recipe, kinds, counted = supernet.recipe.name or "own", _kinds(supernet), _counted(supernet)
+    recipe, kinds, counted = supernet.recipe.name, _kinds(supernet), _counted(supernet)
     return Conformance(name, recipe, kinds, ratio, full, difference, counted, seconds)
 
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import pytest
 from examples import mostly_swept
 
+from elastic.discovery.discovered import DISCOVERED
 from elastic.errors import RecipeError
 from trainers.cli.conformance import conformance
 from trainers.jobs.conformance import ARCHITECTURES, TRANSFORMERS, Conformance, conform, markdown
@@ -19,6 +20,11 @@ def test_an_architecture_is_elastic_and_exact(name):
     assert found.exact, found
     assert found.kinds & {"width", "heads"}
     assert found.counted
+
+
+def test_the_recipe_is_named_as_it_was_chosen():
+    """By the model's class; two models whose sizes are called alike may have one of each kind."""
+    assert [conform(name, 1).recipe for name in ("resnet18", "dla34")] == ["resnet", DISCOVERED]
 
 
 def test_all_sorts_of_architectures_are_listed_once():
@@ -50,7 +56,7 @@ def test_a_name_that_does_not_exist_is_said_before_the_first_is_made(name, messa
 
 
 def test_what_differs_is_said():
-    good = Conformance("a", "own", frozenset({"width", "depth"}), 0.2, counted=True)
+    good = Conformance("a", "resnet", frozenset({"width", "depth"}), 0.2, counted=True)
     bad, none = Conformance("b", "discovered", ratio=0.5, difference=1e-3), Conformance("c", problem="no recipe")
     text = markdown([good, bad, none])
     assert "Of 3 architectures 2 convert, 1 with width and depth; in 1 the smallest" in text

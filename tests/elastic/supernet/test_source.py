@@ -6,6 +6,8 @@ from small import SOURCE
 
 from elastic.shipping.export import export
 from elastic.shipping.loading import load_subnet
+from elastic.supernet.elasticize import elasticize
+from elastic.supernet.source import SupernetSource
 
 
 def test_the_model_is_the_full_one_or_the_subnet_that_the_source_names():
@@ -15,6 +17,27 @@ def test_the_model_is_the_full_one_or_the_subnet_that_the_source_names():
         models = (source.build_model(), supernet.extract(arch))
         shapes, wanted = ({key: one.shape for key, one in model.state_dict().items()} for model in models)
         assert shapes == wanted
+
+
+def test_a_subnet_that_is_trained_further_is_made_of_its_supernet_at_once(tmp_path, monkeypatch):
+    """However often it was: once elastic, to be cut out, and once as a supernet of one."""
+    made = []
+
+    def counting(model, *args, **options):
+        made.append(model)
+        return elasticize(model, *args, **options)
+
+    monkeypatch.setattr("elastic.supernet.source.elasticize", counting)
+    source, subnet = SOURCE, SOURCE.build().extract(SOURCE.build().space.smallest)
+    arch = dict(SOURCE.build().space.smallest)
+    for generation in range(3):
+        folder = tmp_path / str(generation)
+        export(subnet, folder, arch=arch, source=source)
+        source = SupernetSource.of_subnet(folder)
+        made.clear()
+        supernet = source.build()
+        assert len(made) == 2
+        arch, subnet = {}, supernet.extract(supernet.space.largest)
 
 
 def test_the_card_of_a_subnet_that_was_trained_further_says_how_it_is_loaded(tmp_path):
