@@ -131,7 +131,7 @@ class SupernetCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
-            actions = self._parser(self._command)._actions
+            actions = self._parser(self._command)._actions  # noqa: SLF001 - argparse names its options nowhere else
             options = [option for action in actions for option in action.option_strings]
             raise UsageError(with_near_matches(str(error), options)) from error
         config = self.config[self.config.subcommand]

@@ -36,7 +36,8 @@ class Atom:
         root = self
         while root._joined is not None:
             root = root._joined
-        return list(itertools.chain.from_iterable(part.leaves() for part in root._parts)) if root._parts else [root]
+        parts = root._parts  # noqa: SLF001 - an atom, too
+        return list(itertools.chain.from_iterable(part.leaves() for part in parts)) if parts else [root]
 
     def join(self, other: Atom) -> None:
         """Join another leaf of the same length with this leaf."""
