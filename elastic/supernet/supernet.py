@@ -25,7 +25,9 @@ from elastic.layout.sorting import sort_units
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.space.space import Archs, ManyArchs, Rows, SearchSpace
+from elastic.supernet.model_tree import ModelTree
 from elastic.support.inputs import example_inputs
+from elastic.support.locks import OwnLock
 from elastic.support.text import html_table, short, spell_count
 from elastic.upstream import library_of
 
@@ -49,6 +51,8 @@ class Supernet(nn.Module):
         self.layout = layout
         self.space = SearchSpace(layout.dims)
         self._arch = self.space.largest
+        self._tree = ModelTree(model, layout)
+        self._lock = OwnLock()
         self._aliasing = False
         self._costs: CostFormulas | None = None
 
@@ -80,22 +84,30 @@ class Supernet(nn.Module):
 
         Raises:
             ArchError: an unknown dim, a missing one, or a value that isn't one of its choices.
+            LayoutError: a part of the model was replaced or added after it became elastic.
         """
-        self._arch = self.space.arch(arch)
-        self.layout.set(self._arch)
-        if self._aliasing:
-            self.layout.alias()
-        return self._arch
+        with self._lock:
+            chosen = self.space.arch(arch)
+            self._tree.check()
+            self._arch = chosen
+            self.layout.set(chosen)
+            if self._aliasing:
+                self.layout.alias()
+            return chosen
 
     @contextmanager
     def active(self, arch: Mapping[str, Number]) -> Iterator[Supernet]:
-        """Within the block, `arch` is the active subnet; afterwards the former one is again, whatever happened."""
-        before = self._arch
-        self.activate(arch)
-        try:
-            yield self
-        finally:
-            self.activate(before)
+        """Within the block, `arch` is the active subnet; afterwards the former one is again, whatever happened.
+
+        Other threads that activate or run a subnet of this supernet wait until the block ends.
+        """
+        with self._lock:
+            before = self._arch
+            self.activate(arch)
+            try:
+                yield self
+            finally:
+                self.activate(before)
 
     @contextmanager
     def training_in_place(self) -> Iterator[Supernet]:
@@ -142,6 +154,12 @@ class Supernet(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The active subnet's output. A batch of images `(N, C, H, W)` is resized to the active resolution first."""
+        if torch.compiler.is_compiling():
+            return self._run(inputs, named)
+        with self._lock:
+            return self._run(inputs, named)
+
+    def _run(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
         if not inputs and "resolution" in self._arch:
             first = next(iter(signature(self.model.forward).parameters))  # the images; a mask isn't to be resized
             named = {name: self.resize(one) if name == first else one for name, one in named.items()}
@@ -205,6 +223,7 @@ class Supernet(nn.Module):
     @property
     def costs(self) -> CostFormulas:
         """The cost formulas of this supernet, derived on first use."""
+        self._tree.check()
         if self._costs is None:
             self._costs = CostFormulas(Subject(self.model, self.layout, self.recipe))
         return self._costs

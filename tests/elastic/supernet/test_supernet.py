@@ -210,6 +210,7 @@ def test_an_arch_is_one_state_whatever_was_active_before(family):
         assert all(state == states[0] for state in states)
 
 
+@pytest.mark.filterwarnings("ignore:nothing of this Reader is elastic")
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_a_recurrent_network_is_cut_out_after_a_pass_with_gradients(kind):
     """Its layers hold what they last computed with in a list of their own."""
