@@ -26,8 +26,8 @@ from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.space.space import Archs, ManyArchs, Rows, SearchSpace
 from elastic.supernet.model_tree import ModelTree
+from elastic.supernet.turns import OwnLock
 from elastic.support.inputs import example_inputs
-from elastic.support.locks import OwnLock
 from elastic.support.text import html_table, short, spell_count
 from elastic.upstream import library_of
 
