@@ -1,4 +1,10 @@
-"""`elastic fit|validate|test`: Lightning's command line, with a folder for each run."""
+"""`elastic fit|validate|test`: Lightning's command line, with a folder for each run.
+
+A command line comes here in its long form. `trainers.cli.fit` sees it first and has it rewritten by one module after
+another: `natural_forms` turns `depth=1,2` into YAML, `fit_folder` writes `fit FOLDER --model NAME` out, and
+`configurations` finds what `--config` names. The parser below merges the YAML files, later ones winning; options win
+over files.
+"""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class SupernetModule(LightningModule):
         self.supernet = supernet.build()
         self.curriculum = curriculum
         self.adversary = adversary
-        self.options = optimizer
+        self.optimizer_options = optimizer
         self.step_options = step
         self.plan = TrainingPlan(self.supernet, curriculum, sampler, distiller, teacher, seed)
         self.progress = Progress(self, curriculum, step.accumulate)
@@ -150,7 +150,7 @@ class SupernetModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """One optimiser; its learning rate is set at every step, as a pure function of the step."""
-        return self.options.build(self.supernet.model, self.curriculum.phases[0].learning_rate)
+        return self.optimizer_options.build(self.supernet.model, self.curriculum.phases[0].learning_rate)
 
     def configure_callbacks(self) -> list[Callback]:
         """A callback that tidies up after a fit that raised."""
@@ -270,7 +270,7 @@ class SupernetModule(LightningModule):
         """Say what the supernet is made from, in plain values: whoever reads the file can build it again."""
         checkpoint[KEY] = describe(self.source, self.supernet, self.phase.name)
         checkpoint[KEY]["random_states"] = random_states(self.device)
-        checkpoint[KEY]["optimizer"] = self.options.name
+        checkpoint[KEY]["optimizer"] = self.optimizer_options.name
         checkpoint[KEY]["steps_per_epoch"] = self.progress.steps_per_epoch
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -284,10 +284,10 @@ class SupernetModule(LightningModule):
         check_beside(checkpoint, self.state_dict())
         check_tensors(self, checkpoint["state_dict"], "the checkpoint")
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            former = checkpoint[KEY].get("optimizer", self.options.name)
-            if former != self.options.name:
+            former = checkpoint[KEY].get("optimizer", self.optimizer_options.name)
+            if former != self.optimizer_options.name:
                 raise CheckpointError(
-                    f"the checkpoint's optimizer is {former}, this training's {self.options.name}; give "
+                    f"the checkpoint's optimizer is {former}, this training's {self.optimizer_options.name}; give "
                     f"--model.optimizer.name {former}, or begin a run of another --name"
                 )
             check_resumable(checkpoint, self.trainer.fit_loop.state_dict())

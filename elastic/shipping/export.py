@@ -110,6 +110,8 @@ def export(
     model = copy.deepcopy(subnet).cpu().eval()
     _check_precision(model, wanted)
     inputs = example_batch(model, joined(real) if example is None and real else example)
+    if preprocessing is None:
+        preprocessing = library_of(subnet).preprocessing(channels=shape_of_one(inputs)[0])
     card, labelled, former = card or ModelCard(), list(validation), _former(folder)
     metrics = {**measure_costs(model, first(inputs, 1)), **card.metrics}
     with tempfile.TemporaryDirectory() as scratch, staged(folder) as stage:
@@ -129,7 +131,7 @@ def export(
             "arch_id": None if arch is None else Arch(arch).id,
             "input_size": list(shape_of_one(inputs)),
             "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
-            "preprocessing": _preprocessing(subnet, inputs) if preprocessing is None else dict(preprocessing),
+            "preprocessing": dict(preprocessing),
             "metrics": metrics,
             "card": {key: value for key, value in asdict(card).items() if key != "metrics"},
             "files": known,
@@ -149,6 +151,7 @@ def export(
 
 def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
     """Parameters of `model`, and multiply-accumulates of one forward pass on `inputs`, counted."""
+    # counted, though `Supernet.macs` is exact: models that come from no supernet are exported, too
     # the counter knows attention as matrix products, but not the CPU's fused kernel
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), macs_counter() as counter:
         predict(model, inputs)
@@ -186,7 +189,3 @@ def _former(folder: Path) -> dict[str, Any]:
 def _built_with(source: SupernetSource | None) -> Mapping[str, Any] | None:
     """The arguments that the library built the full model with, as far as the source says."""
     return None if source is None else source.untrained().model_args
-
-
-def _preprocessing(subnet: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    return library_of(subnet).preprocessing(channels=shape_of_one(inputs)[0])

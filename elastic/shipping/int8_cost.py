@@ -43,7 +43,7 @@ def judge(
     count = sum(len(labels) for _, labels in labelled)
     if count:
         after = top1((quantized(inputs), labels) for inputs, labels in labelled)
-        return {"accuracy": {"before": _accuracy(model, labelled, device), "after": after, "inputs": count}}
+        return {"accuracy": {"before": _accuracy_on(device, model, labelled), "after": after, "inputs": count}}
     same: list[bool] = []
     for one in calibration:
         with torch.inference_mode():
@@ -52,7 +52,7 @@ def judge(
     return {"agreement": {"percent": 100.0 * sum(same) / len(same), "inputs": len(same)}}
 
 
-def _accuracy(model: nn.Module, labelled: Iterable[Batch], device: str) -> float:
+def _accuracy_on(device: str, model: nn.Module, labelled: Iterable[Batch]) -> float:
     """Top-1 in percent, measured on a device; the model is on the CPU before and afterwards."""
     try:
         return accuracy(model.to(device), ((moved(inputs, device), labels.to(device)) for inputs, labels in labelled))

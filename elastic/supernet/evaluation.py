@@ -47,7 +47,7 @@ class MeasuredAccuracy:
         recalibrate: Recalibrate = recalibrate,
     ) -> None:
         self.supernet = supernet
-        device = next(supernet.parameters(), torch.empty(0)).device
+        device = _device(supernet)
         self.validation = [(moved(inputs, device), labels.to(device)) for inputs, labels in validation]
         self.calibration = [moved(inputs, device) for inputs in calibration]
         self.metric = metric
@@ -65,15 +65,40 @@ class MeasuredAccuracy:
             arch: the subnet's arch.
             share: as for `Supernet.extract`.
         """
-        subnet = self.supernet.extract(arch, share)
-        if self.calibration:
-            self.recalibrate(subnet, resized(self.supernet, arch, self.calibration))
-        return subnet.eval()
+        return extract_calibrated(self.supernet, arch, self.calibration, self.recalibrate, share)
 
     def sized(self, arch: Arch) -> list[Batch]:
         """The validation batches, images at the arch's resolution."""
         images = resized(self.supernet, arch, [images for images, _ in self.validation])
         return [(one, labels) for one, (_, labels) in zip(images, self.validation, strict=True)]
+
+
+def extract_calibrated(
+    supernet: Supernet,
+    arch: Mapping[str, Number],
+    calibration: Iterable[Inputs],
+    recalibrate: Recalibrate = recalibrate,
+    share: bool = False,
+) -> nn.Module:
+    """A subnet cut out, its BatchNorm statistics re-estimated at its resolution, in eval mode.
+
+    Args:
+        supernet: what it is cut out of; it is left as it was. Batches are moved to the device that it is on.
+        arch: the subnet's arch.
+        calibration: batches of training images; without any the statistics stay the supernet's.
+        recalibrate: re-estimates the statistics.
+        share: as for `Supernet.extract`.
+    """
+    subnet = supernet.extract(arch, share)
+    device = _device(supernet)
+    batches = [moved(inputs, device) for inputs in calibration]
+    if batches:
+        recalibrate(subnet, resized(supernet, arch, batches))
+    return subnet.eval()
+
+
+def _device(supernet: Supernet) -> torch.device:
+    return next(supernet.parameters(), torch.empty(0)).device
 
 
 def resized(supernet: Supernet, arch: Mapping[str, Number], batches: Sequence[Inputs]) -> list[Any]:

@@ -109,7 +109,10 @@ TINY, TINIER = ({"teacher": ModelTeacher("vit_tiny_patch16_224", {"depth": 1, "e
 )
 def test_a_resume_with_another_option_names_it(vit, made, resumed, message):
     one, other = (SupernetModule(vit, **options) for options in (made, resumed))
-    content = {"state_dict": one.state_dict(), KEY: {**describe(vit, one.supernet, ""), "optimizer": one.options.name}}
+    content = {
+        "state_dict": one.state_dict(),
+        KEY: {**describe(vit, one.supernet, ""), "optimizer": one.optimizer_options.name},
+    }
     other.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     other.trainer.state.fn = TrainerFn.FITTING
     with pytest.raises(CheckpointError, match=message):

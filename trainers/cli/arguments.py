@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from elastic.errors import ArchError, ProfileError
 from elastic.profiles.profile import DeviceProfile
-from elastic.searching.result import EvaluatedSubnet, SearchResult
+from elastic.searching.result import SearchResult
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
@@ -58,8 +59,10 @@ def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
     return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
 
 
-def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | None = None) -> EvaluatedSubnet:
-    """The subnet that a user names, with what is known of it.
+def choose_subnet(
+    supernet: Supernet, arch: str | None = None, result: str | None = None
+) -> tuple[Arch, dict[str, Any]]:
+    """The arch that a user names, and what a search measured of it: nothing where it wasn't a search's.
 
     Args:
         supernet: whose it must be.
@@ -73,12 +76,12 @@ def choose_subnet(supernet: Supernet, arch: str | None = None, result: str | Non
     if result is not None and arch is None:
         found = SearchResult.load(result)
         found.check_supernet(supernet)
-        return found.best
+        return found.best.arch, dict(found.best.metrics)
     if arch is None and result is None and supernet.space.smallest == supernet.space.largest:
         arch = "largest"  # an exported subnet, which is the only one
     if arch is None or result is not None:
         raise ArchError("say which subnet: either --arch (smallest, largest, JSON or a file), or --result search.json")
-    return EvaluatedSubnet(parse_arch(supernet, arch), {})
+    return parse_arch(supernet, arch), {}
 
 
 def parse_arch(supernet: Supernet, arch: str) -> Arch:

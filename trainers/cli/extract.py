@@ -44,11 +44,11 @@ def extract(
     if data is not None:
         check_data(supernet, data)
     trained = open_trained(supernet, device, trust_code)
-    chosen = choose_subnet(trained.supernet, arch, result)
+    chosen, measured = choose_subnet(trained.supernet, arch, result)
     made_up = trained.made_up if data is None else []
     # without BatchNorm, and of a subnet that has its statistics, all that the data adds is what the card says
     estimated = has_batchnorm(trained.supernet) and trained.recalibrate is not keep_statistics
     needed = (estimated or needs_inputs(names_in(formats))) and not made_up
     images = trained.data(data) if data is not None or trained.has_data or needed else None
-    subnet = calibrated(trained.supernet, chosen.arch, images, made_up, trained.recalibrate)
-    write_subnet(trained, subnet, chosen, out, formats, images, made_up)
+    subnet = calibrated(trained.supernet, chosen, images, made_up, trained.recalibrate)
+    write_subnet(trained, subnet, chosen, measured, out, formats, images, made_up)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from elastic.errors import CheckpointError
 from elastic.layers.batchnorm import has_batchnorm, recalibrate
 from elastic.space.arch import Arch
-from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, resized
+from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, extract_calibrated, resized
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import predict
 from trainers.methods.adversary import check_pixels
@@ -41,7 +41,7 @@ def calibrated(
 ) -> nn.Module:
     """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
     images = made_up or calibration_for(supernet, data)
-    return MeasuredAccuracy(supernet, [], images, recalibrate=recalibrate).subnet(arch)
+    return extract_calibrated(supernet, arch, images, recalibrate)
 
 
 def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:

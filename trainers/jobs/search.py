@@ -196,7 +196,8 @@ def write_results(
         show(f"search: {outputs.out}; cut the best out with: {words}")
     else:
         subnet = judge.validation.subnet(result.best.arch)
-        write_subnet(trained, subnet, result.best, outputs.extract, outputs.formats, judge.data)
+        best = result.best
+        write_subnet(trained, subnet, best.arch, best.metrics, outputs.extract, outputs.formats, judge.data)
     if outputs.csv is not None:
         show(f"table: {write_csv(result, outputs.csv)}")
     if outputs.report is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from elastic.reporting.tables import export_table
-from elastic.searching.result import EvaluatedSubnet
 from elastic.shipping.card import ModelCard
 from elastic.shipping.example import made_up_batch
 from elastic.shipping.export import Exported, export
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 def write_subnet(
     trained: Trained,
     subnet: nn.Module,
-    chosen: EvaluatedSubnet,
+    arch: Arch,
+    metrics: Mapping[str, Any],
     out: str,
     formats: str,
     data: SupernetData | None,
@@ -42,24 +42,25 @@ def write_subnet(
     Args:
         trained: what it was cut out of.
         subnet: the model.
-        chosen: its arch, and what was measured of it.
+        arch: which subnet it is.
+        metrics: what was measured of it.
         out: the folder to write.
         formats: separated by commas.
         data: what it was judged on, where there is any.
         made_up: inputs at full resolution to check the files on, where there is no data.
     """
     card = ModelCard(
-        f"Subnet {chosen.arch.id} of {Path(trained.place).name}",
-        chosen.metrics,
+        f"Subnet {arch.id} of {Path(trained.place).name}",
+        dict(metrics),
         data="" if data is None else name_of(data),
         license=trained.license,
     )
     wanted = ["safetensors", *names_in(formats)]
     if data is not None and needs_inputs(wanted):
-        inputs, labelled = samples(trained.supernet, chosen.arch, data, VALIDATION_IMAGES)
+        inputs, labelled = samples(trained.supernet, arch, data, VALIDATION_IMAGES)
     else:
-        inputs, labelled = resized(trained.supernet, chosen.arch, made_up), []
-    written = extract_to(trained, subnet, chosen.arch, out, wanted, card, data, inputs, labelled)
+        inputs, labelled = resized(trained.supernet, arch, made_up), []
+    written = extract_to(trained, subnet, arch, out, wanted, card, data, inputs, labelled)
     show(export_table(written))
 
 
@@ -80,7 +81,7 @@ def extract_to(
     """
     subnet = subnet.cpu()  # files are written, read back and compared there
     shape, text = trained.supernet.input_shape(arch), trained.supernet.recipe.vocabulary is not None
-    preprocessing = _preprocessing(trained, subnet, data)
+    preprocessing = _input_preparation(trained, subnet, data)
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
     written = export(
@@ -104,7 +105,7 @@ def extract_to(
     return written
 
 
-def _preprocessing(trained: Trained, subnet: nn.Module, data: SupernetData | None) -> dict[str, Any]:
+def _input_preparation(trained: Trained, subnet: nn.Module, data: SupernetData | None) -> dict[str, Any]:
     """Preprocessing of the data; for published weights for text, the tokenizer."""
     if data is not None:
         return data.preprocessing

@@ -104,6 +104,7 @@ class SubnetGradients:
         observed = step.cosines if step.losses is None else None
         losses = []
         for k, arch in enumerate(step.archs):
+            # active slices are leaf tensors here; their gradients lie in the parameters' (see `elastic.layers.aliases`)
             with self.supernet.active(arch):
                 output = teacher(arch) if callable(teacher) else in_place
                 with self._forward(largest=arch == largest):

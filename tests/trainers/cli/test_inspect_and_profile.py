@@ -137,9 +137,9 @@ def test_an_arch_is_named_in_every_way(supernet, result, tmp_path):
     assert parse_arch(supernet, "largest") == space.largest
     assert parse_arch(supernet, arch.to_json()) == parse_arch(supernet, str(file)) == arch
     assert parse_arch(supernet, "depth=2") == parse_arch(supernet, '{"depth": 2}') == space.variant({"depth": 2})
-    assert choose_subnet(supernet, "smallest").arch == space.smallest
+    assert choose_subnet(supernet, "smallest") == (space.smallest, {})
     saved = result.save(tmp_path / "s.json")
-    assert choose_subnet(supernet, result=str(saved)) == result.best
+    assert choose_subnet(supernet, result=str(saved)) == (result.best.arch, result.best.metrics)
 
 
 @pytest.mark.parametrize(
