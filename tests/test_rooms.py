@@ -47,7 +47,9 @@ MAY_IMPORT |= {
     "trainers.methods": LIBRARY,
     "trainers.robust": LIBRARY
     | {"trainers.class_paths", "trainers.configurations", "trainers.data", "trainers.methods"},
-    "trainers.steps": LIBRARY | {"trainers.methods", "trainers.robust"},
+    "trainers.batchnorm": LIBRARY
+    | {"trainers.class_paths", "trainers.configurations", "trainers.methods", "trainers.robust"},
+    "trainers.steps": LIBRARY | {"trainers.methods", "trainers.robust", "trainers.batchnorm"},
 }
 TRAINING = {name for name in MAY_IMPORT if name.startswith("trainers.")}
 MAY_IMPORT |= {

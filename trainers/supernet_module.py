@@ -20,6 +20,7 @@ from elastic.supernet.folder import digest_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.weights import check_tensors
 from elastic.upstream import library_of
+from trainers.batchnorm import describe_statistics, recalibration
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.data.batches import check_batch, check_classes
 from trainers.data.randomness import random_states, restore_random_states
@@ -32,7 +33,6 @@ from trainers.methods.plan import TrainingPlan
 from trainers.methods.samplers import Sampler, SandwichSampler
 from trainers.methods.teachers import InPlaceTeacher, Teacher
 from trainers.resuming import check_optimizers, check_resumable
-from trainers.robust.statistics import describe_statistics, recalibration
 from trainers.steps.averages import averaged, make_average
 from trainers.steps.diagnosis import RUNGS
 from trainers.steps.options import StepOptions
@@ -143,7 +143,7 @@ class SupernetModule(LightningModule):
 
     @property
     def batchnorm(self) -> dict[str, Any]:
-        """Settings of BatchNorm re-estimation for the trained subnets (see `trainers.robust.statistics`)."""
+        """Settings of BatchNorm re-estimation for the trained subnets (see `trainers.batchnorm`)."""
         return describe_statistics(self.plan.losses[self.progress.trained_phase].attacker(self.adversary))
 
     # --- training -------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from elastic.errors import UsageError
+from trainers.batchnorm import statistics_of_run
 from trainers.checkpoints import read_checkpoint
 from trainers.class_paths import FORMER_MODULES, current_paths
 from trainers.cli.main import main
 from trainers.jobs.data_section import load_data
-from trainers.robust.statistics import statistics_of_run
 
 FORMER_CLASSES = {
     "adversary": "Adversary",

@@ -9,10 +9,10 @@ from torch.optim.swa_utils import AveragedModel
 
 import elastic
 from elastic import Supernet
+from trainers.batchnorm import recalibration
 from trainers.methods.adversary import Adversary
 from trainers.methods.distillers import label_loss
 from trainers.methods.plan import TrainingPlan
-from trainers.robust.statistics import recalibration
 from trainers.steps.averages import averaged
 from trainers.steps.extra_batches import calibration_batches, held_out_batches
 
