@@ -1,6 +1,5 @@
 """How BatchNorm statistics are re-estimated: on training images, attacked ones after a training under attack."""
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping
