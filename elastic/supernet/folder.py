@@ -196,9 +196,17 @@ def _differences(versions: Mapping[str, str] | None) -> str:
     return f"; it was saved with {', '.join(found)}" if found else ""
 
 
+def is_place(given: str | Path) -> bool:
+    """Whether a path is given rather than a name: what is there comes before names, and no name has a slash alone.
+
+    `transformers:OWNER/NAME` and `hf-hub:OWNER/NAME` are names.
+    """
+    return Path(given).exists() or ("/" in str(given) and ":" not in str(given))
+
+
 def named_supernet(place: str | Path) -> NamedSupernet | None:
     """What a package offers under this name; None for a path that exists, which comes first, and for other names."""
-    return None if Path(place).exists() else find_supernet(str(place))
+    return None if is_place(place) else find_supernet(str(place))
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

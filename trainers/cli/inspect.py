@@ -23,15 +23,14 @@ def inspect(
         options: the recipe's own options.
         couple: dims that follow another's choice, such as mid=depth.
     """
-    from pathlib import Path
-
+    from elastic.supernet.folder import is_place
     from elastic.supernet.inspection import inspect as inspect_supernet
     from elastic.supernet.inspection import render
     from elastic.supernet.source import SupernetSource
     from elastic.support.console import show
     from trainers.jobs.trained import open_trained
 
-    if Path(model).exists():  # as for `open_trained`, what is there comes before names
+    if is_place(model):
         supernet = open_trained(model).supernet
     else:
         source = SupernetSource(model, model_args or {}, recipe, choices or {}, options or {}, couple=couple or {})

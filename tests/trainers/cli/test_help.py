@@ -207,6 +207,7 @@ def test_every_option_of_a_command_is_completed():
     ("words", "holding", "no_folder"),
     [
         (["profile", "{}"], "supernet.json", "no folder {}, and no supernet of that name"),
+        (["inspect", "./{}"], "supernet.json", "no folder ./{}, and no supernet of that name"),
         (["attack", "{}"], "supernet.json", "no folder {}, and no supernet of that name"),
         (["extract", "{}"], "supernet.json", "no folder {}, and no supernet of that name"),
         (["export", "{}"], "config.json", "no folder {}"),

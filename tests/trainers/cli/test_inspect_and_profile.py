@@ -169,7 +169,7 @@ def test_an_arch_that_is_none_is_refused(supernet, arch, result, message, tmp_pa
 def test_other_mistakes_end_in_one_clear_sentence(net, tmp_path):
     with pytest.raises(RecipeError, match=r"no model 'resnet19'.*did you mean resnet18"):
         inspect("resnet19")
-    with pytest.raises(RecipeError, match="there is no folder runs/nope, and timm has no model of that name"):
+    with pytest.raises(CheckpointError, match="there is no folder runs/nope, and no supernet of that name"):
         inspect("runs/nope")
     with pytest.raises(RecipeError, match="did you mean mobilenetv3_small_100"):
         inspect("mobilnetv3_small_100")
