@@ -44,6 +44,7 @@ types: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/entrance.py
+	PYTHONPATH=tests/helpers $(BIN)/python tests/benchmarks/mutants.py
 	$(BIN)/pytest tests/benchmarks
 
 docs: $(INSTALLED) .venv/.installed-docs    # NOTEBOOKS=off: without executing them

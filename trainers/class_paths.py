@@ -126,9 +126,9 @@ def refuse_foreign_classes(values: Any, origin: str) -> None:
         unknown = place == "data" and isinstance(name, str) and name.isidentifier()  # which nothing is imported for
         if not _is_ours(name) and not unknown:
             raise _foreign(place, name, origin)
-    for place, text in _texts(values):
-        if _may_be_imported(place, text) and not _is_ours(text):
-            raise _foreign(".".join(place), text, origin)
+    for words, text in _texts(values):
+        if _may_be_imported(words, text) and not _is_ours(text):
+            raise _foreign(".".join(words), text, origin)
 
 
 def _texts(values: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

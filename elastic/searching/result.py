@@ -136,6 +136,11 @@ class SearchResult:
             CheckpointError: a file that is missing, truncated or something else.
         """
         found = read_record(path, cls, _NAME, "elastic search", CheckpointError, _RENAMED)
+        goals = {*found.maximize, *found.minimize}
+        lacking = [sorted(goals - one.metrics.keys()) for one in found.candidates]
+        if not goals or not found.candidates or any(lacking):
+            what = f"a candidate lacks {max(lacking)[0]}" if any(lacking) else "it has no candidates, or no goals"
+            raise CheckpointError(f"{path} is a broken {_NAME}: {what}; make it again with elastic search")
         return replace(found, evaluations=found.evaluations or len(found.candidates))
 
 

@@ -77,7 +77,7 @@ def build_specialised(config: Config, origin: str = "net.config") -> nn.Module:
         return builders[name](config)
     except CheckpointError as error:
         raise CheckpointError(f"{origin}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError, RuntimeError) as error:
         raise CheckpointError(f"{origin} describes no whole network: {type(error).__name__} {error}") from error
 
 
