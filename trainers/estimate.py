@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elastic import Arch, Supernet
-from elastic.support.inputs import predict
+from elastic.support.inputs import Inputs, each, predict
 from trainers.methods.adversary import Adversary
 from trainers.methods.plan import TrainingPlan
 from trainers.methods.samplers import Contest
@@ -77,7 +77,7 @@ def _time(supernet: Supernet, arch: Arch, device: torch.device, batch_size: int,
 
     def seconds_of(images: int) -> float:
         inputs = supernet.example_inputs(arch, images, device, seed=0)
-        return _pass(model, inputs.to(dtype) if inputs.is_floating_point() else inputs, context)
+        return _pass(model, each(inputs, lambda one: one.to(dtype) if one.is_floating_point() else one), context)
 
     images = min(max(batch_size, 2), _FIRST_IMAGES)
     seconds_of(images)
@@ -86,9 +86,9 @@ def _time(supernet: Supernet, arch: Arch, device: torch.device, batch_size: int,
     return seconds / images
 
 
-def _pass(model: nn.Module, inputs: Tensor, context: Context) -> float:
+def _pass(model: nn.Module, inputs: Inputs, context: Context) -> float:
     """Seconds of one forward and one backward pass."""
-    device = inputs.device
+    device = next(model.parameters()).device
     start = time.perf_counter()
     with context():
         output = predict(model, inputs)

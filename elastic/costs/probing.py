@@ -146,13 +146,12 @@ class Probes:
         key = frozenset(sizes.items())
         if key not in self._traces:
             _, layout, recipe = self._subject
-            shape = recipe.input_shape(sizes)
-            if not shape:
+            if not recipe.input_shape(sizes) and not recipe.inputs:
                 raise CostError(
                     "costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)"
                 )
             self._traces[key] = trace(
-                self._cut_out(sizes), layout.gates, shape, recipe.vocabulary,
+                self._cut_out(sizes), layout.gates, recipe.example_inputs(sizes),
                 lambda length: self.coded.largest(length, self._full),
             )  # fmt: skip
         return self._traces[key]

@@ -7,7 +7,7 @@ whatever else is computed without the model's weights do have data, for code tha
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from elastic.errors import CostError, first_line
 from elastic.layout.layout import Layout
 from elastic.layout.recipe import Recipe
 from elastic.support.hooks import copy_placed, hooked
-from elastic.support.inputs import example_inputs
+from elastic.support.inputs import Inputs, each, run_model
 
 
 @dataclass
@@ -93,8 +93,7 @@ class Subject(NamedTuple):
 def trace(
     model: nn.Module,
     blocks: Collection[str],
-    shape: Sequence[int],
-    vocabulary: int | None = None,
+    inputs: Inputs,
     largest: Callable[[int], int] = int,
 ) -> CostTrace:
     """Trace a forward pass on one input.
@@ -102,8 +101,7 @@ def trace(
     Args:
         model: a plain model on the meta device; buffers of integers may have data, on the CPU.
         blocks: the paths of modules that depth may leave out.
-        shape: of the input, without the batch axis.
-        vocabulary: of a model that reads token ids, how many there are.
+        inputs: one, on the CPU; of floats only the shapes are used.
         largest: gives the length that an axis of the model has in the largest subnet. Code that slices so much from it
             slices nothing off in any subnet, and nothing here, where axes may be longer.
 
@@ -111,7 +109,7 @@ def trace(
         CostError: the model computes with the values of activations.
     """
     try:
-        return _forward(model, blocks, shape, vocabulary, largest)
+        return _forward(model, blocks, inputs, largest)
     except (RuntimeError, NotImplementedError) as error:
         raise CostError(
             f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the values of "
@@ -122,8 +120,7 @@ def trace(
 def _forward(
     model: nn.Module,
     blocks: Collection[str],
-    shape: Sequence[int],
-    vocabulary: int | None,
+    inputs: Inputs,
     largest: Callable[[int], int],
 ) -> CostTrace:
     recorder = _Recorder(model, blocks, largest)
@@ -135,9 +132,10 @@ def _forward(
         recorder.watching_modules(),
         recorder,
     ):
-        inputs = example_inputs(shape, vocabulary, device="meta" if vocabulary is None else "cpu")
-        recorder.adopt(inputs)
-        model(inputs)
+        placed = each(inputs, lambda tensor: tensor.to("meta") if tensor.is_floating_point() else tensor)
+        for tensor in [placed] if isinstance(placed, Tensor) else placed.values():
+            recorder.adopt(tensor)
+        run_model(model, placed)
     return CostTrace(recorder.operations, recorder.buffers)
 
 

@@ -6,9 +6,9 @@ heads, groups, kernels of depthwise convolutions, depth of the stages whose bloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
 from elastic.recipes.resolution import resolution_rule
 from elastic.support.hooks import copy_placed
+from elastic.support.inputs import Inputs, describe_inputs, inputs_of
 from elastic.support.quiet import quiet
 from elastic.upstream import library_of
 from elastic.upstream.library import Size3
@@ -35,8 +36,9 @@ def discovered(
     resolutions: Sequence[int] | None = None,
     input_size: Size3 | None = None,
     length: int | None = None,
+    example: Any = None,
 ) -> Recipe:
-    """Recipe for a model that has no other: of images, or of transformers and reading token ids.
+    """Recipe for a model that has no other.
 
     Args:
         model: the network.
@@ -44,15 +46,24 @@ def discovered(
         input_size: (channels, height, width) of the full-size input; by default as the model's configuration says.
         length: for text, number of tokens that costs are counted on; 128 by default, or fewer if the model takes fewer.
 
+        example: what the model's `forward` takes, where that is no image and no text alone: a tensor of any dtype, a
+            tuple of tensors by position, or a dict by name; the first axis of each is the batch.
+
     Raises:
-        RecipeError: a model whose code can't be watched, or options for another kind of input.
+        RecipeError: a model whose code can't be watched, an example that isn't one, or options for other inputs.
         LayoutError: a length that the model doesn't take.
     """
     words, name = library_of(model).vocabulary, type(model).__name__
+    if example is not None:
+        if (resolutions, input_size, length) != (None, None, None):
+            raise RecipeError("example= says the shapes: leave resolutions, input_size and length out")
+        return _of_example(model, example)
     if words is None:
         if length is not None:
             raise RecipeError(f"length={length} is for text, and {name} isn't a model of transformers that reads text")
         images: tuple[int, ...] = tuple(input_size or library_of(model).image_size)
+        if not all(isinstance(length, int) for length in images):
+            raise RecipeError(f"input_size={images}: wanted the shape of one tensor; for several give example=")
         recipe, watched, inputs = _found(model, images, None)
         return _with_resolution(recipe, watched, inputs, resolutions)
     if resolutions is not None or input_size is not None:
@@ -61,22 +72,52 @@ def discovered(
     return replace(recipe, vocabulary=words, settle=_settling(model, recipe))
 
 
+def _of_example(model: nn.Module, example: Any) -> Recipe:
+    try:
+        specs = describe_inputs(model, example)
+    except TypeError as error:
+        raise RecipeError(f"example of {type(model).__name__}: {error}") from error
+    shape = specs[0].shape
+
+    def inputs(n: int, device: str, dtype: torch.dtype | None) -> Inputs:
+        return inputs_of(specs, n, device, None if device == "meta" else 0)
+
+    with quiet():
+        copied, batch, observed = _watched(model, shape, None, inputs)
+        recipe = keep_what_works(_copy(model, batch), write_recipe(copied, observed, shape), batch)
+    vocabulary = library_of(model).vocabulary
+    settle = None if vocabulary is None else _settling(model, recipe)
+    return replace(recipe, inputs=specs, vocabulary=vocabulary, settle=settle)
+
+
 def _found(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> tuple[Recipe, nn.Module, Tensor]:
     """The recipe, and the copy and the input with which it was found."""
+
+    def zeros(n: int, device: str, dtype: torch.dtype | None) -> Tensor:
+        return torch.zeros(n, *size, device=device, dtype=dtype if vocabulary is None else torch.int64)
+
     with quiet():  # transformers has advice for people who leave the mask out
-        copied, inputs, observed = _watched(model, size, vocabulary)
+        copied, inputs, observed = _watched(model, size, vocabulary, zeros)
         recipe = write_recipe(copied, observed, size)
         return keep_what_works(_copy(model, inputs), recipe, inputs), copied, inputs
 
 
-def _watched(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> tuple[nn.Module, Tensor, Observations]:
+_Given = TypeVar("_Given", bound=Inputs)
+
+
+def _watched(
+    model: nn.Module,
+    size: Sequence[int],
+    vocabulary: int | None,
+    make: Callable[[int, str, torch.dtype | None], _Given],
+) -> tuple[nn.Module, _Given, Observations]:
     """A copy, an input for it, and the observations: without data, unless the model's code asks for data."""
     dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
     attempts, problems = [(2, "meta"), (2, "cpu")], []
     if vocabulary is not None:
         attempts.append((1, "cpu"))  # without a token for padding, some models refuse several texts
     for n, device in attempts:
-        inputs = torch.zeros(n, *size, device=device, dtype=dtype if vocabulary is None else torch.int64)
+        inputs = make(n, device, dtype)
         try:
             copied = _copy(model, inputs)  # fails on the CPU for a model that is on the meta device itself
             try:
@@ -94,13 +135,14 @@ def _watched(model: nn.Module, size: Sequence[int], vocabulary: int | None) -> t
             "configuration, or pass recipe=Recipe(layout=..., dims=...)"
         ) from problem
     raise RecipeError(
-        f"{name} can't be run on an input of shape {size}: {reason}; give its shape as input_size=, or pass "
-        "recipe=Recipe(layout=..., dims=...)"
+        f"{name} can't be run on an input of shape {size}: {reason}; give its shape as input_size=, or what "
+        "its forward takes as example= (a tensor of any dtype, a tuple, or a dict by name)"
     ) from problem
 
 
-def _copy(model: nn.Module, inputs: Tensor) -> nn.Module:
-    copied = copy_placed(model, lambda tensor: tensor.to(inputs.device))
+def _copy(model: nn.Module, inputs: Inputs) -> nn.Module:
+    device = (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).device
+    copied = copy_placed(model, lambda tensor: tensor.to(device))
     library_of(copied).prepare_to_watch()
     return copied
 

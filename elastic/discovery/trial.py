@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from elastic.discovery.settling import mixtures_of, settle, smallest_of
 from elastic.errors import first_line
@@ -16,10 +16,11 @@ from elastic.layers.extraction import active_modules
 from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Number
+from elastic.support.inputs import Inputs, run_model
 from elastic.support.tensors import outputs_of
 
 
-def keep_what_works(model: nn.Module, recipe: Recipe, inputs: Tensor) -> Recipe:
+def keep_what_works(model: nn.Module, recipe: Recipe, inputs: Inputs) -> Recipe:
     """Remove the choices from a recipe with which the model can't run.
 
     Tried are the smallest subnet, each depth alone, and mixtures.
@@ -47,7 +48,7 @@ def keep_what_works(model: nn.Module, recipe: Recipe, inputs: Tensor) -> Recipe:
 class _Trial:
     """Runs the model with some values of the dims, and compares the shapes of what it gives."""
 
-    def __init__(self, model: nn.Module, layout: Layout, inputs: Tensor) -> None:
+    def __init__(self, model: nn.Module, layout: Layout, inputs: Inputs) -> None:
         self.model, self.layout, self.inputs = model, layout, inputs
         self.blocks = {path: model.get_submodule(path) for path in layout.gates}
         modules = dict(model.named_modules())
@@ -70,7 +71,7 @@ class _Trial:
     def _run(self) -> tuple[list[torch.Size], set[str]]:
         """The shapes of the outputs, and the blocks that ran."""
         with torch.no_grad(), _noting(self.blocks) as ran:
-            return [tensor.shape for tensor in outputs_of(self.model(self.inputs))], ran
+            return [tensor.shape for tensor in outputs_of(run_model(self.model, self.inputs))], ran
 
     def _other_blocks(self, ran: set[str], active: set[int]) -> str:
         """The problem if other blocks ran than the depths say, of those that run at full size."""

@@ -21,6 +21,7 @@ from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
 from elastic.support.hooks import hooked
+from elastic.support.inputs import Inputs, run_model
 from elastic.support.tensors import outputs_of
 
 OUTPUT = "an output of the model"
@@ -47,7 +48,7 @@ class Observations:
     features: Factors = ()
 
 
-def watch(model: nn.Module, inputs: Tensor, numbers: bool = True) -> Observations:
+def watch(model: nn.Module, inputs: Inputs, numbers: bool = True) -> Observations:
     """Run a model in evaluation mode on `inputs` and observe it. Both may be on the meta device.
 
     Args:
@@ -68,8 +69,9 @@ def watch(model: nn.Module, inputs: Tensor, numbers: bool = True) -> Observation
             stack.enter_context(_tracked_numbers(model, watcher))
         stack.enter_context(_Code(watcher))
         stack.enter_context(watcher)
-        watcher.put(inputs, tuple(fresh(length, INPUT) for length in inputs.shape), live=True)
-        out = model(inputs)
+        for tensor in [inputs] if isinstance(inputs, Tensor) else inputs.values():
+            watcher.put(tensor, tuple(fresh(length, INPUT) for length in tensor.shape), live=True)
+        out = run_model(model, inputs)
     given = outputs_of(out)
     if not given:
         raise TypeError(f"no tensor can be seen in the {type(out).__name__} that it returns")

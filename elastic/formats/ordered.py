@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.export import Dim
 
-from elastic.support.inputs import predict_all
+from elastic.support.inputs import is_text, predict_all
 
 BATCH, SEQUENCE = "batch", "sequence"
 """Names of the free axes in a file."""
@@ -31,7 +31,7 @@ class Ordered(nn.Module):
 
 
 def names_and_values(inputs: Tensor | OrderedInputs) -> tuple[list[str], tuple[Tensor, ...]]:
-    """The names of the inputs, which only text has; and the tensors."""
+    """The names of the inputs, none for a bare tensor; and the tensors."""
     if isinstance(inputs, Mapping):
         return list(inputs), tuple(inputs.values())
     return [], (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
@@ -46,12 +46,12 @@ def free_axes(names: Sequence[str], values: Sequence[Tensor], longest: int | Non
     """The `dynamic_shapes` of `torch.export`: the first axis of each input is free, and for text the second.
 
     Args:
-        names: of the inputs, which only text has.
+        names: of the inputs, if they have any.
         values: example inputs.
         longest: the largest number of tokens; None if there is no limit.
     """
     free: dict[int, Any] = {0: Dim(BATCH, min=1)}
-    if names:
+    if names and is_text(values):
         free[1] = Dim(SEQUENCE, min=1, max=longest)
     axes = tuple(free for _ in values)
     return (axes,) if names else axes  # all named inputs are one argument, *inputs

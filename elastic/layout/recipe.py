@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import nn
 
 from elastic.errors import LayoutError
 from elastic.space.sizes import Derived, DimRule, Number, for_name
+from elastic.support.inputs import Inputs, InputSpec, example_inputs, inputs_of
 from elastic.support.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Recipe:
         couple: follower → leader, for dims that follow another's choice (see `elastic.space.coupling`).
         width_scaling: scale weights for the inputs that a narrow subnet lacks (see `elastic.layout.scaling`).
         vocabulary: number of token ids that the model reads; None if its inputs are floats.
+        inputs: what goes in, where that is more than one tensor of `input_size`: several, or of other dtypes.
         settle: function that makes an extracted model's configuration agree with its sizes.
         name: the registered recipe's name; empty for a recipe that was written by hand.
     """
@@ -46,6 +49,7 @@ class Recipe:
     couple: Mapping[str, str] = field(default_factory=dict)
     width_scaling: bool = False
     vocabulary: int | None = None
+    inputs: tuple[InputSpec, ...] = ()
     settle: Callable[[nn.Module], None] | None = None
     name: str = ""
 
@@ -53,6 +57,18 @@ class Recipe:
         """Shape of one input for these values of the dims, without the batch axis."""
         side = values.get("resolution")
         return self.input_size if side is None else (*self.input_size[:-2], int(side), int(side))
+
+    def example_inputs(
+        self,
+        values: Mapping[str, Number],
+        n: int = 1,
+        device: torch.device | str = "cpu",
+        seed: int | None = None,
+    ) -> Inputs:
+        """Made-up inputs for these values of the dims, `n` of them; zeros without a seed."""
+        if self.inputs:
+            return inputs_of(self.inputs, n, device, seed)
+        return example_inputs(self.input_shape(values), self.vocabulary, n, device, seed)
 
     def rule(self, name: str) -> DimRule:
         """The choices of the size `name`.

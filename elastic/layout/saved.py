@@ -11,9 +11,12 @@ from dataclasses import MISSING, Field, asdict, fields
 from fractions import Fraction
 from typing import Any, TypeVar
 
+import torch
+
 from elastic.errors import CheckpointError
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, DimRule
+from elastic.support.inputs import InputSpec
 
 _FORMER_FIELDS = {"lengths", "products"}
 """Fields of older files about costs, which are counted now."""
@@ -49,6 +52,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any] | None:
     described["dims"] = {name: _given(rule) for name, rule in recipe.dims.items()}
     described["derived"] = {name: {**_given(one), "ratio": str(one.ratio)} for name, one in recipe.derived.items()}
     described["transforms"] = {entry: _describe_code(one) for entry, one in recipe.transforms.items()}
+    described["inputs"] = [asdict(one) for one in recipe.inputs]
     described["settle"] = None if recipe.settle is None else _describe_code(recipe.settle)
     plain: dict[str, Any] = _plain(described)
     return plain
@@ -77,6 +81,7 @@ def _read(described: Mapping[str, Any]) -> Recipe:
     values["transforms"] = {entry: _read_code(one) for entry, one in values.get("transforms", {}).items()}
     values["settle"] = None if values.get("settle") is None else _read_code(values["settle"])
     values["input_size"] = tuple(map(int, values.get("input_size", ())))
+    values["inputs"] = tuple(_read_input(one) for one in values.get("inputs", ()))
     for name in ("notes", "couple"):
         values[name] = _texts(values.get(name, {}))
     return Recipe(**values)
@@ -89,6 +94,13 @@ def _read_rule(values: Mapping[str, Any]) -> DimRule:
     if not all(type(choice) in (int, float) for choice in choices):
         raise ValueError(f"choices {choices}: wanted numbers")
     return DimRule(**{**values, "choices": choices})
+
+
+def _read_input(values: Mapping[str, Any]) -> InputSpec:
+    spec = InputSpec(**{**values, "shape": tuple(map(int, values["shape"]))})
+    if not isinstance(getattr(torch, spec.dtype, None), torch.dtype) or type(spec.below) is not int:
+        raise ValueError(f"there is no dtype {spec.dtype!r}")
+    return spec
 
 
 def _read_formula(values: Mapping[str, Any]) -> Derived:

@@ -28,7 +28,7 @@ from elastic.space.dims import Gate
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
 from elastic.supernet.supernet import Supernet
-from elastic.support.inputs import example_inputs
+from elastic.support.inputs import run_model
 
 Shape = tuple[int, ...]
 """Shape of one input, without the batch axis."""
@@ -266,7 +266,7 @@ class _Survey:
             for path, module in self.modules.items():
                 hooks.callback(module.register_forward_hook(_recorder(path, given), with_kwargs=True).remove)
             recipe = self.twin.recipe
-            self.twin.model(example_inputs(recipe.input_shape(chosen), recipe.vocabulary, device="meta"))
+            run_model(self.twin.model, recipe.example_inputs(chosen, device="meta"))
         return {path: self._variant(path, io, chosen) for path, io in given.items()}
 
     def _variant(self, path: str, io: BlockIO, chosen: Mapping[str, Number]) -> BlockVariant:

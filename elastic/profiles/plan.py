@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from elastic.errors import ProfileError
+from elastic.formats.ordered import names_and_values, ordered
 from elastic.profiles.blocks import BlockVariant, build_variant, find_blocks
 from elastic.space.arch import Arch
 from elastic.space.sampling import corner_rows, distinct_rows, spread_rows
@@ -70,7 +71,8 @@ class Plan:
             return build_variant(self.supernet, self.blocks[key][0], self.setting.batch_size, self.seed)
         arch = self.archs[key]
         inputs = self.supernet.example_inputs(arch, self.setting.batch_size, seed=self.seed)
-        return self.supernet.extract(arch).eval(), [inputs]
+        names, values = names_and_values(inputs)
+        return ordered(self.supernet.extract(arch).eval(), names), list(values)
 
     @cached_property
     def description(self) -> dict[str, Any]:

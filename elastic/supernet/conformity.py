@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from elastic.space.dims import Dim
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
 from elastic.support.hooks import copy_placed
-from elastic.support.inputs import Inputs, example_inputs, run_model
+from elastic.support.inputs import Inputs, run_model
 from elastic.support.quiet import quiet
 from elastic.support.tensors import outputs_of
 
@@ -156,7 +157,9 @@ class _Case:
 class _Macs(TorchDispatchMode):
     """Counts multiply-accumulates within the block."""
 
-    macs = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -233,11 +236,11 @@ def _prepare(model: nn.Module, recipe: Recipe) -> _Case | None:
     tensors = (*model.parameters(), *model.buffers())
     if any(one.is_meta for one in tensors) or sum(one.numel() for one in tensors) > MOST_PARAMETERS:
         return None
-    if not recipe.input_shape({}):
+    if not recipe.input_shape({}) and not recipe.inputs:
         return None
     copied = _copy(model)
-    for shape in _shapes(recipe.input_shape({})):
-        inputs = example_inputs(shape, recipe.vocabulary, 2, seed=0)
+    for shape in [recipe.input_size] if recipe.inputs else _shapes(recipe.input_shape({})):
+        inputs = replace(recipe, input_size=shape, resolution=None).example_inputs({}, 2, seed=0)
         try:
             _outputs(copied, inputs)
         except Exception:  # noqa: BLE001, S112 - a model's code may raise anything

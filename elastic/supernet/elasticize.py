@@ -19,6 +19,7 @@ from elastic.space.sizes import Derived, Number, for_name
 from elastic.supernet.acceptance import check_model
 from elastic.supernet.conformity import conforming
 from elastic.supernet.supernet import Supernet
+from elastic.support.inputs import describe_inputs
 from elastic.support.text import did_you_mean
 
 
@@ -50,7 +51,10 @@ def elasticize(
             with what is cut out, on a copy and tiny inputs (see `elastic.supernet.conformity`). A discovered layout is
             corrected by it, and `supernet.recipe.notes` says how; of a `Recipe` of your own it is an error. Recipes of
             this package are compared in its tests instead.
-        options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`.
+        options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`. Of a discovered
+            one and of a `Recipe`: `example`, what the model's `forward` takes (a tensor of any dtype, a tuple of
+            tensors by position, or a dict by name; the first axis of each is the batch), from which everything follows
+            that needs inputs.
 
     Raises:
         RecipeError: no recipe of that name; or none for this model, which can't be watched either; or an option that
@@ -61,6 +65,8 @@ def elasticize(
     own = isinstance(recipe, Recipe)
     if not isinstance(recipe, Recipe):
         recipe = _make(model, recipe, options)
+    elif set(options) == {"example"}:
+        recipe = _with_example(model, recipe, options["example"])
     elif options:
         raise RecipeError(f"options {sorted(options)} are for a recipe's name; a Recipe is complete as it is")
     if choices:
@@ -78,6 +84,14 @@ def elasticize(
         warnings.warn(f"{_nothing_elastic(model, layout, recipe)}", stacklevel=2)
     layout.install(model)
     return Supernet(model, recipe, layout)
+
+
+def _with_example(model: nn.Module, recipe: Recipe, example: Any) -> Recipe:
+    try:
+        specs = describe_inputs(model, example)
+    except TypeError as error:
+        raise RecipeError(f"example of {type(model).__name__}: {error}") from error
+    return replace(recipe, inputs=specs, input_size=recipe.input_size or specs[0].shape)
 
 
 def _nothing_elastic(model: nn.Module, layout: Layout, recipe: Recipe) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def digest_supernet(supernet: Supernet) -> str:
     dims = [(dim.name, list(dim.choices)) for dim in supernet.space.dims]
     shapes = [(name, list(tensor.shape)) for name, tensor in supernet.model.state_dict().items()]
     tables = [(name, one.part, one.table) for name, one in supernet.layout.derived.items() if isinstance(one, Lookup)]
-    options = {"couple": tables, "width_scaling": supernet.recipe.width_scaling}
+    options: dict[str, Any] = {"couple": tables, "width_scaling": supernet.recipe.width_scaling}
+    if supernet.recipe.inputs:
+        options["inputs"] = [asdict(one) for one in supernet.recipe.inputs]
     unusual = {key: value for key, value in options.items() if value}
     described = [dims, shapes, list(supernet.recipe.input_size), *([unusual] if unusual else [])]
     return hashlib.blake2b(json.dumps(described).encode(), digest_size=8).hexdigest()

@@ -27,7 +27,7 @@ from elastic.space.sizes import Number
 from elastic.space.space import Archs, ManyArchs, Rows, SearchSpace
 from elastic.supernet.model_tree import ModelTree
 from elastic.supernet.turns import OwnLock
-from elastic.support.inputs import example_inputs
+from elastic.support.inputs import Inputs
 from elastic.support.text import html_table, short, spell_count
 from elastic.upstream import library_of
 
@@ -189,9 +189,12 @@ class Supernet(nn.Module):
         n: int = 1,
         device: torch.device | str = "cpu",
         seed: int | None = None,
-    ) -> Tensor:
-        """Made-up inputs of `arch` (the active one by default): `(n, *input_shape(arch))`, zeros without a seed."""
-        return example_inputs(self.input_shape(arch), self.recipe.vocabulary, n, device, seed)
+    ) -> Inputs:
+        """Made-up inputs of `arch` (the active one by default), zeros without a seed.
+
+        One tensor `(n, *input_shape(arch))`; or, where the supernet was made with an example by name, several.
+        """
+        return self.recipe.example_inputs(self._arch if arch is None else arch, n, device, seed)
 
     # --- cutting one out ------------------------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -79,6 +81,12 @@ def part(inputs: Inputs, begin: int, end: int) -> Inputs:
     return each(inputs, lambda tensor: tensor[begin:end])
 
 
+def is_text(values: Collection[Tensor]) -> bool:
+    """Whether several inputs are token ids and what goes with them, token by token: any length may follow."""
+    same = len({value.shape for value in values}) == 1 and all(value.ndim == 2 for value in values)
+    return same and any(not value.is_floating_point() for value in values)
+
+
 def first(inputs: Inputs, n: int) -> Inputs:
     """The first `n` inputs of a batch."""
     return part(inputs, 0, n)
@@ -118,3 +126,72 @@ def example_inputs(
     if vocabulary is None:
         return torch.randn(shape, generator=generator).to(device)
     return torch.randint(0, vocabulary, shape, generator=generator).to(device)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One tensor that goes into a model, as data: enough to make one up.
+
+    Attributes:
+        shape: of one input, without the batch axis.
+        dtype: such as `float32` or `int64`.
+        name: of the argument of `forward`; empty for the only one, which is passed by position.
+        below: integers are at least 0 and below this.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    name: str = ""
+    below: int = 2
+
+    def make(self, n: int, generator: torch.Generator | None) -> Tensor:
+        """A batch of `n` on the CPU: zeros, or random with a generator."""
+        shape, dtype = (n, *self.shape), getattr(torch, self.dtype)
+        if generator is None:
+            return torch.zeros(shape, dtype=dtype)
+        if dtype.is_floating_point or dtype.is_complex:
+            return torch.randn(shape, generator=generator).to(dtype)
+        return torch.randint(0, self.below, shape, generator=generator).to(dtype)
+
+
+def describe_inputs(model: nn.Module, example: Any) -> tuple[InputSpec, ...]:
+    """What goes into a model, described by an example of it.
+
+    Args:
+        model: takes the example.
+        example: a tensor, a tuple of tensors by position, or a mapping by the names of the arguments of `forward`; the
+            first axis of each is the batch.
+
+    Raises:
+        TypeError: something else, or a tuple for a model whose arguments have no names.
+    """
+    if isinstance(example, Tensor):
+        return (_spec("", example),)
+    if isinstance(example, tuple):
+        kinds = (Parameter.POSITIONAL_OR_KEYWORD,)
+        names = [name for name, one in signature(model.forward).parameters.items() if one.kind in kinds]
+        if len(names) < len(example):
+            raise TypeError(f"{len(example)} inputs for a forward that names {len(names)}; give them as a dict by name")
+        example = dict(zip(names, example, strict=False))
+    if not isinstance(example, Mapping) or not example or not all(isinstance(one, Tensor) for one in example.values()):
+        raise TypeError(f"wanted a tensor, a tuple of tensors or a dict of tensors by name, got {example!r:.80}")
+    if len({len(one) if one.ndim else 0 for one in example.values()}) != 1:
+        raise TypeError("the first axis of each input is the batch, and these have several lengths of it")
+    return tuple(_spec(name, one) for name, one in example.items())
+
+
+def _spec(name: str, example: Tensor) -> InputSpec:
+    if not example.ndim or not example.numel():
+        raise TypeError(f"wanted inputs with a batch axis, got a tensor of shape {tuple(example.shape)}")
+    whole = not example.is_floating_point() and not example.is_complex() and not example.is_meta
+    below = max(int(example.max()) + 1, 1 if example.dtype == torch.bool else 2) if whole else 2
+    return InputSpec(tuple(example.shape[1:]), str(example.dtype).removeprefix("torch."), name, below)
+
+
+def inputs_of(
+    specs: Sequence[InputSpec], n: int = 1, device: torch.device | str = "cpu", seed: int | None = None
+) -> Inputs:
+    """Made-up inputs as described: one tensor, or several by name; zeros without a seed."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    made = {spec.name: spec.make(n, generator).to(device) for spec in specs}
+    return made[""] if list(made) == [""] else made

@@ -14,7 +14,8 @@ class Alive(TorchDispatchMode):
         super().__init__()
         self.storages = {}
         self.peak = 0
-        self.follow(x)
+        for one in [x] if isinstance(x, torch.Tensor) else x.values():
+            self.follow(one)
 
     def follow(self, tensor):
         storage = tensor.untyped_storage()
