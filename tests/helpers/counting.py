@@ -40,8 +40,10 @@ def params_of(subnet):
     return sum(parameter.numel() for parameter in subnet.parameters())
 
 
-EXPERTS = {torch.ops.aten._grouped_mm: lambda tokens, weights, *_, **__: 2 * tokens[0] * weights[1] * weights[2]}
-"""PyTorch's counter leaves these products out."""
+EXPERTS = {}
+"""PyTorch's counter leaves these products out; before 2.8 there were none."""
+if hasattr(torch.ops.aten, "_grouped_mm"):
+    EXPERTS[torch.ops.aten._grouped_mm] = lambda tokens, weights, *_, **__: 2 * tokens[0] * weights[1] * weights[2]
 
 
 def macs_of(subnet, x):
