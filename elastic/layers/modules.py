@@ -36,7 +36,10 @@ class Elastic:
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copies and pickles name the upstream class, since elastic classes are created at run time."""
         reduced: Any = super().__reduce_ex__(protocol)
-        return _blank, (self._upstream, *_shape(self._elastic)), *reduced[2:]
+        state = reduced[2]
+        if isinstance(self, nn.RNNBase):  # its list of weights holds slices, which are made anew
+            state = {**state, "_flat_weights": [self._parameters.get(name) for name in self._flat_weights_names]}
+        return _blank, (self._upstream, *_shape(self._elastic)), state, *reduced[3:]
 
 
 class _ElasticList(Elastic):

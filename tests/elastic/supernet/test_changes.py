@@ -8,6 +8,7 @@ import torch
 from small import vit
 from torch import nn
 
+import elastic
 from elastic.errors import LayoutError
 
 
@@ -80,3 +81,23 @@ def test_threads_take_turns():
     assert len(wrong) == 40
     assert not any(wrong)
     assert supernet.arch == supernet.space.largest
+
+
+class Reader(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.hidden, self.head = nn.LSTM(4, 16, batch_first=True), nn.Linear(16, 32), nn.Linear(32, 3)
+
+    def forward(self, x):
+        return self.head(self.hidden(self.rnn(x)[0][:, -1]).relu())
+
+
+def test_a_recurrent_supernet_is_copied_after_a_step():
+    supernet, x = elastic.elasticize(Reader(), input_size=(5, 4)), torch.randn(2, 5, 4)
+    with supernet.active(supernet.space.smallest):
+        supernet(x).sum().backward()
+    copied = copy.deepcopy(supernet)
+    with torch.no_grad():
+        assert torch.equal(copied(x), supernet(x))
+        copied.model.rnn.weight_ih_l0.mul_(2)
+        assert not torch.equal(copied(x), supernet(x))
