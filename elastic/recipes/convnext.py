@@ -90,7 +90,7 @@ def _head(draft: Draft, model: ConvNeXt, width: str) -> None:
         "head.hidden_size?": "head",
         "head.fc?": f"_ {last} ...",
         "head.in_features": width,
-        "head.num_features": last,
+        "head.num_features?": last,
         "num_features": width,
         "head_hidden_size": last,
     }

@@ -73,7 +73,7 @@ def regnet(
     draft.add(final, {"out": "head", "in": width}, "final_conv")
     last = "head" if final else width
     features = pooled(model.head_hidden_size, model.num_features, last)
-    draft.layout |= {"head.fc?": f"_ {features}", "head.in_features": last, "head.num_features": features}
+    draft.layout |= {"head.fc?": f"_ {features}", "head.in_features": last, "head.num_features?": features}
     draft.layout |= {"num_features": last, "head_hidden_size": features}
     dims = {"stem": WIDTH, "width": WIDTH, "mid": WIDTH, "groups": PART, "head": WIDTH, "depth": PART}
     return draft.recipe(dims, input_size, resolutions)

@@ -71,12 +71,13 @@ def resnetv2(
         for index, block in enumerate(module.blocks):
             before, width = width, width if block.downsample is None else f"width.{stage}"
             _block(draft, f"{path}.{index}", block, f"{stage}.{index}", before, width)
-    features = pooled(model.head.num_features, model.num_features, width)
+    # timm 1.0.31 has it first
+    features = pooled(getattr(model.head, "num_features", model.num_features), model.num_features, width)
     draft.layout |= {
         "norm": width,
         "head.fc?": f"_ {features} ...",
         "head.in_features": width,
-        "head.num_features": features,
+        "head.num_features?": features,
         "num_features": width,
         "head_hidden_size": features,
     }
