@@ -110,7 +110,7 @@ def _from_tsv(task: Task, split: str, folder: Path) -> list[Example]:
     except UnicodeDecodeError as error:
         raise TrainingError(f"{path} isn't text in UTF-8 ({error}); save it as such") from error
     if len(lines) == 1 and "\r" in lines[0]:
-        lines = lines[0].split("\r")
+        raise TrainingError(f"{path}: its lines end in carriage returns alone; save it with line feeds")
     return [_example(task, line.split("\t"), f"{path}, line {at}") for at, line in _numbered(lines, task.columns)]
 
 

@@ -73,9 +73,10 @@ def test_text_in_another_encoding_is_refused(encoding, folder):
         read_task("sst2", "train", folder)
 
 
-def test_lines_may_end_as_on_an_old_macintosh(folder):
+def test_lines_that_end_in_carriage_returns_alone_are_refused(folder):
     (folder / "SST-2" / "train.tsv").write_bytes(b"sentence\tlabel\rgood\t1\rbad\t0\r")
-    assert read_task("sst2", "train", folder) == [("good", None, 1.0), ("bad", None, 0.0)]
+    with pytest.raises(TrainingError, match="its lines end in carriage returns alone; save it with line feeds"):
+        read_task("sst2", "train", folder)
 
 
 @pytest.mark.parametrize("label", ["nan", "inf", "-inf", "x", ""])
