@@ -78,7 +78,9 @@ def test_prelu(parameters):
 def test_parametrised_weights_follow_or_say_why_not(wrap):
     model = nn.Sequential(nn.Linear(4, 32), wrap(nn.Linear(32, 32)), nn.Linear(32, 16), nn.Linear(16, 3))
     supernet = elastic.elasticize(randomise(model).eval(), input_size=(4,))
-    assert "hidden.2" in supernet.space.names
+    writes_its_buffers = wrap is parametrizations.spectral_norm  # in training mode, whole
+    assert ("hidden.2" in supernet.space.names) != writes_its_buffers
+    assert ("hidden.2" in supernet.recipe.notes) == writes_its_buffers
     assert any("parametrizations" in where + why for where, why in supernet.recipe.notes.items())
     arch, x = supernet.space.smallest, torch.randn(2, 4)
     subnet = supernet.extract(arch)
