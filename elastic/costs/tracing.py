@@ -101,7 +101,7 @@ def trace(
     Args:
         model: a plain model on the meta device; buffers of integers may have data, on the CPU.
         blocks: the paths of modules that depth may leave out.
-        inputs: one, on the CPU; of floats only the shapes are used.
+        inputs: one, on the CPU: code may look at its values, though not at what the weights make of them.
         largest: gives the length that an axis of the model has in the largest subnet. Code that slices so much from it
             slices nothing off in any subnet, and nothing here, where axes may be longer.
 
@@ -132,10 +132,10 @@ def _forward(
         recorder.watching_modules(),
         recorder,
     ):
-        placed = each(inputs, lambda tensor: tensor.to("meta") if tensor.is_floating_point() else tensor)
-        for tensor in [placed] if isinstance(placed, Tensor) else placed.values():
+        inputs = each(inputs, torch.clone)  # they may have been made in inference mode
+        for tensor in [inputs] if isinstance(inputs, Tensor) else inputs.values():
             recorder.adopt(tensor)
-        run_model(model, placed)
+        run_model(model, inputs)
     return CostTrace(recorder.operations, recorder.buffers)
 
 
