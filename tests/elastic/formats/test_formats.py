@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from disk import contents
+from examples import mostly_swept
 from exporting import CURE, FLOATS, installed, run_card
 from small import FAMILIES, vit
 from torch import nn
@@ -16,13 +17,15 @@ from elastic.formats import FORMATS
 from elastic.formats.compare import TOLERANCE
 from elastic.shipping.export import export
 
+CASES = [(name, family) for name in FLOATS for family in FAMILIES]
+SLOWEST = ("executorch", "vit")
+
 
 def images(supernet, arch, n=3):
     return torch.randn(n, *supernet.input_shape(arch), generator=torch.Generator().manual_seed(n))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize(("name", "family"), mostly_swept(CASES, [case for case in CASES if case != SLOWEST]))
 @pytest.mark.filterwarnings("ignore")  # converters and runtimes talk to their own developers
 def test_the_file_computes_what_the_subnet_computes(name, family, tmp_path, monkeypatch):
     supernet, made = FAMILIES[family](), FORMATS[name]

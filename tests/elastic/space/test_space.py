@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from examples import few
 from hypothesis import given
 from hypothesis import strategies as st
 from spaces import spaces
@@ -22,6 +23,7 @@ def every(space: SearchSpace) -> set[Arch]:
 
 
 @given(spaces())
+@few
 def test_size_is_the_number_of_distinct_networks(space):
     networks = {Arch({k: v for k, v in arch.items() if k != "resolution"}) for arch in every(space)}
     assert space.size == len(networks)

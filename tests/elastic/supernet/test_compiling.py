@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from examples import tenth
+from examples import mostly_swept, tenth
 from hypothesis import given
 from hypothesis import strategies as st
 from small import mobilenet, vit
@@ -51,7 +51,7 @@ def results(supernet, images):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch looks at its own tensors' while it traces
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", mostly_swept(FAMILIES, ["vit", "mobilenet"]))
 def test_a_graph_serves_every_width(family):
     make, most = FAMILIES[family]
     supernet, graphs = make().train(), []
@@ -62,7 +62,7 @@ def test_a_graph_serves_every_width(family):
 
     torch.compiler.reset()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    for arch in [supernet.space.largest, supernet.space.smallest, *supernet.space.sample(0, 4 * tenth())]:
+    for arch in [supernet.space.largest, supernet.space.smallest, *supernet.space.sample(0, 2 * tenth())]:
         with supernet.active(arch):
             eager = results(supernet, images)
             with compiled(supernet, count):

@@ -56,7 +56,7 @@ def test_a_folder_gives_a_published_model_and_its_weights_where_asked(tmp_path):
     ],
 )
 def test_what_cannot_be_made_is_said(name, args, message, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at import
     with pytest.raises(RecipeError, match=message):
         build_transformer(name, args)
 
