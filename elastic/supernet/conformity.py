@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from elastic.costs.counting import count_macs
+from elastic.costs.counting import macs_counter
 from elastic.discovery.settling import Subnet, kinds_of, mixtures_of, settle, smallest_of
 from elastic.errors import ElasticError, LayoutError, first_line
 from elastic.layout.layout import bind
@@ -94,9 +93,9 @@ class _Case:
 
     def __init__(self, model: nn.Module, recipe: Recipe, inputs: Inputs) -> None:
         self.inputs = inputs
-        with _Macs() as counter:
+        with macs_counter() as counter:
             self.wanted = _outputs(model, inputs)
-        self.heavy = counter.macs > _MANY_MACS
+        self.heavy = counter.get_total_flops() // 2 > _MANY_MACS
         self.trains = _trains(model, inputs)
         layout = bind(model, recipe)
         layout.install(model)
@@ -152,19 +151,6 @@ class _Case:
     def _active(self, arch: Arch) -> list[Tensor]:
         with self.supernet.active(arch):
             return _outputs(self.supernet.model, self.inputs)
-
-
-class _Macs(TorchDispatchMode):
-    """Counts multiply-accumulates within the block."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.macs += count_macs(func, args, kwargs or {}, out)
-        return out
 
 
 @contextmanager
