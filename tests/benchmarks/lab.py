@@ -5,7 +5,8 @@
 Each entry of the queue is a script of this folder with its options. The first start copies the committed code to
 `<out>/code`, and every later one uses that copy, whatever has become of the code meanwhile; remove it for a new one.
 The scripts keep each result as a line of JSON, with their command and the code's version, and each training's last
-epoch: killed and started again, the queue goes on where it was. Two queues with outs of their own run on two cores.
+epoch: killed and started again, the queue goes on where it was. Results that stand in `measured/` aren't made again.
+Two queues with outs of their own run on two cores.
 """
 
 import argparse
@@ -45,11 +46,12 @@ def main() -> None:
     parser.add_argument("queue", type=Path, help="a YAML file: a list of entries")
     parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     parser.add_argument("--out", type=Path, default=Path("runs/lab"), help="keeps the code, trainings and results")
+    parser.add_argument("--nice", type=int, default=19, help="how far other work goes first: 0 to 19")
     options = parser.parse_args()
     data, out = options.data.resolve(), options.out.resolve()
     queue = yaml.safe_load(options.queue.read_text("utf-8"))
     code = frozen(out)
-    os.nice(19)
+    os.nice(options.nice)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     for entry in queue:
         words, began = command(entry, data, out), time.perf_counter()

@@ -5,8 +5,8 @@
 FOLDER has `fashion_mnist/` (as torchvision keeps it) or `cifar10_20k_5k.npz`. A pass is one image through one subnet,
 forward and backward; N is what each supernet takes. A lone subnet takes as many optimiser steps as the sandwich, as
 many passes as the supernet together with the other lone ones, or as many passes itself: a row of the table each. Each
-training's accuracies are appended to `<out>/<setting>.jsonl`, and what is there isn't trained again; a training that
-was killed goes on from the end of its last epoch. So the table can be made in several sittings, and `lab.py` has a
+training's accuracies are appended to `<out>/methods_<setting>.jsonl`, and what is there isn't trained again; a training
+that was killed goes on from the end of its last epoch. So the table can be made in several sittings, and `lab.py` has a
 queue of them. BatchNorm is re-estimated for every subnet; accuracy is on the test split, which chose nothing.
 The learning rates were chosen with `--held_out`: trained on nine tenths of the training images, judged on the last.
 `ofa_cifar10` asks what progressive shrinking is good for, on the zoo's smallest supernet: against the same full network
@@ -271,8 +271,8 @@ def main() -> None:
     quiet()
     if options.rate is not None:
         RATES.update(dict.fromkeys(RATES, options.rate))
-    file = options.out / f"{options.setting}{'-held-out' if options.held_out else ''}.jsonl"
-    log = Log(file, {"passes": options.passes, "rates": dict(RATES)})
+    file = f"methods_{options.setting}{'_held_out' if options.held_out else ''}"
+    log = Log(options.out, f"{file}.jsonl", {"passes": options.passes, "rates": dict(RATES)})
     rates = " ".join(map(str, RATES.values()))
     setting = SETTINGS[options.setting]
     methods = setting.get("methods", SHARED)
@@ -288,7 +288,7 @@ def main() -> None:
             if name not in METHODS:
                 kind, subnet = _lone(name)
                 archs, passes = {subnet: Arch({})}, passes // ALONE[kind]
-            folder = options.out / "runs" / f"{file.stem}, {options.passes}, {name}, rates {rates}, seed {seed}"
+            folder = options.out / "runs" / f"{file}, {options.passes}, {name}, rates {rates}, seed {seed}"
             found = run(module, train, test, setting["crop"], archs, passes, seed, folder)
             log.add(method=name, seed=seed, **found)
             shutil.rmtree(folder)

@@ -266,7 +266,8 @@ def main() -> None:
         return
     supernet = bench.source().build()
     archs = students(supernet)
-    log = Log(bench.folder / "results.jsonl", {key: getattr(options, key) for key in ("passes", "images", "few")})
+    way = {key: getattr(options, key) for key in ("passes", "images", "few")}
+    log = Log(options.out, f"robust_{options.setting}.jsonl", way)
     for seed in range(options.seeds):
         for method, name, folder, arch in trainings(bench, archs, options.passes, seed):
             if not log.has(method=method, student=name, seed=seed):

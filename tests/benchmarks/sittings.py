@@ -14,6 +14,7 @@ from typing import Any
 from elastic import Arch, Supernet
 
 ROOT = Path(__file__).parents[2]
+MEASURED = Path(__file__).parent / "measured"
 VERSION = "VERSION"
 
 
@@ -36,12 +37,17 @@ def quiet() -> None:
 
 
 class Log:
-    """Results of one way to measure, a line of JSON each; those of other ways in the same file are left alone."""
+    """Results of one way to measure, a line of JSON each; those of other ways in the same file are left alone.
 
-    def __init__(self, path: Path, way: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.way = path, dict(way)
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    They are added to `name` in `out`. What stands in the file of this name in `measured/`, beside the scripts, counts
+    as well: results that are worth their hours are copied there and committed, and no training is repeated for them.
+    """
+
+    def __init__(self, out: Path, name: str, way: Mapping[str, Any]) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.path, self.way = out / name, dict(way)
+        files = [file for file in (MEASURED / name, self.path) if file.exists()]
+        lines = dict.fromkeys(line for file in files for line in file.read_text("utf-8").splitlines())
         self.results = [one for one in map(json.loads, lines) if self.way.items() <= one.items()]
 
     def has(self, **values: Any) -> bool:
