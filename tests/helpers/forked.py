@@ -21,13 +21,16 @@ _PRELOADED = (
 )
 
 
-def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None = None) -> tuple[int, str]:
+def run_elastic(
+    words: list[str], directory: Path, kill: tuple[str, int] | None = None, seconds: float | None = None
+) -> tuple[int, str]:
     """Runs `elastic WORDS` in a directory.
 
     Args:
         words: behind `elastic`.
         directory: where; a file beside it keeps what is printed.
         kill: the path of a function, and at which of its calls to kill the process.
+        seconds: when to kill it, where it hasn't ended.
 
     Returns:
         The exit status, and what was printed.
@@ -35,7 +38,8 @@ def run_elastic(words: list[str], directory: Path, kill: tuple[str, int] | None 
     log = directory.with_name(f"{directory.name}-printed.txt")
     usual = multiprocessing.get_start_method()
     given = {"words": words, "directory": str(directory), "log": str(log), "kill": kill, "usual": usual}
-    return _run("__forked__", given), log.read_text("utf-8")
+    status = _run("__forked__", given, seconds)
+    return status, log.read_text("utf-8") if log.exists() else ""
 
 
 def killed(words: list[str], function: str, call: int) -> None:
@@ -56,12 +60,14 @@ def run_program(program: str, *words: str, alone: bool = False) -> None:
     assert status == 0, f"status {status}; what it said is on standard error"
 
 
-def _run(name: str, given: dict[str, Any]) -> int:
-    """The exit status of this file, run under a name in a forked process with these globals."""
+def _run(name: str, given: dict[str, Any], seconds: float | None = None) -> int:
+    """The exit status of this file, run under a name in a forked process with these globals, for so long at most."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     process = context.Process(target=runpy.run_path, args=(__file__, given, name))
     process.start()
+    process.join(seconds)
+    process.kill()
     process.join()
     assert process.exitcode is not None
     return process.exitcode
