@@ -1,5 +1,6 @@
 """How the tests run: the quick ones always, the long sweeps with `--sweep=all`, what takes longest first."""
 
+import gc
 import os
 
 import pytest
@@ -36,6 +37,12 @@ def _onnx_once(tmp_path_factory):
     folder.mkdir(exist_ok=True)
     with onnx_once(folder):
         yield
+
+
+def pytest_collection_finish():
+    """What was imported stays: looking for garbage in it again and again took a tenth of the tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):

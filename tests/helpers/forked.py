@@ -48,16 +48,17 @@ def killed(words: list[str], function: str, call: int) -> None:
     assert status == -signal.SIGKILL, printed
 
 
-def run_program(program: str, *words: str, alone: bool = False) -> None:
+def run_program(program: str, *words: str, alone: bool = False, ends: int = 0) -> None:
     """Runs a program's text, as `python -c PROGRAM WORDS` does.
 
     Args:
-        program: the text; it must not fail.
+        program: the text.
         words: behind it.
         alone: this project can't be imported, as where it isn't installed.
+        ends: with this exit status.
     """
     status = _run("__forked_program__", {"program": program, "words": list(words), "alone": alone})
-    assert status == 0, f"status {status}; what it said is on standard error"
+    assert status == ends, f"status {status}; what it said is on standard error"
 
 
 def _run(name: str, given: dict[str, Any], seconds: float | None = None) -> int:

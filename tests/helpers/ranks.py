@@ -1,20 +1,13 @@
-"""Runs a file's `on_rank(rank, world)` alone, on two ranks and on four, all in one start.
-
-    python ranks.py FILE FOLDER
-
-Each rank writes what it returns to FOLDER/WORLD-RANK.pt.
-"""
+"""Runs a file's `on_rank(rank, world)` alone, on two ranks and on four, all in one start."""
 
 import multiprocessing
 import os
 import runpy
-import subprocess
-import sys
-import warnings
 from datetime import timedelta
 from pathlib import Path
 
 import torch
+from forked import run_program
 from torch import distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,12 +16,7 @@ WORLDS = (1, 2, 4)
 
 def run_on_ranks(file, folder):
     """What each rank returned, by (world, rank)."""
-    paths = os.pathsep.join([*sys.path, os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, __file__, str(file), str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_program("import ranks, sys; ranks.main(*sys.argv[1:])", str(file), str(folder))
     pairs = [(world, rank) for world in WORLDS for rank in range(world)]
     return {(w, r): torch.load(Path(folder) / f"{w}-{r}.pt", weights_only=True) for w, r in pairs}
 
@@ -56,8 +44,7 @@ def _work(on_rank, rank, world, folder):
 
 
 def main(file, folder):
-    """Fork the ranks off a process that has imported everything once."""
-
+    """Fork the ranks, each of which writes what it returns to FOLDER/WORLD-RANK.pt."""
     on_rank = runpy.run_path(file)["on_rank"]
     fork = multiprocessing.get_context("fork")
     ranks = [fork.Process(target=_work, args=(on_rank, r, w, Path(folder))) for w in WORLDS for r in range(w)]
@@ -65,10 +52,4 @@ def main(file, folder):
         process.start()
     for process in ranks:
         process.join()
-    sys.exit(any(process.exitcode for process in ranks))
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    main(*sys.argv[1:])
+    assert not any(process.exitcode for process in ranks)

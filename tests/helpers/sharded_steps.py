@@ -119,21 +119,25 @@ class Watch(Callback):
 
 # ascents start where images are: noise would be another on each rank
 ADVERSARY = Adversary(epsilon=0.1, steps=2, step_size=0.05, start="image")
+SMALL = {"layers": (1, 1, 2, 1), "channels": (8, 16, 16, 24)}
+MATRICES = {"kernel_transforms": True}
 FITS = {
-    "fit": {},
-    "fit under attack": {"distiller": RSLAD(alone=PGDAT()), "adversary": ADVERSARY},
-    "fit under shared attacks": {"distiller": AdaAD(0.5, PGDAT()), "adversary": replace(ADVERSARY, shared=True)},
+    "fit": ("mobilenetv3_small_050", {}, MATRICES, {}),
+    "fit under attack": ("resnet18", SMALL, {}, {"distiller": RSLAD(alone=PGDAT()), "adversary": ADVERSARY}),
+    "fit under shared attacks": (
+        "resnet18",
+        SMALL,
+        {},
+        {"distiller": AdaAD(0.5, PGDAT()), "adversary": replace(ADVERSARY, shared=True)},
+    ),
 }
+"""Of each training the model, its arguments, the recipe's options, and the module's."""
 
 
-def fit(world, options):
+def fit(world, model, arguments, recipe, options):
     """Two steps through Lightning, with BatchNorm over the whole batch."""
-    source = SupernetSource(
-        "mobilenetv3_small_050",
-        {"num_classes": 10, "in_chans": 1},
-        options={"kernel_transforms": True},
-        input_size=[1, 32, 32],
-    )
+    arguments = {"num_classes": 10, "in_chans": 1, **arguments}
+    source = SupernetSource(model, arguments, options=recipe, input_size=[1, 32, 32])
     module = SupernetModule(
         source, Curriculum([Phase(learning_rate=0.05)]), step=StepOptions(sync_batchnorm=True), seed=3, **options
     )
@@ -159,5 +163,5 @@ def on_rank(rank, world):
             results[family, norms, world] = step(family, rank, world, norms != "frozen", synced, alone=False)
     results["mixed"] = mixed(rank, world)
     if world < 4:
-        results |= {name: fit(world, options) for name, options in FITS.items()}
+        results |= {name: fit(world, *given) for name, given in FITS.items()}
     return results

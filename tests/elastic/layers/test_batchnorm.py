@@ -93,7 +93,9 @@ def _rank(rank, path, shares):
 def test_two_ranks_are_one_process(tmp_path, first):
     """The second may have no images at all."""
     images = torch.randn(20, 3, 6, 6)
-    multiprocessing.spawn(_rank, (str(tmp_path), (images[:first], images[first:])), nprocs=2)
+    multiprocessing.start_processes(
+        _rank, (str(tmp_path), (images[:first], images[first:])), nprocs=2, start_method="forkserver"
+    )
     net = model()
     elastic.recalibrate(net, [images])
     for rank in range(2):

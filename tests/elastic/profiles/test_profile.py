@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import small
 import torch
 from devices import synthetic
+from forked import run_program
 from small import mobilenet, vit
 
 from elastic.errors import ArchError, ProfileError
@@ -243,7 +242,7 @@ def test_a_check_needs_the_profile_s_own_supernet_and_device():
 # --- interrupted --------------------------------------------------------------------------------------------
 
 KILLED = """
-import os, signal
+import os, signal, sys
 from small import vit
 from elastic.profiles.measuring import measure_profile
 from elastic.support.journal import Journal
@@ -254,16 +253,13 @@ def add(journal, group):
     if len(journal.entries) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 Journal.add = add
-measure_profile(vit(), subnets=40, time_limit=0.1, blocks=0, out=OUT)
+measure_profile(vit(), subnets=40, time_limit=0.1, blocks=0, out=sys.argv[1])
 """
 
 
 def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path, monkeypatch):
     out = tmp_path / "p.json"
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED.replace("OUT", repr(str(out)))], cwd=Path(small.__file__).parent, check=False
-    )
-    assert ended.returncode == -signal.SIGKILL
+    run_program(KILLED, str(out), ends=-signal.SIGKILL)
     assert [path.name for path in tmp_path.iterdir()] == ["p.json.partial.jsonl"]
     partial = tmp_path / "p.json.partial.jsonl"
     before = [json.loads(line) for line in partial.read_text().splitlines()][1:]

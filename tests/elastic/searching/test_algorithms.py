@@ -1,17 +1,12 @@
 """What holds for every algorithm, and what each is for; measured metrics are kept and an interrupted search goes on."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-import small
+from forked import run_program
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -213,31 +208,27 @@ def test_an_interrupted_search_continues_where_it_stopped(tmp_path, algorithm, a
 
 
 KILLED = """
-import sys, time
-sys.path.insert(0, {folder!r})
+import os, signal, sys
 from elastic.searching.algorithms import ALGORITHMS
 from elastic.searching.algorithms.linas import Linas
 from searches import SHORT, measured, score
+
 ALGORITHMS["linas"] = Linas(generations=SHORT)
-def slow(arch):
-    time.sleep(0.05)
+seen = []
+def killed(arch):
+    seen.append(arch)
+    if len(seen) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
     return score(arch)
-measured(evaluate=slow, cache={cache!r})
+measured(evaluate=killed, cache=sys.argv[1])
 """
 
 
 def test_a_killed_search_continues_where_it_stopped(tmp_path):
     cache = tmp_path / "cache.jsonl"
-    script = KILLED.format(folder=str(Path(small.__file__).parent), cache=str(cache))
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script])
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if cache.exists() and len(cache.read_bytes().splitlines()) > 4:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-        time.sleep(0.005)
-    assert process.wait(120) == -signal.SIGKILL
+    run_program(KILLED, str(cache), ends=-signal.SIGKILL)
     kept = len(cache.read_bytes().splitlines()) - 1
+    assert kept == 5
     calls = []
     result = measured(evaluate=lambda arch: calls.append(arch) or score(arch), cache=cache)
     assert result == measured()

@@ -27,6 +27,7 @@ from elastic.support.inputs import predict
 from elastic.upstream.transformers import example_text
 
 ON_FILES = ["bert", "roberta", "distilbert", "electra", "llama"]
+OTHERS = [name for name in FLOATS if name != "onnx" and installed(name)]
 
 
 def shallow(made):
@@ -113,7 +114,7 @@ def test_what_a_configuration_cannot_say_is_refused_rather_than_made_at_other_si
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
-@pytest.mark.parametrize("name", mostly_swept(ON_FILES, [name for name in ON_FILES if name != "electra"]))
+@pytest.mark.parametrize("name", mostly_swept(ON_FILES, ["bert", "llama"]))
 @torch.no_grad()
 def test_onnx_computes_the_same_at_any_batch_size_and_length(name, tmp_path):
     subnet = shallow(supernet(name))
@@ -132,7 +133,7 @@ def test_onnx_computes_the_same_at_any_batch_size_and_length(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # converters and runtimes talk to their own developers
-@pytest.mark.parametrize("format_", [name for name in FLOATS if name != "onnx" and installed(name)])
+@pytest.mark.parametrize("format_", mostly_swept(OTHERS, ["torch.export"]))
 @torch.no_grad()
 def test_other_formats_take_text_and_the_card_says_how(format_, tmp_path, monkeypatch):
     subnet = shallow(supernet("bert")).eval()

@@ -8,7 +8,9 @@ import torch
 from examples import mostly_swept, tenth
 from hypothesis import given
 from hypothesis import strategies as st
-from small import mobilenet, vit
+from small import mobilenet, randomise, vit
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.mobilenetv3 import MobileNetV3
 from torch import nn
 
 import elastic
@@ -17,8 +19,17 @@ from elastic.layers.gathering import gather
 from elastic.layers.modules import upstream_class
 from elastic.supernet.compiling import blocks_of, compiled
 
+
+def short_mobilenet():
+    """Two blocks of a kind, with all that a block can have."""
+    blocks = [["ds_r1_k3_s2_c16"], ["ir_r2_k5_s1_e2_c16_se0.25"]]
+    model = MobileNetV3(decode_arch_def(blocks), num_classes=5, num_features=64)
+    return elastic.elasticize(randomise(model), input_size=(3, 32, 32), resolutions=[24, 32])
+
+
 FAMILIES = {
     "vit": (vit, 4),
+    "short mobilenet": (short_mobilenet, None),
     "mobilenet": (mobilenet, None),
     "mobilenet with matrices": (lambda: mobilenet(kernel_transforms=True), None),
 }
@@ -51,7 +62,7 @@ def results(supernet, images):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch looks at its own tensors' while it traces
-@pytest.mark.parametrize("family", mostly_swept(FAMILIES, ["vit", "mobilenet"]))
+@pytest.mark.parametrize("family", mostly_swept(FAMILIES, ["vit", "short mobilenet"]))
 def test_a_graph_serves_every_width(family):
     make, most = FAMILIES[family]
     supernet, graphs = make().train(), []
