@@ -83,7 +83,7 @@ class Subject(NamedTuple):
         """
 
         def place(tensor: Tensor) -> Tensor:
-            return tensor.cpu().clone() if integers and not tensor.is_floating_point() else tensor.to("meta")
+            return tensor.cpu().clone() if integers and not (tensor.is_floating_point() or tensor.is_meta) else tensor.to("meta")
 
         memo: dict[int, Any] = {}
         model = copy_placed(self.model, place, memo)
@@ -139,14 +139,17 @@ def _forward(
     return CostTrace(recorder.operations, recorder.buffers)
 
 
+_expired = torch.UntypedStorage._expired  # called often; `StorageWeakRef.expired` takes three calls
 _BATCH_NORMS = {
     torch.ops.aten.native_batch_norm.default,
     torch.ops.aten._native_batch_norm_legit_no_training.default,
 }
 _ACTIVATIONS = ("elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "sigmoid", "silu")
-_LIKE_FIRST = {
-    *(getattr(torch.ops.aten, name).default for name in _ACTIVATIONS),
+_LIKE_INPUT = {
+    *(getattr(torch.ops.aten, name).default for name in (*_ACTIVATIONS, "neg", "rsqrt", "_safe_softmax")),
     *(getattr(torch.ops.aten, name).Tensor for name in ("add", "mul")),
+    torch.ops.aten.mul.Scalar,
+    torch.ops.aten.pow.Tensor_Scalar,
 }
 _IN_PLACE = {
     *(getattr(torch.ops.aten, f"{name}_").default for name in _ACTIVATIONS),
@@ -159,30 +162,32 @@ def _of_kept_statistics(func: Any, args: Any) -> bool:
     return func in _BATCH_NORMS and not (func is torch.ops.aten.native_batch_norm.default and args[5])
 
 
-def _shortcut(func: Any, args: Any) -> Any:
-    """The result of a frequent operator, if it looks like the first input; PyTorch finds that out in slow Python."""
+def _shortcut(func: Any, args: Any, tensors: list[Tensor]) -> Any:
+    """The result of a frequent operator, if it looks like an input; PyTorch finds that out in slow Python."""
     first = args[0]
     if _of_kept_statistics(func, args):
         return torch.empty_like(first), *[first.new_empty(0)] * 2
     if func in _IN_PLACE:
         return first
-    if func in _LIKE_FIRST and all(_fits(first, other) for other in args[1:]):
-        return torch.empty_like(first)
+    if func in _LIKE_INPUT:
+        like = max(tensors, key=Tensor.numel)
+        if like is first or (like.is_contiguous() and first.is_contiguous()):
+            return torch.empty_like(like) if all(_fits(like, other) for other in args) else None
     return None
 
 
-def _fits(first: Tensor, other: Any) -> bool:
+def _fits(like: Tensor, other: Any) -> bool:
     """Whether an element-wise result of both has the shape and dtype of the first."""
     if not isinstance(other, Tensor):
         return isinstance(other, (int, float))
-    lengths = zip(reversed(first.shape), reversed(other.shape), strict=False)
-    return other.dtype == first.dtype and other.ndim <= first.ndim and all(b in (1, a) for a, b in lengths)
+    lengths = zip(reversed(like.shape), reversed(other.shape), strict=False)
+    return other.dtype == like.dtype and other.ndim <= like.ndim and all(b in (1, a) for a, b in lengths)
 
 
 def _run(func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
     """The operator's result: with data if nothing it reads or makes is of the model's weights or made of them."""
     if tensors and tensors[0] is args[0] and args[0].is_meta and args[0].is_floating_point():
-        made = _shortcut(func, args)
+        made = _shortcut(func, args, tensors)
         if made is not None:
             return made
     if not tensors and str(kwargs.get("device")) == "meta":  # arange(n, device=x.device)
@@ -256,7 +261,7 @@ class _Recorder(TorchDispatchMode):
 
     def _live(self) -> tuple[int, ...]:
         """The buffers that are alive now."""
-        gone = [key for key, (_, storage) in self._alive.items() if storage.expired()]
+        gone = [key for key, (_, storage) in self._alive.items() if _expired(storage.cdata)]
         for key in gone:
             del self._alive[key]
         return tuple([at for at, _ in self._alive.values()])

@@ -51,8 +51,7 @@ def copy_placed(model: Module, place: Callable[[Tensor], Tensor], memo: dict[int
         memo[id(parameter)] = nn.Parameter(place(parameter.detach()), requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = place(buffer)
-    for module in model.modules():
-        for tensor in tensors_in(module.__dict__):
-            if not tensor.is_leaf:  # kept from a forward pass
-                memo[id(tensor)] = place(tensor.detach())
+    for tensor in tensors_in([module.__dict__ for module in model.modules()]):
+        if not tensor.is_leaf:  # kept from a forward pass
+            memo[id(tensor)] = place(tensor.detach())
     return copy.deepcopy(model, memo).eval()

@@ -148,3 +148,10 @@ def test_costs_are_the_same_in_every_mode(mode):
     with mode():
         metrics = supernet.macs(archs), supernet.memory(archs)
     assert np.array_equal(metrics, (again.macs(archs), again.memory(archs)))
+
+
+def test_costs_are_the_same_without_data():
+    supernet, without = made_once("mobilenet"), FAMILIES["mobilenet"]().to("meta")
+    archs = supernet.space.sample(0, 4)
+    assert np.array_equal(supernet.macs(archs), without.macs(archs))
+    assert np.array_equal(supernet.memory(archs), without.memory(archs))
