@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.backends import mha, mkldnn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 _GROUPED = getattr(torch.ops.aten, "_grouped_mm", None)
@@ -28,6 +31,20 @@ def count_macs(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: A
         return added(args[0].shape, args[1].shape) // 2
     count = flop_registry.get(func._overloadpacket)
     return 0 if count is None else int(count(*args, **kwargs, out_val=out)) // 2
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Within the block attention and recurrent layers run as the matrix products that they are, which counters know."""
+    former = mha.get_fastpath_enabled(), mkldnn.enabled
+    mha.set_fastpath_enabled(False)
+    mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        mha.set_fastpath_enabled(former[0])
+        mkldnn.enabled = former[1]
 
 
 def macs_counter() -> FlopCounterMode:

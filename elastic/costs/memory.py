@@ -86,8 +86,13 @@ class PeakMemory:
             probes: what is traced.
 
         Raises:
-            CostError: a tensor whose bytes are no product of sizes.
+            CostError: a tensor whose bytes are no product of sizes, or a recurrent layer.
         """
+        for path in probes.recurrent:
+            raise CostError(
+                f"peak memory: the recurrent layer {path!r} runs in each device's own kernels, whose memory differs, so "
+                "that no formula holds for all; use macs or params"
+            )
         self.space = space
         self.sizes = sizes
         self.candidates = [

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from elastic.costs.coding import CodedSizes, code_sizes
-from elastic.costs.tracing import CostTrace, Subject, trace
+from elastic.costs.tracing import CostTrace, Subject, recurrent_layers, trace
 from elastic.errors import CostError
 from elastic.layers.extraction import cut_out
 from elastic.layers.read_rules import TensorRule, stored_tensor
@@ -134,6 +134,11 @@ class Probes:
     def single_of(self, path: str) -> list[str]:
         """The single units that the operators at `path` depend on."""
         return [name for name, place in self.single.items() if _inside(path, place)]
+
+    @property
+    def recurrent(self) -> list[str]:
+        """The paths of recurrent layers."""
+        return recurrent_layers(self._subject.model)
 
     # --- their passes ---------------------------------------------------------------------------------------
 

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from elastic.costs.counting import count_macs, grouped_product
+from elastic.costs.counting import count_macs, grouped_product, unfused
 from elastic.errors import CostError, first_line
 from elastic.layout.layout import Layout
 from elastic.layout.recipe import Recipe
@@ -83,11 +82,20 @@ class Subject(NamedTuple):
         """
 
         def place(tensor: Tensor) -> Tensor:
-            return tensor.cpu().clone() if integers and not (tensor.is_floating_point() or tensor.is_meta) else tensor.to("meta")
+            return (
+                tensor.cpu().clone()
+                if integers and not (tensor.is_floating_point() or tensor.is_meta)
+                else tensor.to("meta")
+            )
 
         memo: dict[int, Any] = {}
         model = copy_placed(self.model, place, memo)
         return Subject(model, copy.deepcopy(self.layout, memo), self.recipe)
+
+
+def recurrent_layers(model: nn.Module) -> list[str]:
+    """The paths of PyTorch's recurrent layers in a model."""
+    return [path for path, module in model.named_modules() if isinstance(module, nn.RNNBase)]
 
 
 def trace(
@@ -124,11 +132,11 @@ def _forward(
     largest: Callable[[int], int],
 ) -> CostTrace:
     recorder = _Recorder(model, blocks, largest)
-    # in inference mode operators made of others are not seen as those; the counter doesn't know fused attention
+    # in inference mode operators made of others are not seen as those
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        sdpa_kernel(SDPBackend.MATH),
+        unfused(),
         recorder.watching_modules(),
         recorder,
     ):
@@ -139,7 +147,6 @@ def _forward(
     return CostTrace(recorder.operations, recorder.buffers)
 
 
-_expired = torch.UntypedStorage._expired  # called often; `StorageWeakRef.expired` takes three calls
 _BATCH_NORMS = {
     torch.ops.aten.native_batch_norm.default,
     torch.ops.aten._native_batch_norm_legit_no_training.default,
@@ -184,13 +191,16 @@ def _fits(like: Tensor, other: Any) -> bool:
     return other.dtype == like.dtype and other.ndim <= like.ndim and all(b in (1, a) for a, b in lengths)
 
 
-def _run(func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
-    """The operator's result: with data if nothing it reads or makes is of the model's weights or made of them."""
+def _run(func: Any, args: Any, kwargs: Any, tensors: list[Tensor], recurrent: bool) -> Any:
+    """The operator's result: with data if nothing it reads or makes is of the model's weights or made of them.
+
+    Recurrent layers of PyTorch insist on states that are where the weights are.
+    """
     if tensors and tensors[0] is args[0] and args[0].is_meta and args[0].is_floating_point():
         made = _shortcut(func, args, tensors)
         if made is not None:
             return made
-    if not tensors and str(kwargs.get("device")) == "meta":  # arange(n, device=x.device)
+    if not recurrent and not tensors and str(kwargs.get("device")) == "meta":  # arange(n, device=x.device)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     if len({tensor.is_meta for tensor in tensors}) > 1:
         if func._schema.name.endswith("_") and not args[0].is_meta:  # written into: a state that began as zeros
@@ -214,7 +224,7 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
 def _on_meta(values: Any) -> Any:
     if isinstance(values, Tensor):
         return values.to("meta")
-    if isinstance(values, (tuple, list)):
+    if type(values) in (tuple, list):
         return type(values)(map(_on_meta, values))
     return {name: _on_meta(value) for name, value in values.items()} if isinstance(values, dict) else values
 
@@ -230,6 +240,7 @@ class _Recorder(TorchDispatchMode):
         self.operations: list[Operation] = []
         self.buffers: list[Buffer] = []
         self._stack: list[str] = [""]
+        self._recurrent = recurrent_layers(model)
         self._alive: dict[int, tuple[int, StorageWeakRef]] = {}
         self._weights = {_storage_of(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
@@ -238,7 +249,7 @@ class _Recorder(TorchDispatchMode):
         tensors = _tensors((*args, *kwargs.values()))
         if func is torch.ops.aten.slice.Tensor and self._whole(*args):
             args = args[:2]
-        out = _run(func, args, kwargs, tensors)
+        out = _run(func, args, kwargs, tensors, self._stack[-1] in self._recurrent)
         live_input = any(_storage_of(tensor) in self._alive for tensor in tensors)
         if live_input:  # what is made of weights alone is no activation
             for tensor in _tensors((out[0] if _of_kept_statistics(func, args) else out,)):
@@ -261,7 +272,8 @@ class _Recorder(TorchDispatchMode):
 
     def _live(self) -> tuple[int, ...]:
         """The buffers that are alive now."""
-        gone = [key for key, (_, storage) in self._alive.items() if _expired(storage.cdata)]
+        expired = torch.UntypedStorage._expired  # noqa: SLF001 - `StorageWeakRef.expired` takes three calls
+        gone = [key for key, (_, storage) in self._alive.items() if expired(storage.cdata)]
         for key in gone:
             del self._alive[key]
         return tuple([at for at, _ in self._alive.values()])
@@ -271,8 +283,9 @@ class _Recorder(TorchDispatchMode):
         return hooked(self.model, self._entering, self._leaving)
 
     def _entering(self, path: str) -> Any:
-        def enter(module: nn.Module, args: Any) -> None:
+        def enter(module: nn.Module, args: Any) -> Any:
             self._stack.append(path)
+            return _on_meta(args) if path in self._recurrent else None
 
         return enter
 

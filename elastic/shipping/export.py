@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from elastic.costs.counting import macs_counter
+from elastic.costs.counting import macs_counter, unfused
 from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS, Original
 from elastic.shipping.card import ModelCard, write_card
@@ -152,8 +151,7 @@ def export(
 def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
     """Parameters of `model`, and multiply-accumulates of one forward pass on `inputs`, counted."""
     # counted, though `Supernet.macs` is exact: models that come from no supernet are exported, too
-    # the counter knows attention as matrix products, but not the CPU's fused kernel
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), macs_counter() as counter:
+    with torch.no_grad(), unfused(), macs_counter() as counter:
         predict(model, inputs)
     params = sum(parameter.numel() for parameter in model.parameters())
     return {"params": params, "macs": counter.get_total_flops() // 2}

@@ -268,7 +268,8 @@ class Supernet(nn.Module):
     def memory(self, archs: Archs) -> int | NDArray[np.int64]:
         """Peak activation bytes of one forward pass on one float32 input, in inference; arguments as of `macs`.
 
-        The largest sum of tensors alive at once, the input included and parameters left out.
+        The largest sum of tensors alive at once, the input included and parameters left out. Refused where there are
+        recurrent layers (`CostError`): each device has kernels of its own for those.
         """
         return self._each(self.costs.memory, archs)
 

@@ -1,6 +1,9 @@
 """Slow, obvious references for costs: count one subnet at a time."""
 
+from contextlib import contextmanager
+
 import torch
+from torch.backends import mha, mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -46,14 +49,24 @@ if hasattr(torch.ops.aten, "_grouped_mm"):
     EXPERTS[torch.ops.aten._grouped_mm] = lambda tokens, weights, *_, **__: 2 * tokens[0] * weights[1] * weights[2]
 
 
+@contextmanager
+def unfused():
+    mha.set_fastpath_enabled(False)
+    mkldnn.enabled = False
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+    mha.set_fastpath_enabled(True)
+    mkldnn.enabled = True
+
+
 def macs_of(subnet, x):
     counter = FlopCounterMode(display=False, custom_mapping=EXPERTS)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+    with torch.no_grad(), unfused(), counter:
         subnet(x)
     return counter.get_total_flops() // 2
 
 
 def memory_of(subnet, x):
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Alive(x) as alive:
+    with torch.no_grad(), unfused(), Alive(x) as alive:
         subnet(x)
     return alive.peak
