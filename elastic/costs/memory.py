@@ -90,8 +90,8 @@ class PeakMemory:
         """
         for path in probes.recurrent:
             raise CostError(
-                f"peak memory: the recurrent layer {path!r} runs in each device's own kernels, whose memory differs, so "
-                "that no formula holds for all; use macs or params"
+                f"peak memory: the recurrent layer {path!r} runs in each device's own kernels, so memory differs and "
+                "no formula holds for all; use macs or params"
             )
         self.space = space
         self.sizes = sizes
