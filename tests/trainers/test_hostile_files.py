@@ -29,15 +29,17 @@ def test_mutants_are_read_or_refused(name, base, tmp_path, monkeypatch):
     folder, kinds = base
     found = Found()
     read_mutants(folder, tmp_path, name, kinds[name], 12, seed=1, found=found)
-    gc.collect()  # files of images that couldn't be read are still open
+    if name == "an image":
+        gc.collect()  # those that couldn't be read are still open
     assert found.mutants == 12
     assert not found.wrong, "\n".join(found.wrong)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "a latency table"])
-def test_what_mutants_are_made_of_is_read(name, base, monkeypatch):
+def test_what_mutants_are_made_of_is_read(base, monkeypatch):
     folder, kinds = base
     monkeypatch.chdir(folder)
-    kinds[name].read(folder)
+    for name in KINDS:
+        if name != "a latency table":
+            kinds[name].read(folder)
     gc.collect()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from examples import mostly_swept
 from torch import nn
 from watching import Ends, fresh, gradients, images
 
@@ -48,7 +49,7 @@ def test_distance_follows_the_layer_map():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch looks at its own tensors' while it traces
-@pytest.mark.parametrize("backend", [False, "eager"])
+@pytest.mark.parametrize("backend", mostly_swept([False, "eager"], [False]))
 def test_the_gradient_is_that_of_the_sum(vit, backend):
     distiller = HiddenStates(SoftTargets(label_weight=1.0), weight=0.5)
     ours = gradients(fresh(vit, distiller=distiller, step=StepOptions(compile=backend)), 24)
