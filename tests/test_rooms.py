@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "elastic.searching": HELD | {"elastic.timing", "elastic.prediction", "elastic.profiles"},
     "elastic.reporting": HELD | {"elastic.profiles", "elastic.searching", "elastic.shipping"},
     "elastic.runtime": HELD | {"elastic.searching"},
-    "elastic.testing": set(),
+    "elastic.testing": HELD,
 }
 LIBRARY = set(MAY_IMPORT)
 MAY_IMPORT |= {

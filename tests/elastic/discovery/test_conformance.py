@@ -57,8 +57,11 @@ def test_a_name_that_does_not_exist_is_said_before_the_first_is_made(name, messa
 
 def test_what_differs_is_said():
     good = Conformance("a", "resnet", frozenset({"width", "depth"}), 0.2, counted=True)
-    bad, none = Conformance("b", "discovered", ratio=0.5, difference=1e-3), Conformance("c", problem="no recipe")
+    bad, none = (
+        Conformance("b", "discovered", ratio=0.5, difference=1e-3, masked=0.25),
+        Conformance("c", problem="no recipe"),
+    )
     text = markdown([good, bad, none])
     assert "Of 3 architectures 2 convert, 1 with width and depth; in 1 the smallest" in text
     assert text.endswith("1 are exact.")
-    assert "| b | discovered | – | – | – | – | – | – | 50 % | 0 | 0.001 | – | 0.0 |" in text
+    assert "| b | discovered | – | – | – | – | – | – | 50 % | 0 | 0.001 | 0.25 | – | 0.0 |" in text

@@ -4,52 +4,33 @@ That active and extracted subnets agree can't show a number that both read wrong
 norm spans, since it divides by what is there, and blocks, which aren't masked.
 """
 
+from importlib.util import find_spec
+
+import families
 import pytest
 import torch
-from families import CASES, supernet
-from torch import nn
+from examples import mostly_swept
 
-from elastic.layers.read_rules import TensorRule, stored_tensor
+from elastic.support.inputs import predict
+from elastic.testing import maskable, masked
 
-SPANS = ("LayerNorm", "GroupNorm", "RmsNorm", "GlobalResponseNorm", "ScaledStdConv")
-SPANNED = {"convnext-v2", "mobilenet-v3 with matrices", "efficientnet of tensorflow"}
-"""A norm spans the hidden units of the first; kernels of the others are transformed, not cut."""
-MASKED = [name for name in CASES if name not in SPANNED]
+CASES = {name: (families, case.images()) for name, case in families.CASES.items() if name != "convnext-v2"}
+"""A norm spans all that is elastic of the one that is left out."""
+if find_spec("transformers"):
+    import text_families
 
-
-def chosen(made, seed):
-    """An arch whose sizes no norm spans."""
-    normed = any(kind in type(one).__name__ for one in made.model.modules() for kind in SPANS)
-    free = {"heads", "hidden", "mid", "kernel"} if normed else None
-    arch = made.space.sample(seed) if seed else made.space.smallest
-    kept = {"depth", "resolution"}
-    values = {
-        dim.name: dim.full if dim.kind in kept or (free and dim.kind not in free) else arch.get(dim.name, dim.full)
-        for dim in made.space.dims
-    }
-    return made.space.arch(values)
+    CASES |= {name: (text_families, text_families.inputs()) for name in text_families.CASES}
+    CASES.pop("dynabert")  # likewise: its width is that of its heads
+ALWAYS = [*set(families.CASES) & set(CASES), *({"bert", "electra", "llama", "qwen3"} & set(CASES))]
 
 
-def masked(made, arch):
-    """The full network, zero where `arch` leaves something out."""
-    full = made.extract(made.space.largest)
-    with made.active(arch):
-        for path, rules in made.layout.rules.items():
-            module, plain = made.model.get_submodule(path), full.get_submodule(path)
-            for name, rule in rules.items():
-                if isinstance(rule, TensorRule) and isinstance(plain._parameters.get(name), nn.Parameter):
-                    mask = torch.zeros_like(stored_tensor(module, name))
-                    rule.axes.put(mask, torch.ones(tuple(axis.value for axis in rule.axes.axes)))
-                    plain._parameters[name].mul_(mask)
-    return full
-
-
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("name", mostly_swept(CASES, ALWAYS))
 @torch.no_grad()
 def test_sliced_is_masked(name):
-    made, images = supernet(name), CASES[name].images()
-    for seed in (0, 1):
-        arch = chosen(made, seed)
+    module, inputs = CASES[name]
+    made = module.supernet(name)
+    for arch in (made.space.smallest, made.space.sample(1)):
+        arch = maskable(made, arch)
         assert arch != made.space.largest
-        sliced, whole = made.extract(arch)(images), masked(made, arch)(images)
+        sliced, whole = predict(made.extract(arch), inputs), predict(masked(made, arch), inputs)
         assert torch.allclose(sliced, whole, rtol=0, atol=1e-3 * float(sliced.abs().max()))
