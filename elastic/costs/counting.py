@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.backends import mha, mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 _GROUPED = getattr(torch.ops.aten, "_grouped_mm", None)
 """Tokens `(M, K)`, sorted by expert, times the experts' weights `(G, K, N)`; None before PyTorch 2.8."""
@@ -47,9 +48,27 @@ def unfused() -> Iterator[None]:
         mkldnn.enabled = former[1]
 
 
-def macs_counter() -> FlopCounterMode:
-    """A context manager that counts; half of its `get_total_flops()` are multiply-accumulates."""
-    return FlopCounterMode(display=False, custom_mapping=dict(_ADDED))
+class MacsCounter(TorchDispatchMode):
+    """A context manager that counts what runs within it, also where PyTorch's counter can't hook into gradients.
+
+    Attributes:
+        macs: multiply-accumulates so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._overloadpacket not in flop_registry:
+            with self:
+                made = func.decompose(*args, **kwargs)  # in inference mode operators made of others come whole
+            if made is not NotImplemented:
+                return made
+        out = func(*args, **kwargs)
+        self.macs += count_macs(func, args, kwargs, out)
+        return out
 
 
 def grouped_product(func: Any, args: Sequence[Any]) -> Tensor | None:

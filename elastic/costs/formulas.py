@@ -8,6 +8,7 @@ few dims each, so that a million encoded archs cost a few look-ups each.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,17 +155,18 @@ class CostFormulas:
             CostError: a module's multiply-accumulates are no product of its sizes.
         """
         count = len(self._probes.resolutions)
-        found: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        found: dict[tuple[str, tuple[str, ...], tuple[Gate, ...]], list[int]] = {}
         for at in range(count):
-            for path, products in self._probes.trace(self._probes.coded_values(at)).macs_by_module().items():
-                for macs in products:
-                    sizes, constant = self._read(path, macs)
-                    found.setdefault((path, sizes), [0] * count)[at] += constant
-        self._check(found)
-        return [
-            CostTerm(sizes, self.layout.gates_of(path), tuple(each) if len(set(each)) > 1 else each[0], path)
-            for (path, sizes), each in found.items()
+            for one in self._probes.trace(self._probes.coded_values(at)).multiplying():
+                sizes, constant = self._read(one.path, one.macs)
+                key = one.path, sizes, self._probes.gates_of(one.blocks)
+                found.setdefault(key, [0] * count)[at] += constant
+        terms = [
+            CostTerm(sizes, gates, tuple(each) if len(set(each)) > 1 else each[0], path)
+            for (path, sizes, gates), each in found.items()
         ]
+        self._check(terms)
+        return terms
 
     def _read(self, path: str, macs: int) -> tuple[tuple[str, ...], int]:
         """The sizes that multiply-accumulates are proportional to, kernels last, and the constant."""
@@ -175,19 +177,22 @@ class CostFormulas:
             raise CostError(f"multiply-accumulates of {path!r} are no product of its sizes")
         return (*found[0], *kernels), found[1] // area
 
-    def _check(self, found: Mapping[tuple[str, tuple[str, ...]], Sequence[int]]) -> None:
+    def _check(self, terms: Sequence[CostTerm]) -> None:
         """Check the terms against the smallest subnet's traced MACs."""
         sizes = self._probes.smallest_values(len(self._probes.resolutions) - 1)
-        counted = {path: sum(macs) for path, macs in self._probes.trace(sizes).macs_by_module().items()}
-        expected = dict.fromkeys(counted, 0)
-        for (path, names), constants in found.items():
-            expected[path] = expected.get(path, 0) + constants[-1] * _product(sizes, names)
-        for path, macs in expected.items():
-            if macs != counted.get(path, 0):
+        counted: Counter[str] = Counter()
+        for one in self._probes.trace(sizes).multiplying():
+            counted[one.path] += one.macs
+        expected: Counter[str] = Counter()
+        for term in terms:
+            constant = term.constant if isinstance(term.constant, int) else term.constant[-1]
+            expected[term.path] += constant * _product(sizes, term.sizes)
+        for path in counted | expected:
+            if expected[path] != counted[path]:
                 raise CostError(
-                    f"multiply-accumulates of {path!r}: {counted.get(path, 0)} counted in the smallest subnet, {macs} "
-                    f"from its sizes {[names for at, names in found if at == path]}; bind the number that its "
-                    "operators depend on (heads, groups) in the layout"
+                    f"multiply-accumulates of {path!r}: {counted[path]} counted in the smallest subnet, "
+                    f"{expected[path]} from its sizes {[term.sizes for term in terms if term.path == path]}; bind the "
+                    "number that its operators depend on (heads, groups) in the layout"
                 )
 
     def _term(self, sizes: Sequence[Size], path: str, full: int) -> CostTerm:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elastic.costs.tracing import Buffer
+from elastic.costs.tracing import Buffer, CostTrace
 from elastic.errors import CostError
 from elastic.space.dims import Gate
 from elastic.space.sizes import Number
@@ -150,9 +150,11 @@ def _candidates(probes: Probes, ones: frozenset[str], resolution: int) -> Iterat
     full = probes.trace(probes.coded_values(resolution, ones))
     terms = _terms(probes, ones, resolution)
     _check(probes, ones, resolution, terms)
-    gates = [() if made.passed_on else probes.layout.gates_of(made.path) for made in full.buffers]
+    if ones:
+        _restore_elsewhere(probes, ones, resolution, terms)
+    gates = [() if made.passed_on else probes.gates_of(made.blocks) for made in full.buffers]
     for operation in full.operations:
-        own = probes.layout.gates_of(operation.path)
+        own = probes.gates_of(operation.blocks)
         alive: dict[MemoryTerm, int] = {}
         for at in operation.live:
             factors, count = terms[at]
@@ -177,6 +179,37 @@ def _terms(probes: Probes, ones: frozenset[str], resolution: int) -> list[tuple[
         else:
             terms.append((factors, constant))
     return terms
+
+
+def _restore_elsewhere(probes: Probes, ones: frozenset[str], resolution: int, terms: list[Any]) -> None:
+    """Give buffers that outlive their place the factors that are 1 here: elsewhere in a subnet they may not be 1.
+
+    A cache holds the keys of a layer that has several groups while another layer, with a single one, runs.
+
+    Raises:
+        CostError: what outlives a place depends on whether a size there is 1 in more than that factor.
+    """
+    general = _outliving(probes, probes.trace(probes.coded_values(resolution)))
+    usual = _terms(probes, frozenset(), resolution)
+    for path, found in _outliving(probes, probes.trace(probes.coded_values(resolution, ones))).items():
+        others = [usual[at] for at in general.get(path, ())]
+        reduced = [(tuple(one for one in factors if one not in ones), count) for factors, count in others]
+        if reduced != [terms[at] for at in found]:
+            raise CostError(f"peak memory: what {path!r} leaves behind is another tensor where a size there is 1")
+        for at, term in zip(found, others, strict=True):
+            terms[at] = term
+
+
+def _outliving(probes: Probes, trace: CostTrace) -> dict[str, list[int]]:
+    """Module path → the buffers made there that are alive where its single units don't matter."""
+    found: dict[str, set[int]] = {}
+    for operation in trace.operations:
+        here = set(probes.single_of(operation.path))
+        for at in operation.live:
+            path = trace.buffers[at].path
+            if not here.issuperset(probes.single_of(path)):
+                found.setdefault(path, set()).add(at)
+    return {path: sorted(places) for path, places in found.items()}
 
 
 def _read(probes: Probes, buffer: Buffer) -> tuple[ByteFactors, int]:

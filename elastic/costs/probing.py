@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -16,6 +16,7 @@ from elastic.layers.extraction import cut_out
 from elastic.layers.read_rules import TensorRule, stored_tensor
 from elastic.layers.slicing import TensorAxes, TensorAxis
 from elastic.layout.layout import SizeEvaluator, sizes_of
+from elastic.space.dims import Gate
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
 
@@ -120,6 +121,10 @@ class Probes:
         return frozenset({gate.depth for gates in self.layout.gates.values() for gate in gates} | {"resolution"})
 
     # --- what a place depends on ----------------------------------------------------------------------------
+
+    def gates_of(self, blocks: Sequence[str]) -> tuple[Gate, ...]:
+        """The gates that must be open for these blocks to run, one inside the other."""
+        return tuple(dict.fromkeys(gate for path in blocks for gate in self.layout.gates[path]))
 
     def kernels_of(self, path: str) -> tuple[str, ...]:
         """The kernel sizes of the layer at `path`, one entry per axis of its weight."""

@@ -33,22 +33,32 @@ class Buffer:
     Attributes:
         nbytes: of its storage.
         path: the module that made it.
+        blocks: paths of the blocks that ran then, outermost first.
         passed_on: the buffer is a block's output. If depth drops the block, the output of the block before is live
             instead; every other buffer of the block (a cache's keys and values) is then absent.
     """
 
     nbytes: int
     path: str
+    blocks: tuple[str, ...] = ()
     passed_on: bool = False
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operator: the module that ran it, its multiply-accumulates, and the buffers alive while it ran."""
+    """One operator.
+
+    Attributes:
+        path: the module that ran it; one that several blocks share has the first of its paths.
+        macs: multiply-accumulates.
+        live: the buffers alive while it ran.
+        blocks: paths of the blocks that ran then, outermost first: depth may leave any of them out.
+    """
 
     path: str
     macs: int
     live: tuple[int, ...]
+    blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,9 @@ class CostTrace:
     operations: list[Operation]
     buffers: list[Buffer]
 
-    def macs_by_module(self) -> dict[str, list[int]]:
-        """Multiply-accumulates of each module's own operators, one by one (without its children's)."""
-        found: dict[str, list[int]] = {}
-        for operation in self.operations:
-            if operation.macs:
-                found.setdefault(operation.path, []).append(operation.macs)
-        return found
+    def multiplying(self) -> list[Operation]:
+        """The operators that have multiply-accumulates."""
+        return [operation for operation in self.operations if operation.macs]
 
 
 class Subject(NamedTuple):
@@ -200,7 +206,8 @@ def _run(func: Any, args: Any, kwargs: Any, tensors: list[Tensor], recurrent: bo
         made = _shortcut(func, args, tensors)
         if made is not None:
             return made
-    if not recurrent and not tensors and str(kwargs.get("device")) == "meta":  # arange(n, device=x.device)
+    with_data = not recurrent and not any(tensor.is_meta for tensor in tensors)
+    if with_data and str(kwargs.get("device")) == "meta":  # arange(n, device=x.device), mask.to(x.device)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     if len({tensor.is_meta for tensor in tensors}) > 1:
         if func._schema.name.endswith("_") and not args[0].is_meta:  # written into: a state that began as zeros
@@ -240,6 +247,7 @@ class _Recorder(TorchDispatchMode):
         self.operations: list[Operation] = []
         self.buffers: list[Buffer] = []
         self._stack: list[str] = [""]
+        self._running: list[tuple[str, ...]] = [()]
         self._recurrent = recurrent_layers(model)
         self._alive: dict[int, tuple[int, StorageWeakRef]] = {}
         self._weights = {_storage_of(tensor) for tensor in (*model.parameters(), *model.buffers())}
@@ -254,7 +262,8 @@ class _Recorder(TorchDispatchMode):
         if live_input:  # what is made of weights alone is no activation
             for tensor in _tensors((out[0] if _of_kept_statistics(func, args) else out,)):
                 self.adopt(tensor)
-        self.operations.append(Operation(self._stack[-1], count_macs(func, args, kwargs, out), self._live()))
+        macs = count_macs(func, args, kwargs, out)
+        self.operations.append(Operation(self._stack[-1], macs, self._live(), self._running[-1]))
         return out
 
     def _whole(self, tensor: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> bool:
@@ -268,7 +277,7 @@ class _Recorder(TorchDispatchMode):
         if storage._cdata not in self._weights and storage._cdata not in self._alive:
             # the weak reference keeps the address from being used again
             self._alive[storage._cdata] = len(self.buffers), StorageWeakRef(storage)
-            self.buffers.append(Buffer(storage.nbytes(), self._stack[-1]))
+            self.buffers.append(Buffer(storage.nbytes(), self._stack[-1], self._running[-1]))
 
     def _live(self) -> tuple[int, ...]:
         """The buffers that are alive now."""
@@ -285,6 +294,7 @@ class _Recorder(TorchDispatchMode):
     def _entering(self, path: str) -> Any:
         def enter(module: nn.Module, args: Any) -> Any:
             self._stack.append(path)
+            self._running.append((*self._running[-1], path) if path in self.blocks else self._running[-1])
             return _on_meta(args) if path in self._recurrent else None
 
         return enter
@@ -294,6 +304,7 @@ class _Recorder(TorchDispatchMode):
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             self._stack.pop()
+            self._running.pop()
             for leaf in tree_leaves(out) if is_block else ():
                 if isinstance(leaf, Tensor) and (found := self._alive.get(_storage_of(leaf))):
                     self.buffers[found[0]].passed_on = True

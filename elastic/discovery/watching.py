@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, is_fixed, size_of
+from elastic.discovery.atoms import AtomAxes, Factors, fix, fresh, size_of
 from elastic.discovery.numbers import Attribute, Equations, TrackedInt, tracked_attributes
 from elastic.discovery.rules import RULES, Call
 from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
+from elastic.discovery.shapes_in_code import ShapesInCode
 from elastic.support.hooks import hooked
 from elastic.support.inputs import Inputs, run_model
 from elastic.support.tensors import outputs_of
@@ -60,14 +60,14 @@ def watch(model: nn.Module, inputs: Inputs, numbers: bool = True) -> Observation
     Raises:
         Exception: any error of the model's code.
     """
-    watcher = _Watcher(model)
+    watcher = Watcher(model)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(watcher.watching_modules())
         if numbers:
             stack.enter_context(_tracked_numbers(model, watcher))
-        stack.enter_context(_Code(watcher))
+        stack.enter_context(ShapesInCode(watcher, watcher.observed.equations))
         stack.enter_context(watcher)
         for tensor in [inputs] if isinstance(inputs, Tensor) else inputs.values():
             watcher.put(tensor, tuple(fresh(length, INPUT) for length in tensor.shape), live=True)
@@ -79,12 +79,13 @@ def watch(model: nn.Module, inputs: Inputs, numbers: bool = True) -> Observation
         for axis in watcher.of(tensor):
             fix(axis, OUTPUT)
     _note_parametrised(model, watcher.observed)
+    _note_recurrent(model, watcher.observed)
     watcher.observed.equations.solve()
     return watcher.observed
 
 
 @contextmanager
-def _tracked_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
+def _tracked_numbers(model: nn.Module, watcher: Watcher) -> Iterator[None]:
     """Within the block the model's plain numbers remember their origin."""
     numbers = [*tracked_attributes(model), *_restated(model, watcher)]
     for module, name, _, tracked in numbers:
@@ -96,7 +97,7 @@ def _tracked_numbers(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
             module.__dict__[name] = value
 
 
-def _restated(model: nn.Module, watcher: _Watcher) -> Iterator[tuple[nn.Module, str, int, TrackedInt]]:
+def _restated(model: nn.Module, watcher: Watcher) -> Iterator[tuple[nn.Module, str, int, TrackedInt]]:
     """Numbers of layers from other libraries that restate the axes of their weight."""
     for module in model.modules():
         if type(module).__module__.startswith("torch.") or not isinstance(module, _MATRICES):
@@ -125,7 +126,15 @@ def _note_parametrised(model: nn.Module, observed: Observations) -> None:
                 observed.equations.attributes.setdefault(Attribute(path, name), axis)
 
 
-class _Watcher(TorchDispatchMode):
+def _note_recurrent(model: nn.Module, observed: Observations) -> None:
+    """Recurrent layers compare the width of what comes in with a number of theirs."""
+    for path, module in model.named_modules():
+        axes = observed.tensors.get((path, "weight_ih_l0"))
+        if axes is not None and isinstance(module, nn.RNNBase) and size_of(axes[1]) == module.input_size:
+            observed.equations.attributes.setdefault(Attribute(path, "input_size"), axes[1])
+
+
+class Watcher(TorchDispatchMode):
     """Observes every operator."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -267,61 +276,3 @@ def _filled(func: Any, args: Any, kwargs: Any) -> list[Any]:
     """An operator's arguments in order, with defaults for those that were left out."""
     rest = func._schema.arguments[len(args) :]
     return [*args, *(kwargs.get(one.name, one.default_value) for one in rest)]
-
-
-_RESHAPES = {"view", "reshape", "expand", "_unsafe_view"}
-
-
-class _Code(TorchFunctionMode):
-    """Observes how the model's code reads the shapes of tensors, and which shapes it makes."""
-
-    def __init__(self, watcher: _Watcher) -> None:
-        super().__init__()
-        self.watcher = watcher
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if isinstance(out, torch.Size):
-            return torch.Size([self._tracked(args[0], at, length) for at, length in enumerate(out)])
-        if name == "size" and type(out) is int:
-            return self._tracked(args[0], args[1] if len(args) > 1 else kwargs["dim"], out)
-        if name in _RESHAPES and isinstance(out, Tensor):
-            self._reshaped(name, args, kwargs, out)
-        elif name == "unflatten" and isinstance(out, Tensor):
-            dim, sizes = args[1] % args[0].ndim, list(args[2] if len(args) > 2 else kwargs["sizes"])
-            self._sized(out, dict(enumerate(sizes, dim)))
-        elif name in ("split", "split_with_sizes"):
-            self._split(args, kwargs, out)
-        return out
-
-    def _tracked(self, tensor: Tensor, at: int, length: int) -> int:
-        axis = self.watcher.of(tensor)[at]
-        return length if is_fixed(axis) else TrackedInt(length, (axis,))
-
-    def _reshaped(self, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
-        sizes: Any = args[1:] or next(iter(kwargs.values()), ())
-        if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-            sizes = sizes[0]
-        if not all(isinstance(size, int) for size in sizes):
-            return  # a view as another dtype
-        before = [1] * (out.ndim - args[0].ndim) + list(args[0].shape)
-        pairs = enumerate(zip(before, list(out.shape), strict=False))
-        known = {at for at, (was, is_now) in pairs if name == "expand" and was == is_now}
-        self._sized(out, {at: size for at, size in enumerate(sizes) if at not in known})
-
-    def _sized(self, out: Tensor, sizes: dict[int, int]) -> None:
-        axes = self.watcher.of(out)
-        for at, size in sizes.items():
-            if size > 1 and not is_fixed(axes[at]):
-                why = f"{self.watcher.where} says {int(size)} in its code"
-                self.watcher.observed.equations.add(size, axes[at], why)
-
-    def _split(self, args: Any, kwargs: Any, out: Any) -> None:
-        sizes = args[1] if len(args) > 1 else next(iter(kwargs.values()))
-        dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
-        for at, part in enumerate(out):
-            size = sizes[at] if isinstance(sizes, (tuple, list)) else sizes
-            if part.shape[dim] == size:
-                self._sized(part, {dim % part.ndim: size})

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elastic.costs.counting import macs_counter, unfused
+from elastic.costs.counting import MacsCounter, unfused
 from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS, Original
 from elastic.shipping.card import ModelCard, write_card
@@ -151,10 +151,10 @@ def export(
 def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
     """Parameters of `model`, and multiply-accumulates of one forward pass on `inputs`, counted."""
     # counted, though `Supernet.macs` is exact: models that come from no supernet are exported, too
-    with torch.no_grad(), unfused(), macs_counter() as counter:
+    with torch.no_grad(), unfused(), MacsCounter() as counter:
         predict(model, inputs)
     params = sum(parameter.numel() for parameter in model.parameters())
-    return {"params": params, "macs": counter.get_total_flops() // 2}
+    return {"params": params, "macs": counter.macs}
 
 
 def _write_loaders(

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elastic.costs.counting import macs_counter
+from elastic.costs.counting import MacsCounter
 from elastic.discovery.settling import Subnet, kinds_of, mixtures_of, settle, smallest_of
 from elastic.errors import ElasticError, LayoutError, first_line
 from elastic.layout.layout import bind
@@ -93,9 +93,9 @@ class _Case:
 
     def __init__(self, model: nn.Module, recipe: Recipe, inputs: Inputs) -> None:
         self.inputs = inputs
-        with macs_counter() as counter:
+        with MacsCounter() as counter:
             self.wanted = _outputs(model, inputs)
-        self.heavy = counter.get_total_flops() // 2 > _MANY_MACS
+        self.heavy = counter.macs > _MANY_MACS
         self.trains = _trains(model, inputs)
         layout = bind(model, recipe)
         layout.install(model)

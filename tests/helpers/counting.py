@@ -9,6 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from elastic.support.inputs import run_model
+
 
 class Alive(TorchDispatchMode):
     """After each operator, add up every tensor that depends on the input and is still alive."""
@@ -62,11 +64,11 @@ def unfused():
 def macs_of(subnet, x):
     counter = FlopCounterMode(display=False, custom_mapping=EXPERTS)
     with torch.no_grad(), unfused(), counter:
-        subnet(x)
+        run_model(subnet, x)
     return counter.get_total_flops() // 2
 
 
 def memory_of(subnet, x):
     with torch.no_grad(), unfused(), Alive(x) as alive:
-        subnet(x)
+        run_model(subnet, x)
     return alive.peak

@@ -25,7 +25,7 @@ def _select(call: Call) -> list[AtomAxes]:
     return [tuple(axes)] * len(outputs(call.out, ""))
 
 
-@rule("split", "split_with_sizes", "chunk")
+@rule("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
 def _split(call: Call) -> list[AtomAxes]:
     axes, dim = list(call.axes(0)), call.args[2] % len(call.axes(0))
     lengths = [part.shape[dim] for part in call.out]
