@@ -43,6 +43,7 @@ class Probes:
         named = "resolution" in self.space.names
         self.resolutions: tuple[Number, ...] = self.space["resolution"].choices if named else (0,)
         self._traces: dict[frozenset[tuple[str, Number]], CostTrace] = {}
+        self._single_of: dict[str, tuple[str, ...]] = {}
         self._last: tuple[frozenset[tuple[str, Number]] | None, nn.Module] = (None, self._subject.model)
 
     # --- which sizes ----------------------------------------------------------------------------------------
@@ -136,9 +137,11 @@ class Probes:
         """The kernels that the layer at `path` pads its input for by itself."""
         return () if "padding" in self.layout.rules.get(path, {}) else tuple(dict.fromkeys(self.kernels_of(path)))
 
-    def single_of(self, path: str) -> list[str]:
+    def single_of(self, path: str) -> tuple[str, ...]:
         """The single units that the operators at `path` depend on."""
-        return [name for name, place in self.single.items() if _inside(path, place)]
+        if path not in self._single_of:
+            self._single_of[path] = tuple(name for name, place in self.single.items() if _inside(path, place))
+        return self._single_of[path]
 
     @property
     def recurrent(self) -> list[str]:
