@@ -23,7 +23,7 @@ from elastic.errors import CostError, first_line
 from elastic.layout.layout import Layout
 from elastic.layout.recipe import Recipe
 from elastic.support.hooks import copy_placed, hooked
-from elastic.support.inputs import Inputs, each, run_model
+from elastic.support.inputs import Inputs, each, run_model, tensors_of
 
 
 @dataclass
@@ -147,7 +147,7 @@ def _forward(
         recorder,
     ):
         inputs = each(inputs, torch.clone)  # they may have been made in inference mode
-        for tensor in [inputs] if isinstance(inputs, Tensor) else inputs.values():
+        for tensor in tensors_of(inputs):
             recorder.adopt(tensor)
         run_model(model, inputs)
     return CostTrace(recorder.operations, recorder.buffers)

@@ -21,7 +21,7 @@ from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
 from elastic.recipes.resolution import resolution_rule
 from elastic.support.hooks import copy_placed
-from elastic.support.inputs import Inputs, describe_inputs, inputs_of
+from elastic.support.inputs import Inputs, describe_inputs, inputs_of, tensors_of
 from elastic.support.quiet import quiet
 from elastic.upstream import library_of
 from elastic.upstream.library import Size3
@@ -47,7 +47,8 @@ def discovered(
         length: for text, number of tokens that costs are counted on; 128 by default, or fewer if the model takes fewer.
 
         example: what the model's `forward` takes, where that is no image and no text alone: a tensor of any dtype, a
-            tuple of tensors by position, or a dict by name; the first axis of each is the batch.
+            tuple by position, or a dict by name; what is inside may be a list, a tuple or a dict of tensors, and the
+            first axis of each tensor is the batch.
 
     Raises:
         RecipeError: a model whose code can't be watched, an example that isn't one, or options for other inputs.
@@ -83,7 +84,7 @@ def _of_example(model: nn.Module, example: Any) -> Recipe:
         return inputs_of(specs, n, device, None if device == "meta" else 0)
 
     with quiet():
-        copied, batch, observed = _watched(model, shape, None, inputs)
+        copied, batch, observed = _watched(model, shape, None, inputs, shaped=False)
         recipe = keep_what_works(_copy(model, batch), write_recipe(copied, observed, shape), batch)
     vocabulary = library_of(model).vocabulary
     settle = None if vocabulary is None else _settling(model, recipe)
@@ -110,8 +111,12 @@ def _watched(
     size: Sequence[int],
     vocabulary: int | None,
     make: Callable[[int, str, torch.dtype | None], _Given],
+    shaped: bool = True,
 ) -> tuple[nn.Module, _Given, Observations]:
-    """A copy, an input for it, and the observations: without data, unless the model's code asks for data."""
+    """A copy, an input for it, and the observations: without data, unless the model's code asks for data.
+
+    `shaped`: inputs follow from a shape alone, not from an example.
+    """
     dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
     attempts, problems = [(2, "meta"), (2, "cpu")], []
     if vocabulary is not None:
@@ -134,14 +139,22 @@ def _watched(
             f"{name} can't be run on a text of {size[0]} tokens alone, without other inputs: {reason}; change its "
             "configuration, or pass recipe=Recipe(layout=..., dims=...)"
         ) from problem
-    raise RecipeError(
-        f"{name} can't be run on an input of shape {size}: {reason}; give its shape as input_size=, or what "
-        "its forward takes as example= (a tensor of any dtype, a tuple, or a dict by name)"
-    ) from problem
+    what, cure = (f"an input of shape {size}", _NAME_THE_INPUT) if shaped else ("a batch of 2 like the example", _BATCH)
+    raise RecipeError(f"{name} can't be run on {what}: {reason}; {cure}") from problem
+
+
+_NAME_THE_INPUT = (
+    "give its shape as input_size=, or what its forward takes as example= (a tensor of any dtype, a tuple, or a dict "
+    "by name)"
+)
+_BATCH = (
+    "the first axis of each tensor is the batch, inside lists and dicts, too: a model that takes a list of single "
+    "inputs needs a module around it that takes a batch, and unbinds it"
+)
 
 
 def _copy(model: nn.Module, inputs: Inputs) -> nn.Module:
-    device = (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).device
+    device = tensors_of(inputs)[0].device
     copied = copy_placed(model, lambda tensor: tensor.to(device))
     library_of(copied).prepare_to_watch()
     return copied

@@ -21,7 +21,7 @@ from elastic.discovery.rules.call import unknown
 from elastic.discovery.rules.pointwise import ADDITIONS, KEEPS_MARKS, is_pointwise, pointwise
 from elastic.discovery.shapes_in_code import ShapesInCode
 from elastic.support.hooks import hooked
-from elastic.support.inputs import Inputs, run_model
+from elastic.support.inputs import Inputs, run_model, tensors_of
 from elastic.support.tensors import outputs_of
 
 OUTPUT = "an output of the model"
@@ -69,7 +69,7 @@ def watch(model: nn.Module, inputs: Inputs, numbers: bool = True) -> Observation
             stack.enter_context(_tracked_numbers(model, watcher))
         stack.enter_context(ShapesInCode(watcher, watcher.observed.equations))
         stack.enter_context(watcher)
-        for tensor in [inputs] if isinstance(inputs, Tensor) else inputs.values():
+        for tensor in tensors_of(inputs):
             watcher.put(tensor, tuple(fresh(length, INPUT) for length in tensor.shape), live=True)
         out = run_model(model, inputs)
     given = outputs_of(out)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elastic.errors import ExportError
-from elastic.support.inputs import Inputs, batch_size, first, is_text, part, predict_all
+from elastic.support.inputs import Inputs, batch_size, first, is_text, part, predict_all, tensors_of
 
 TOLERANCE = 1e-4
 """The largest difference allowed, relative to the largest output (both are float32)."""
@@ -108,8 +108,8 @@ def one_by_one(forward: Forward) -> Forward:
 def _free_parts(inputs: Inputs) -> Iterator[Inputs]:
     yield inputs
     yield first(inputs, 1)
-    if not isinstance(inputs, Tensor) and is_text(inputs.values()):
-        length = next(iter(inputs.values())).shape[1]
+    if not isinstance(inputs, Tensor) and is_text(tensors_of(inputs)):
+        length = tensors_of(inputs)[0].shape[1]
         for n, shorter in ((1, 1), (2, -(-length // 2))):
             text = {name: tensor[:n, :shorter] for name, tensor in inputs.items()}
             if "attention_mask" not in text or text["attention_mask"].any(1).all():  # padding may be on the left

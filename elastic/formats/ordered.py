@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.export import Dim
 
+from elastic.errors import ExportError
 from elastic.support.inputs import is_text, predict_all
 
 BATCH, SEQUENCE = "batch", "sequence"
@@ -31,8 +32,18 @@ class Ordered(nn.Module):
 
 
 def names_and_values(inputs: Tensor | OrderedInputs) -> tuple[list[str], tuple[Tensor, ...]]:
-    """The names of the inputs, none for a bare tensor; and the tensors."""
+    """The names of the inputs, none for a bare tensor; and the tensors.
+
+    Raises:
+        ExportError: inputs inside lists or dictionaries, which files don't have.
+    """
     if isinstance(inputs, Mapping):
+        inside = next((name for name, one in inputs.items() if not isinstance(one, Tensor)), None)
+        if inside is not None:
+            raise ExportError(
+                f"{inside} is a {type(inputs[inside]).__name__} of tensors, and files take tensors by name: export "
+                "safetensors, or a module around the subnet that takes them one by one"
+            )
         return list(inputs), tuple(inputs.values())
     return [], (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
 

@@ -17,6 +17,7 @@ from elastic.errors import CheckpointError
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, DimRule
 from elastic.support.inputs import InputSpec
+from elastic.support.tensors import nested
 
 _FORMER_FIELDS = {"lengths", "products"}
 """Fields of older files about costs, which are counted now."""
@@ -82,6 +83,8 @@ def _read(described: Mapping[str, Any]) -> Recipe:
     values["settle"] = None if values.get("settle") is None else _read_code(values["settle"])
     values["input_size"] = tuple(map(int, values.get("input_size", ())))
     values["inputs"] = tuple(_read_input(one) for one in values.get("inputs", ()))
+    if (names := [one.name for one in values["inputs"]]) != [""]:
+        nested(dict.fromkeys(names))  # or they can't be taken apart
     for name in ("notes", "couple"):
         values[name] = _texts(values.get(name, {}))
     return Recipe(**values)

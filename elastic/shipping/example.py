@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from elastic.errors import ExportError
 from elastic.formats.compare import singles
-from elastic.support.inputs import Inputs, batch_size, moved, repeated
+from elastic.support.inputs import Inputs, batch_size, moved, repeated, tensors_of
+from elastic.support.tensors import flat, nested
 from elastic.upstream import library_of
 
 CALIBRATION = 300
@@ -31,7 +32,8 @@ def joined(ones: Sequence[Inputs]) -> Inputs:
     if isinstance(head, Tensor):
         return torch.cat([one for one in ones[:_CHECKED] if isinstance(one, Tensor)])
     alike = [one for one in ones[:_CHECKED] if not isinstance(one, Tensor) and shape_of_one(one) == shape_of_one(head)]
-    return {name: torch.cat([one[name] for one in alike]) for name in head}
+    leaves = [flat(one) for one in alike]
+    return nested({name: torch.cat([one[name] for one in leaves]) for name in leaves[0]})
 
 
 def example_batch(model: nn.Module, example: Inputs | None) -> Inputs:
@@ -73,4 +75,4 @@ def made_up_batch(model: nn.Module, shape: Sequence[int], text: bool) -> Inputs:
 
 def shape_of_one(inputs: Inputs) -> torch.Size:
     """The shape of one input: `(C, H, W)`, of text `(tokens,)`."""
-    return (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).shape[1:]
+    return tensors_of(inputs)[0].shape[1:]

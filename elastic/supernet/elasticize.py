@@ -52,9 +52,9 @@ def elasticize(
             corrected by it, and `supernet.recipe.notes` says how; of a `Recipe` of your own it is an error. Recipes of
             this package are compared in its tests instead.
         options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`. Of a discovered
-            one and of a `Recipe`: `example`, what the model's `forward` takes (a tensor of any dtype, a tuple of
-            tensors by position, or a dict by name; the first axis of each is the batch), from which everything follows
-            that needs inputs.
+            one and of a `Recipe`: `example`, what the model's `forward` takes (a tensor of any dtype, a tuple by
+            position, or a dict by name; inside, tensors or lists, tuples and dicts of them; the first axis of each
+            tensor is the batch), from which everything follows that needs inputs.
 
     Raises:
         RecipeError: no recipe of that name; or none for this model, which can't be watched either; or an option that

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from elastic.support.tensors import flat, nested
+
 USUAL_LENGTH = 128
 """Tokens of a made-up text, and of one that costs are counted on, where the model takes so many."""
 
-Inputs = Tensor | Mapping[str, Tensor]
-"""One tensor, its first axis the batch; or several, by the names that the model's `forward` has for them."""
+Inputs = Tensor | Mapping[str, Any]
+"""One tensor, its first axis the batch; or several, by the names that the model's `forward` has for them: each a
+tensor, or a list, a tuple or a dict of such."""
 
 
 def predict(model: nn.Module, inputs: Inputs) -> Tensor:
@@ -66,14 +69,19 @@ def logits_of(output: Any) -> Tensor:
 
 def batch_size(inputs: Inputs) -> int:
     """Number of inputs in a batch."""
-    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+    return len(tensors_of(inputs)[0])
+
+
+def tensors_of(inputs: Inputs) -> list[Tensor]:
+    """All tensors of a batch, in order."""
+    return [inputs] if isinstance(inputs, Tensor) else list(flat(inputs).values())
 
 
 def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """The inputs with every tensor changed; any mapping, such as a tokenizer's record, becomes a dict."""
     if isinstance(inputs, Tensor):
         return change(inputs)
-    return {name: change(tensor) for name, tensor in inputs.items()}
+    return nested({name: change(tensor) for name, tensor in flat(inputs).items()})
 
 
 def part(inputs: Inputs, begin: int, end: int) -> Inputs:
@@ -135,7 +143,8 @@ class InputSpec:
     Attributes:
         shape: of one input, without the batch axis.
         dtype: such as `float32` or `int64`.
-        name: of the argument of `forward`; empty for the only one, which is passed by position.
+        name: of the argument of `forward`, and the place inside it as `elastic.support.tensors.flat` writes it; empty
+            for the only one, which is passed by position.
         below: integers are at least 0 and below this.
     """
 
@@ -159,8 +168,8 @@ def describe_inputs(model: nn.Module, example: Any) -> tuple[InputSpec, ...]:
 
     Args:
         model: takes the example.
-        example: a tensor, a tuple of tensors by position, or a mapping by the names of the arguments of `forward`; the
-            first axis of each is the batch.
+        example: a tensor, a tuple by position, or a mapping by the names of the arguments of `forward`. Each argument
+            is a tensor, or a list, a tuple or a dict of such; the first axis of each tensor is the batch.
 
     Raises:
         TypeError: something else, or a tuple for a model whose arguments have no names.
@@ -173,11 +182,27 @@ def describe_inputs(model: nn.Module, example: Any) -> tuple[InputSpec, ...]:
         if len(names) < len(example):
             raise TypeError(f"{len(example)} inputs for a forward that names {len(names)}; give them as a dict by name")
         example = dict(zip(names, example, strict=False))
-    if not isinstance(example, Mapping) or not example or not all(isinstance(one, Tensor) for one in example.values()):
-        raise TypeError(f"wanted a tensor, a tuple of tensors or a dict of tensors by name, got {example!r:.80}")
-    if len({len(one) if one.ndim else 0 for one in example.values()}) != 1:
-        raise TypeError("the first axis of each input is the batch, and these have several lengths of it")
-    return tuple(_spec(name, one) for name, one in example.items())
+    if not isinstance(example, Mapping) or not example:
+        raise TypeError(
+            "wanted a tensor, a tuple of tensors or a dict of tensors by name (an argument that is a list of tensors "
+            f"goes into a tuple: ([a, b],)), got {_described(example)}"
+        )
+    leaves = flat(example)
+    other = next((name for name, one in leaves.items() if not isinstance(one, Tensor)), None)
+    if other is not None:
+        raise TypeError(
+            f"wanted tensors only, got {_described(leaves[other])} as {other}: leave out what has a default"
+        )
+    if len({len(one) if one.ndim else 0 for one in leaves.values()}) != 1:
+        raise TypeError(
+            "the first axis of each input is the batch, and these have several lengths of it; a model that takes a "
+            "list of single inputs needs a module around it that takes a batch, and unbinds it"
+        )
+    return tuple(_spec(name, one) for name, one in leaves.items())
+
+
+def _described(value: Any) -> str:
+    return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple, dict)) else f"{value!r:.80}"
 
 
 def _spec(name: str, example: Tensor) -> InputSpec:
@@ -191,7 +216,7 @@ def _spec(name: str, example: Tensor) -> InputSpec:
 def inputs_of(
     specs: Sequence[InputSpec], n: int = 1, device: torch.device | str = "cpu", seed: int | None = None
 ) -> Inputs:
-    """Made-up inputs as described: one tensor, or several by name; zeros without a seed."""
+    """Made-up inputs as described: one tensor, or several by name, nested as they were; zeros without a seed."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     made = {spec.name: spec.make(n, generator).to(device) for spec in specs}
-    return made[""] if list(made) == [""] else made
+    return made[""] if list(made) == [""] else nested(made)

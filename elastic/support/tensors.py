@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -86,3 +87,74 @@ def _parts(value: Any) -> Iterator[Any]:
         for name in (slots,) if isinstance(slots, str) else slots:
             if name not in ("__dict__", "__weakref__") and hasattr(value, name):
                 yield getattr(value, name)
+
+
+# --- nested inputs ---------------------------------------------------------------------------------------------------
+
+_HEAD = re.compile(r"[^.\[(]+")
+_STEP = re.compile(r"\.(?P<key>[^.\[(]+)|\[\d+\]|\(\d+\)")
+
+
+def flat(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of nested inputs by name.
+
+    `{"pair": [a, b], "batch": {"x": c}, "sizes": (d,)}` is `{"pair[0]": a, "pair[1]": b, "batch.x": c, "sizes(0)": d}`.
+
+    Raises:
+        TypeError: a key that isn't text, or has a character that names are taken apart at; or an empty container.
+    """
+    return dict(pair for name, value in inputs.items() for pair in _leaves(_checked(name), value))
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        inside = [(f"{name}.{_checked(key)}", one) for key, one in value.items()]
+    elif type(value) in (list, tuple):
+        brackets = "[{}]" if type(value) is list else "({})"
+        inside = [(name + brackets.format(at), one) for at, one in enumerate(value)]
+    else:
+        yield name, value
+        return
+    if not inside:
+        raise TypeError(f"wanted tensors, got an empty {type(value).__name__} in {name}")
+    for pair in inside:
+        yield from _leaves(*pair)
+
+
+def _checked(key: Any) -> str:
+    if not isinstance(key, str) or not _HEAD.fullmatch(key):
+        raise TypeError(f"wanted names without '.', '[' and '(' for inputs, got {key!r}")
+    return key
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """What was made `flat`.
+
+    Raises:
+        ValueError: a name that can't be taken apart.
+    """
+    parts: dict[str, list[tuple[str, Any]]] = {}
+    for name, leaf in leaves.items():
+        head = _HEAD.match(name)
+        if head is None:
+            raise ValueError(f"{name!r} names no input")
+        parts.setdefault(head.group(), []).append((name[head.end() :], leaf))
+    return {head: _gathered(head, inside) for head, inside in parts.items()}
+
+
+def _gathered(name: str, found: Sequence[tuple[str, Any]]) -> Any:
+    """The value of these leaves, each with the rest of its name."""
+    if len(found) == 1 and not found[0][0]:
+        return found[0][1]
+    parts: dict[str, list[tuple[str, Any]]] = {}
+    keys = []
+    for rest, leaf in found:
+        step = _STEP.match(rest)
+        if step is None:
+            raise ValueError(f"{name + rest!r} names no input")
+        parts.setdefault(step.group(), []).append((rest[step.end() :], leaf))
+        keys.append(step["key"])
+    values = [_gathered(name + step, inside) for step, inside in parts.items()]
+    if all(keys):
+        return dict(zip(dict.fromkeys(keys), values, strict=True))
+    return tuple(values) if found[0][0].startswith("(") else values

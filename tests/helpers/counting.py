@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from elastic.support.inputs import run_model
+from elastic.support.inputs import run_model, tensors_of
 
 
 class Alive(TorchDispatchMode):
@@ -19,7 +19,7 @@ class Alive(TorchDispatchMode):
         super().__init__()
         self.storages = {}
         self.peak = 0
-        for one in [x] if isinstance(x, torch.Tensor) else x.values():
+        for one in tensors_of(x):
             self.follow(one)
 
     def follow(self, tensor):

@@ -9,7 +9,7 @@ from small import randomise
 from torch import nn
 
 import elastic
-from elastic.errors import RecipeError
+from elastic.errors import ExportError, RecipeError
 from elastic.layout.saved import describe_recipe, read_recipe
 from elastic.support.inputs import run_model
 
@@ -39,6 +39,21 @@ class Both(Two):
         return super().forward(colour, depth=depth)
 
 
+class Inside(Two):
+    """Takes its images as one argument."""
+
+    def forward(self, images, scale=1.0):
+        colour, depth = images.values() if isinstance(images, dict) else images
+        return super().forward(colour, depth=depth[0] * scale)
+
+
+class Listed(Two):
+    """Takes a list of single images, of any number."""
+
+    def forward(self, images):
+        return torch.cat([super(Listed, self).forward(one[None], depth=one[None, :1]) for one in images])
+
+
 IDS = torch.randint(0, 50, (2, 7), generator=torch.Generator().manual_seed(0))
 IMAGES = {"colour": torch.zeros(2, 3, 8, 12), "depth": torch.zeros(2, 1, 8, 12)}
 CASES = {
@@ -46,6 +61,8 @@ CASES = {
     "ids and a mask": (Words, {"ids": IDS, "mask": torch.ones(2, 7)}),
     "a tuple": (Both, tuple(IMAGES.values())),
     "names": (Two, IMAGES),
+    "a list": (Inside, ([IMAGES["colour"], [IMAGES["depth"]]],)),
+    "a dict in a dict": (Inside, {"images": {"one": IMAGES["colour"], "more": (IMAGES["depth"],)}}),
     "a vector": (lambda: nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 3)), torch.zeros(2, 4)),
 }
 
@@ -113,8 +130,11 @@ def test_a_recipe_of_ones_own_takes_an_example():
 @pytest.mark.parametrize(
     ("example", "said"),
     [
-        ([torch.zeros(2, 3)], "wanted a tensor, a tuple of tensors or a dict of tensors by name"),
-        ({"ids": 3}, "wanted a tensor"),
+        ([torch.zeros(2, 3)], "wanted a tensor, a tuple of tensors or a dict of tensors by name .*, got a list of 1"),
+        ({"ids": 3}, "wanted tensors only, got 3 as ids: leave out what has a default"),
+        ({"ids": [IDS, "x"]}, r"wanted tensors only, got 'x' as ids\[1\]"),
+        ({"ids": []}, "wanted tensors, got an empty list in ids"),
+        ({"ids": {"a.b": IDS}}, r"wanted names without '.', '\[' and '\(' for inputs, got 'a.b'"),
         (torch.tensor(3.0), "wanted inputs with a batch axis"),
         ({"ids": IDS, "mask": torch.ones(1, 7)}, "the first axis of each input is the batch"),
         ((IDS, IDS, IDS), "3 inputs for a forward that names 2"),
@@ -124,6 +144,43 @@ def test_a_recipe_of_ones_own_takes_an_example():
 def test_what_is_no_example_is_refused(example, said):
     with pytest.raises(RecipeError, match=said):
         elastic.elasticize(Words().eval(), example=example)
+
+
+def test_a_list_of_single_inputs_is_refused_with_the_reason():
+    single = torch.zeros(3, 8, 8)
+    with pytest.raises(
+        RecipeError, match=r"a batch of 2 like the example: .*the first axis of each tensor is the batch"
+    ):
+        elastic.elasticize(Listed().eval(), example={"images": [single, single]})
+    with pytest.raises(RecipeError, match=r"needs a module around it that takes a batch, and unbinds it"):
+        elastic.elasticize(Listed().eval(), example={"images": [single, torch.zeros(1, 8, 8)]})
+
+
+class Unbound(nn.Module):
+    """That module."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = Listed()
+
+    def forward(self, images):
+        return self.model(list(images.unbind()))
+
+
+def test_a_module_around_one_that_takes_a_list_is_elastic():
+    supernet = elastic.elasticize(randomise(Unbound()).eval(), example=torch.zeros(2, 3, 8, 8))
+    subnet, images = supernet.extract(supernet.space.smallest).model, torch.rand(4, 3, 8, 8)
+    assert subnet.head.in_features < 32
+    with torch.no_grad(), supernet.active(supernet.space.smallest):
+        assert torch.equal(supernet(images), subnet(list(images)))
+
+
+def test_files_take_no_nested_inputs(tmp_path):
+    supernet = made("a list")
+    subnet, inputs = supernet.extract(supernet.space.smallest), supernet.example_inputs(n=2, seed=0)
+    assert elastic.export(subnet, tmp_path / "weights", formats=["safetensors"], example=inputs)
+    with pytest.raises(ExportError, match="images is a list of tensors, and files take tensors by name: export safe"):
+        elastic.export(subnet, tmp_path / "program", formats=["torch.export"], example=inputs)
 
 
 def test_a_shape_of_several_tensors_points_to_the_example():
