@@ -33,7 +33,7 @@ JOB = "The whole job on the command line"
 MADE = ("runs/digits", "profile.json", "search.json", "subnet")
 WAY = "elastic fit --config digits "  # the page makes them itself
 
-LIGHT = ("own_model.md", "runtime.md", "text.md")  # of docs/howto; the others train or measure: `make pages` runs them
+LIGHT = ("own_model.md", "runtime.md")  # of docs/howto; the others train or measure: `make pages` runs them
 
 FENCE = re.compile(
     r"^(?P<skip><!-- not run -->\n)?```(?P<language>bash|python)\n(?P<code>.*?)^```$"

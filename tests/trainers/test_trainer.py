@@ -6,6 +6,7 @@ from inspect import signature
 
 import pytest
 import yaml
+from examples import mostly_swept
 from lightning.pytorch import Trainer
 
 from trainers.cli.main import main
@@ -30,7 +31,7 @@ raise SystemExit(main())
 """
 
 
-@pytest.mark.parametrize("float_first", [False, True])
+@pytest.mark.parametrize("float_first", mostly_swept([False, True], [False]))
 def test_a_whole_number_stays_one_and_a_fraction_one(float_first, tmp_path, capsys):
     texts = dict(zip(LIMITS, ["1", "3", "0.5", "1.0", "1", "1"], strict=True))
     path = tmp_path / "limits.yaml"

@@ -35,7 +35,11 @@ def test_subnets_of_timm_load_by_their_own_program(tmp_path):
     [
         ("vit_tiny_patch16_224", {"embed": [128], "heads": [2], "hidden": [512], "depth": [6]}),
         ("convnext_tiny", {"width": [0.5], "hidden": [0.5], "kernel": [5], "depth": [1]}),
-        ("swin_tiny_patch4_window7_224", {kind: [0.666] for kind in ("embed", "heads", "hidden")}),
+        pytest.param(
+            "swin_tiny_patch4_window7_224",
+            {kind: [0.666] for kind in ("embed", "heads", "hidden")},
+            marks=pytest.mark.sweep,
+        ),
     ],
 )
 @torch.no_grad()

@@ -164,6 +164,7 @@ def test_an_example_is_made_up_of_what_the_model_knows(tmp_path):
     assert text["attention_mask"].sum(1).tolist() == [LENGTH // 2 + 1, LENGTH]
 
 
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
 def test_what_is_given_for_padding_does_not_matter(tmp_path):
     """Where a window holds nothing but padding, PyTorch and onnxruntime make up different outputs."""
@@ -171,24 +172,27 @@ def test_what_is_given_for_padding_does_not_matter(tmp_path):
     assert written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
 
 
+OUTPUTS = [
+    ("BertModel", ("last_hidden_state", "pooler_output")),
+    ("BertForQuestionAnswering", ("start_logits", "end_logits")),
+]
+
+
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporter talks to its own developers
+@pytest.mark.parametrize(("architecture", "wanted"), mostly_swept(OUTPUTS, OUTPUTS[:1]))
 @torch.no_grad()
-def test_onnx_has_all_outputs_by_their_names(tmp_path):
+def test_onnx_has_all_outputs_by_their_names(architecture, wanted, tmp_path):
     config = transformers.BertConfig(**CASES["bert"].config)
-    for model, wanted in (
-        (transformers.BertForQuestionAnswering(config), ["start_logits", "end_logits"]),
-        (transformers.BertModel(config), ["last_hidden_state", "pooler_output"]),
-    ):
-        made = elastic.elasticize(randomise(model))
-        subnet = made.extract(made.space.smallest)
-        written = export(subnet, tmp_path, ["onnx"])
-        assert written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
-        session = open_onnx(tmp_path / "model.onnx", threads=1)
-        assert [one.name for one in session.get_outputs()] == wanted
-        text = example_text(config, 9)
-        given = session.run(None, {one.name: text[one.name].numpy() for one in session.get_inputs()})
-        for name, values in zip(wanted, given, strict=True):
-            np.testing.assert_allclose(values, getattr(subnet(**text), name).numpy(), rtol=1e-3, atol=1e-4)
+    made = elastic.elasticize(randomise(getattr(transformers, architecture)(config)))
+    subnet = made.extract(made.space.smallest)
+    written = export(subnet, tmp_path, ["onnx"])
+    assert written.files["model.onnx"]["difference"]["relative"] <= TOLERANCE
+    session = open_onnx(tmp_path / "model.onnx", threads=1)
+    assert tuple(one.name for one in session.get_outputs()) == wanted
+    text = example_text(config, 9)
+    given = session.run(None, {one.name: text[one.name].numpy() for one in session.get_inputs()})
+    for name, values in zip(wanted, given, strict=True):
+        np.testing.assert_allclose(values, getattr(subnet(**text), name).numpy(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 import yaml
+from examples import mostly_swept
 from forked import killed
 from torch.nn import functional as F
 from watching import Watch, fit
@@ -78,6 +79,7 @@ def module_of(curriculum, **options):
     return SupernetModule(SOURCE, curriculum, distiller=HiddenStates(weight=0.5), **{**given, **options})
 
 
+CONFIGS = ("dynabert", "dynabert_sst2", "dynabert_cola", "glue_sandwich")
 STAGES = Curriculum(
     [
         Phase("finetune", 1, 1e-2, largest={"*": 1}, sampler=UniformSampler(1), distiller=NoDistiller()),
@@ -228,7 +230,7 @@ def test_killed_in_any_stage_and_resumed_it_ends_with_the_same_weights(folder):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("config", ["dynabert", "dynabert_sst2", "dynabert_cola", "glue_sandwich"])
+@pytest.mark.parametrize("config", mostly_swept(CONFIGS, ["dynabert", "dynabert_sst2", "glue_sandwich"]))
 def test_a_configuration_trains_and_what_it_trains_is_cut_out(config, folder, tmp_path, capsys):
     words = [*configuration(config, folder), "--trainer.limit_train_batches", "2", "--name", "one"]
     if config == "dynabert_cola":

@@ -3,10 +3,11 @@
 import copy
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 
 import pytest
 import torch
+from examples import mostly_swept
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 from watching import PLAIN, Ends, Watch, fit
@@ -108,8 +109,10 @@ STEPS = [  # a convnet with other kinds of layers has the losses of two passes; 
 
 
 @pytest.mark.parametrize(("supernet", "loss"), STEPS, indirect=["supernet"])
-@pytest.mark.parametrize("taught", ["network", "in place"])
-@pytest.mark.parametrize("shared", [False, True], ids=["each", "shared"])
+@pytest.mark.parametrize(
+    ("taught", "shared"),
+    mostly_swept(list(product(("network", "in place"), (False, True))), [("network", False), ("in place", True)]),
+)
 def test_a_step_is_that_of_the_subnets_cut_out(supernet, loss, taught, shared):
     archs = [supernet.space.largest, supernet.space.smallest, supernet.space.sample(1)]
     adversary = Adversary(epsilon=0.1, steps=2, step_size=0.05, shared=shared)

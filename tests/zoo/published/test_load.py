@@ -3,14 +3,14 @@
 import pytest
 import reference
 import torch
-from examples import tenth
+from examples import mostly_swept, tenth
 from published import RESOLUTIONS, drawn, error, images, imported, write
 
 import zoo
 from elastic.errors import CheckpointError, RecipeError
 from zoo.published.load import load_reference
 
-names = pytest.mark.parametrize("name", reference.NAMES)
+names = pytest.mark.parametrize("name", mostly_swept(reference.NAMES, [reference.MOBILE[0], reference.RESNET]))
 
 
 def network(name, arch):
