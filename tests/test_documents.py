@@ -259,6 +259,13 @@ def test_places_are_found_in_both_of_changelog_s_tables() -> None:
     assert new_places(f"{modules}\n{names}\n") == [*expected, "elastic.ModelCard"]
 
 
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_what_the_documentation_includes_links_to_no_file(name):
+    """It stands elsewhere in the repository than in the documentation, where `make docs` would refuse the link."""
+    links = re.findall(r"\]\(([^)#][^)]*)\)", (ROOT / name).read_text("utf-8"))
+    assert [link for link in links if "://" not in link] == []
+
+
 def test_changelog_sends_people_to_places_that_exist() -> None:
     places = new_places((ROOT / "CHANGELOG.md").read_text("utf-8"))
     assert len(places) > 150
