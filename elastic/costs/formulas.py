@@ -7,9 +7,11 @@ few dims each, so that a million encoded archs cost a few look-ups each.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -105,6 +107,22 @@ def _grouped(
     return groups
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection within the block.
+
+    Traced passes make many small objects, and nearly all are gone at once; a full collection would look at all that
+    PyTorch and timm have imported, and take as long as the passes.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 class CostFormulas:
     """The cost formulas of one supernet; see `Supernet.macs`, `.params` and `.memory`."""
 
@@ -122,12 +140,14 @@ class CostFormulas:
     @cached_property
     def macs(self) -> TableSum:
         """Multiply-accumulates, by encoded arch."""
-        return tabulated(self.space, self._sizes, self.mac_terms())
+        with _no_collection():
+            return tabulated(self.space, self._sizes, self.mac_terms())
 
     @cached_property
     def memory(self) -> PeakMemory:
         """Peak activation bytes, by encoded arch."""
-        return PeakMemory(self.space, self._sizes, self._probes)
+        with _no_collection():
+            return PeakMemory(self.space, self._sizes, self._probes)
 
     @cached_property
     def _probes(self) -> Probes:

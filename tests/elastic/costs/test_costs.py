@@ -1,5 +1,7 @@
 """Formulas against counting on the extracted model, one subnet at a time."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from examples import few, mostly_swept
 from families import CASES, COUNTED, supernet
 from hypothesis import given
 from hypothesis import strategies as st
-from small import FAMILIES, made_once
+from small import FAMILIES, made_once, vit
 from torch import nn
 
 import elastic
@@ -155,3 +157,16 @@ def test_costs_are_the_same_without_data():
     archs = supernet.space.sample(0, 4)
     assert np.array_equal(supernet.macs(archs), without.macs(archs))
     assert np.array_equal(supernet.memory(archs), without.memory(archs))
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_first_costs_leave_the_garbage_collector_as_it_was(on):
+    supernet = vit()
+    was = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        supernet.macs(supernet.space.smallest)
+        supernet.memory(supernet.space.smallest)
+        assert gc.isenabled() == on
+    finally:
+        (gc.enable if was else gc.disable)()
