@@ -152,8 +152,8 @@ def export_done(folder: Path) -> int:
 
 
 def export_end(folder: Path) -> Any:
-    """Its weights, and the names of its files."""
-    names = sorted(file.name for file in (folder / "subnets").rglob("*"))
+    """Its weights, and the names of its files; hidden folders of killed processes are swept after a day."""
+    names = sorted(file.name for file in (folder / "subnets/smallest").iterdir() if not file.name.startswith("."))
     return names, bits(load_file(folder / "subnets/smallest/model.safetensors"))
 
 
