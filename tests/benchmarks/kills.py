@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 import yaml
+from bits import bits
 from forked import run_elastic
 from safetensors.torch import load_file
 
@@ -65,15 +66,6 @@ class Job:
     made: str
     done: Callable[[Path], int]
     end: Callable[[Path], Any]
-
-
-def bits(value: Any) -> Any:
-    """All that a value holds, tensors as bytes."""
-    if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape), value.contiguous().numpy().tobytes()
-    if isinstance(value, dict):
-        return {key: bits(inner) for key, inner in value.items()}
-    return [bits(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 # --- the commands ---------------------------------------------------------------------------------------------

@@ -24,8 +24,10 @@ def vit(**options) -> elastic.Supernet:
     return elastic.elasticize(randomise(model), resolutions=[16, 24, 32], **options)
 
 
-def mobilenet(**options) -> elastic.Supernet:
-    blocks = [["ds_r1_k3_s1_c16"], ["ir_r3_k5_s2_e3_c24_se0.25"], ["ir_r2_k7_s2_e4_c32"]]
+BLOCKS = [["ds_r1_k3_s1_c16"], ["ir_r3_k5_s2_e3_c24_se0.25"], ["ir_r2_k7_s2_e4_c32"]]
+
+
+def mobilenet(blocks=BLOCKS, **options) -> elastic.Supernet:
     model = MobileNetV3(decode_arch_def(blocks), num_classes=5, num_features=64)
     return elastic.elasticize(randomise(model), input_size=(3, 32, 32), resolutions=[24, 32], **options)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from bits import bits
 from forked import killed
 from safetensors.torch import load_file
 from torch.utils.data import Dataset, TensorDataset
@@ -29,15 +30,6 @@ def edited(path: Path, **changes) -> Path:
     values["trainer"] |= {"limit_train_batches": STEPS, "limit_val_batches": 1, "check_val_every_n_epoch": 2}
     path.write_text(yaml.safe_dump(values | changes))
     return path
-
-
-def bits(value):
-    """All that a checkpoint keeps of the training's state, as bytes."""
-    if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape), value.contiguous().numpy().tobytes()
-    if isinstance(value, dict):
-        return {key: bits(inner) for key, inner in value.items()}
-    return [bits(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def assert_same_end(one: Path, other: Path) -> None:

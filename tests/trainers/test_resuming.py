@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 import yaml
+from bits import bits
 from examples import mostly_swept
 
 from elastic.errors import CheckpointError
@@ -138,11 +139,3 @@ def test_a_checkpoint_without_checksums_still_loads(trained, tmp_path):
 
 def same(one, other):
     return bits(one) == bits(other)
-
-
-def bits(value):
-    if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape), value.contiguous().numpy().tobytes()
-    if isinstance(value, dict):
-        return {key: bits(inner) for key, inner in value.items()}
-    return [bits(inner) for inner in value] if isinstance(value, list) else value

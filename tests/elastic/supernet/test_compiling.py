@@ -8,9 +8,7 @@ import torch
 from examples import mostly_swept, tenth
 from hypothesis import given
 from hypothesis import strategies as st
-from small import mobilenet, randomise, vit
-from timm.models._efficientnet_builder import decode_arch_def
-from timm.models.mobilenetv3 import MobileNetV3
+from small import mobilenet, vit
 from torch import nn
 
 import elastic
@@ -19,17 +17,10 @@ from elastic.layers.gathering import gather
 from elastic.layers.modules import upstream_class
 from elastic.supernet.compiling import blocks_of, compiled
 
-
-def short_mobilenet():
-    """Two blocks of a kind, with all that a block can have."""
-    blocks = [["ds_r1_k3_s2_c16"], ["ir_r2_k5_s1_e2_c16_se0.25"]]
-    model = MobileNetV3(decode_arch_def(blocks), num_classes=5, num_features=64)
-    return elastic.elasticize(randomise(model), input_size=(3, 32, 32), resolutions=[24, 32])
-
-
+SHORT = [["ds_r1_k3_s2_c16"], ["ir_r2_k5_s1_e2_c16_se0.25"]]  # two blocks of a kind, with all that a block can have
 FAMILIES = {
     "vit": (vit, 4),
-    "short mobilenet": (short_mobilenet, None),
+    "short mobilenet": (lambda: mobilenet(SHORT), None),
     "mobilenet": (mobilenet, None),
     "mobilenet with matrices": (lambda: mobilenet(kernel_transforms=True), None),
 }

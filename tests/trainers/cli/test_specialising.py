@@ -61,7 +61,7 @@ def test_one_command_specialises_published_weights(published, folder, tmp_path, 
     assert main(["profile", NAME, "--out", str(profile), "--resolutions", "28,32", *words]) == 0
     words = ["--population", "3", "--generations", "2", "--images", "16", "--again", "1", "--out", str(result)]
     words += ["--profile", str(profile), "--budget", "macs=1e6", "--data", str(folder)]
-    assert main(["search", NAME, *words, "--extract", str(out)]) == 0, capsys.readouterr().err
+    assert main(["search", NAME, *words, "--extract", str(out), "--formats", "onnx"]) == 0, capsys.readouterr().err
 
     best = SearchResult.load(result).best
     subnet, about = elastic.load_subnet(out)
@@ -70,6 +70,7 @@ def test_one_command_specialises_published_weights(published, folder, tmp_path, 
     assert replace(SupernetSource.from_dict(about["source"]), layout=None) == SupernetSource(NAME)
     assert about["preprocessing"]["mean"] == list(published.model.pretrained_cfg["mean"])
     assert about["metrics"].items() >= best.metrics.items()
+    assert (out / "model.onnx").exists()
     assert "| license | MIT |" in (out / "README.md").read_text()
 
     plain = published.extract(best.arch)
