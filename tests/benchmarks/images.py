@@ -2,8 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from torch import Tensor
 from torch.nn import functional as F
 
+from elastic import Arch
+from elastic.supernet.evaluation import MeasuredAccuracy
 from elastic.support.files import write_text
 from trainers.checkpoints import AtomicCheckpointIO
 from trainers.run_folder import LAST, RunFolder
@@ -18,6 +22,8 @@ from trainers.supernet_module import SupernetModule
 
 Labelled = tuple[Tensor, Tensor]
 """Images `(N, C, H, W)` and labels."""
+
+CALIBRATION_BATCHES = 32
 
 
 def load_images(name: str, data: Path) -> tuple[Labelled, Labelled]:
@@ -49,15 +55,23 @@ def in_batches(labelled: Labelled, size: int, count: int | None = None) -> list[
     return list(zip(images, labels, strict=True))
 
 
+def enlarged(images: Tensor, side: int) -> Tensor:
+    """Images `(N, C, side, side)`; as they are, where they have this size."""
+    return images if images.shape[-1] == side else F.interpolate(images, side, mode="bicubic", align_corners=False)
+
+
 class Batches:
     """Shuffled training images, cropped and flipped at random a batch at a time; an epoch is `steps` batches long.
 
-    What an epoch draws depends on the seed and its number alone, so that a training that was killed goes on as if it
-    hadn't been.
+    Images are enlarged to `side` last. What an epoch draws depends on the seed and its number alone, so that a training
+    that was killed goes on as if it hadn't been.
     """
 
-    def __init__(self, labelled: Labelled, crop: int, size: int, steps: int, seed: int) -> None:
+    def __init__(
+        self, labelled: Labelled, crop: int, size: int, steps: int, seed: int, side: int | None = None
+    ) -> None:
         images, self.labels = labelled
+        self.enlarged_side = side or images.shape[-1]
         self.padded = F.pad(images, [crop] * 4).permute(0, 2, 3, 1).contiguous()
         self.side, self.crop, self.size, self.steps, self.seed = images.shape[-1], crop, size, steps, seed
         self.epoch = 0
@@ -80,7 +94,8 @@ class Batches:
                 ]
             )
             flipped = torch.rand(self.size, 1, 1, 1, generator=random) < 0.5
-            yield torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2), self.labels[chosen]
+            drawn = torch.where(flipped, pixels.flip(2), pixels).permute(0, 3, 1, 2)
+            yield enlarged(drawn, self.enlarged_side), self.labels[chosen]
 
 
 class Data(LightningDataModule):
@@ -121,6 +136,45 @@ def fit(module: SupernetModule, data: Data, folder: Path) -> int:
     )
     trainer.fit(module, datamodule=data, ckpt_path=folder / LAST if (folder / LAST).is_file() else None)
     return round(before + time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the trainings of a table share.
+
+    Attributes:
+        train: images to train on.
+        test: images to judge on.
+        crop: pixels that images are moved by at random.
+        size: images a step.
+    """
+
+    train: Labelled
+    test: Labelled
+    crop: int
+    size: int = 64
+
+
+def train_and_measure(
+    task: Task, module: SupernetModule, archs: Mapping[str, Arch], passes: int, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Train, and give each subnet's accuracy in percent, the number of test images, and the passes it took.
+
+    Images are enlarged to what the network takes. A pass is one image through one subnet.
+    """
+    images, labels = task.test
+    side = module.supernet.input_shape(module.supernet.space.largest)[-1]
+    phases = module.curriculum.scaled
+    drawn = [sampler.subnets_per_step for sampler in module.plan.samplers]
+    subnet_epochs = sum(phase.epochs * each for phase, each in zip(phases, drawn, strict=True))
+    steps = max(round(passes / task.size / subnet_epochs), 1)
+    batches = Batches(task.train, task.crop, task.size, steps, seed, side)
+    calibration = list(enlarged(task.train[0][: CALIBRATION_BATCHES * task.size], side).split(task.size))
+    seconds = fit(module, Data(batches, calibration), folder)
+    measure = MeasuredAccuracy(module.supernet, in_batches((enlarged(images, side), labels), 500), calibration)
+    found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
+    taken, steps = len(batches) * task.size * subnet_epochs, len(batches) * module.curriculum.epochs
+    return {"accuracy": found, "n": len(labels), "passes_taken": taken, "steps": steps, "seconds": seconds}
 
 
 class Clock(Callback):

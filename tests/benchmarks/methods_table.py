@@ -15,19 +15,15 @@ followed by the whole space at once (the same losses and teacher), and against t
 
 import argparse
 import json
-import math
-import shutil
-import statistics
 import sys
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 import torch
-from images import Batches, Data, Labelled, fit, in_batches, load_images
+from images import Labelled, Task, load_images, train_and_measure
 from jsonargparse import ActionConfigFile, ArgumentParser
-from sittings import Log, ladder, quiet, table_parser
+from sittings import Log, accuracy_table, in_sittings, ladder, quiet, table_parser
 from timm.layers import SqueezeExcite
 from timm.models import register_model
 from timm.models._efficientnet_builder import decode_arch_def
@@ -36,12 +32,11 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 from elastic import Arch, SearchSpace
-from elastic.supernet.evaluation import MeasuredAccuracy
 from elastic.supernet.source import SupernetSource
 from trainers import SupernetModule
 from trainers.configurations import find_configuration
 
-BATCH, MIDDLES, EPOCHS, CALIBRATION_BATCHES = 64, 4, 50, 32
+MIDDLES, EPOCHS = 4, 50
 SETTINGS = {
     "fashion_mnist": {
         "source": {
@@ -200,67 +195,15 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
     return parser.instantiate_classes(parser.parse_args(["--config", shipped, "--config", str(written)])).model
 
 
-def run(
-    module: SupernetModule,
-    train: Labelled,
-    test: Labelled,
-    crop: int,
-    archs: dict,
-    passes: int,
-    seed: int,
-    folder: Path,
-) -> dict:
-    """Train, and give each subnet's accuracy in percent, the number of test images, and the passes it took."""
-    phases = module.curriculum.scaled
-    drawn = [sampler.subnets_per_step for sampler in module.plan.samplers]
-    subnet_epochs = sum(phase.epochs * each for phase, each in zip(phases, drawn, strict=True))
-    batches = Batches(train, crop, BATCH, max(round(passes / BATCH / subnet_epochs), 1), seed)
-    calibration = list(train[0][: CALIBRATION_BATCHES * BATCH].split(BATCH))
-    seconds = fit(module, Data(batches, calibration), folder)
-    measure = MeasuredAccuracy(module.supernet, in_batches(test, 500), calibration)
-    found = {name: measure(arch)["accuracy"] for name, arch in archs.items()}
-    taken, steps = len(batches) * BATCH * subnet_epochs, len(batches) * module.curriculum.epochs
-    return {"accuracy": found, "n": len(test[1]), "passes_taken": taken, "steps": steps, "seconds": seconds}
-
-
 def _lone(name: str) -> tuple[str, str]:
     """How a lone subnet is trained, and which: of "alone, as many steps: smallest"."""
     kind, _, subnet = name.removeprefix("alone, ").partition(": ")
     return kind, subnet
 
 
-# --- the table ----------------------------------------------------------------------------------------------
-
-
-def table(results: list[dict], macs: dict, methods: list[str]) -> str:
-    """Mean accuracy of each subnet over seeds, ± standard error; with one seed, that of the count of test images."""
-    header = [f"{name} ({count / 1e6:.2f} M)" for name, count in macs.items()]
-    lines = ["| trained | " + " | ".join(header) + " | trainings | passes in all | seeds |"]
-    lines.append("|---" * (len(macs) + 4) + "|")
-    rows = {name: [r for r in results if r["method"] == name] for name in methods}
-    rows |= {f"alone, {kind}": [r for r in results if r["method"].startswith(f"alone, {kind}:")] for kind in ALONE}
-    for name, found in rows.items():
-        cells = [_cell([r["accuracy"][c] for r in found if c in r["accuracy"]], found) for c in macs]
-        seeds = len({r["seed"] for r in found})
-        passes = sum(r["passes_taken"] for r in found) / max(seeds, 1)
-        cells += [f"{len(found) // max(seeds, 1)}", f"{passes / 1e6:.2f} M", f"{seeds}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    images = ", ".join(sorted({f"{r['n']:,}" for r in results}))
-    return "\n".join([*lines, "", f"Accuracy in percent on n = {images} test images, ± standard error."])
-
-
-def _cell(values: list[float], found: list[dict]) -> str:
-    if not values:
-        return "–"
-    mean = statistics.mean(values)
-    if len(values) > 1:
-        return f"{mean:.2f} ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}"
-    return f"{mean:.2f} ± {math.sqrt(mean * (100 - mean) / found[0]['n']):.2f}"
-
-
 def parse() -> argparse.Namespace:
     parser = table_parser(__doc__, SETTINGS, 300_000, "runs/methods")
-    parser.add_argument("--only", default="*", help="train what has this name: CompOFA, or alone*")
+    parser.add_argument("--only", default="*", help="train what has this name, or matches this pattern")
     parser.add_argument("--held_out", action="store_true", help="leave the test split alone")
     parser.add_argument("--rate", type=float, help="another learning rate, or factor, to try with --held_out")
     return parser.parse_args()
@@ -277,22 +220,20 @@ def main() -> None:
     setting = SETTINGS[options.setting]
     methods = setting.get("methods", SHARED)
     free, coupled, macs = subnets(setting["source"], "CompOFA" in methods)
-    train, test = load_normalised(options.setting, options.data, options.held_out)
-    for seed in range(options.seeds):
-        for name in [*methods, *(f"alone, {kind}: {subnet}" for kind in ALONE for subnet in macs)]:
-            if not fnmatch(name, options.only) or log.has(method=name, seed=seed):
-                continue
-            torch.manual_seed(seed)
-            module = build(options.setting, name, free, options.out, seed)
-            archs, passes = {"CompOFA": coupled}.get(name, free), options.passes
-            if name not in METHODS:
-                kind, subnet = _lone(name)
-                archs, passes = {subnet: Arch({})}, passes // ALONE[kind]
-            folder = options.out / "runs" / f"{file}, {options.passes}, {name}, rates {rates}, seed {seed}"
-            found = run(module, train, test, setting["crop"], archs, passes, seed, folder)
-            log.add(method=name, seed=seed, **found)
-            shutil.rmtree(folder)
-    sys.stdout.write(table(log.results, macs, methods) + "\n")
+    task = Task(*load_normalised(options.setting, options.data, options.held_out), setting["crop"])
+    lone = [f"alone, {kind}: {subnet}" for kind in ALONE for subnet in macs]
+
+    def trained(name: str, seed: int, folder: Path) -> dict:
+        module = build(options.setting, name, free, options.out, seed)
+        archs, passes = {"CompOFA": coupled}.get(name, free), options.passes
+        if name not in METHODS:
+            kind, subnet = _lone(name)
+            archs, passes = {subnet: Arch({})}, passes // ALONE[kind]
+        return train_and_measure(task, module, archs, passes, seed, folder)
+
+    runs = f"{file}, {options.passes}, {{}}, rates {rates}, seed {{}}"
+    in_sittings(log, [*methods, *lone], options, runs, trained)
+    sys.stdout.write(accuracy_table(log.results, macs, [*methods, *(f"alone, {kind}" for kind in ALONE)]) + "\n")
 
 
 if __name__ == "__main__":

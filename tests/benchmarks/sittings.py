@@ -3,13 +3,19 @@
 import argparse
 import json
 import logging
+import math
 import shlex
+import shutil
+import statistics
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from elastic import Arch, Supernet
 
@@ -62,6 +68,32 @@ class Log:
             file.write(json.dumps(self.results[-1], ensure_ascii=False) + "\n")
 
 
+def in_sittings(
+    log: Log,
+    names: Iterable[str],
+    options: argparse.Namespace,
+    runs: str,
+    trained: Callable[[str, int, Path], Mapping[str, Any]],
+) -> None:
+    """Make and log what isn't there: every name, for every seed.
+
+    Args:
+        log: keeps the results, with their `method` and `seed`.
+        names: of all trainings, in order; `options.only` says which of them.
+        options: as `table_parser` reads them.
+        runs: name of the folder that keeps a training until it is done, with {} for its name and its seed.
+        trained: trains what has this name, with this seed and in this folder, and gives what is to be logged.
+    """
+    for seed in range(options.seeds):
+        for name in names:
+            if not fnmatch(name, options.only) or log.has(method=name, seed=seed):
+                continue
+            torch.manual_seed(seed)
+            folder = options.out / "runs" / runs.format(name, seed)
+            log.add(method=name, seed=seed, **trained(name, seed, folder))
+            shutil.rmtree(folder)
+
+
 def code_version() -> str:
     """The commit of the code: what `lab.py` wrote beside its frozen copy, or what git says of the working copy."""
     written = ROOT / VERSION
@@ -80,3 +112,33 @@ def ladder(supernet: Supernet, archs: Sequence[Arch], middles: int) -> dict[str,
         target = low + (high - low) * k / (middles + 1)
         found[f"middle {k}"] = min(archs, key=lambda arch, target=target: abs(macs[arch] - target))
     return {**found, "largest": space.largest}
+
+
+def accuracy_table(results: Sequence[Mapping[str, Any]], macs: Mapping[str, int], rows: Iterable[str]) -> str:
+    """Mean accuracy of each subnet over seeds, ± standard error; with one seed, that of the count of test images.
+
+    A row has what was trained under its name, or under its name and a subnet's: "alone: smallest".
+    """
+    header = [f"{name} ({count / 1e6:.2f} M)" for name, count in macs.items()]
+    lines = ["| trained | " + " | ".join(header) + " | trainings | passes in all | seeds |"]
+    lines.append("|---" * (len(macs) + 4) + "|")
+    for name in rows:
+        found = [one for one in results if one["method"] == name or one["method"].startswith(f"{name}:")]
+        cells = [
+            _cell([one["accuracy"][subnet] for one in found if subnet in one["accuracy"]], found) for subnet in macs
+        ]
+        seeds = len({one["seed"] for one in found})
+        passes = sum(one["passes_taken"] for one in found) / max(seeds, 1)
+        cells += [f"{len(found) // max(seeds, 1)}", f"{passes / 1e6:.2f} M", f"{seeds}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    images = ", ".join(sorted({f"{one['n']:,}" for one in results}))
+    return "\n".join([*lines, "", f"Accuracy in percent on n = {images} test images, ± standard error."])
+
+
+def _cell(values: Sequence[float], found: Sequence[Mapping[str, Any]]) -> str:
+    if not values:
+        return "–"
+    mean = statistics.mean(values)
+    if len(values) > 1:
+        return f"{mean:.2f} ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}"
+    return f"{mean:.2f} ± {math.sqrt(mean * (100 - mean) / found[0]['n']):.2f}"
