@@ -135,12 +135,14 @@ def lone_module(source: SupernetSource, rate: float, seed: int) -> SupernetModul
 
 def module(source: SupernetSource, phases: list[Phase], seed: int) -> SupernetModule:
     several = len(phases) > 1
-    return SupernetModule(
+    made = SupernetModule(
         source, Curriculum(phases), SandwichSampler(1) if several else UniformSampler(1),
         SoftTargets(label_smoothing=SMOOTHING) if several else NoDistiller(SMOOTHING), InPlaceTeacher(),
         optimizer=OptimizerOptions("sgd", momentum=0.9, weight_decay=1e-4), step=StepOptions(channels_last=True),
         seed=seed,
     )  # fmt: skip
+    nn.init.zeros_(made.supernet.model.get_classifier().weight)  # large random logits would undo what it knows
+    return made
 
 
 def cut_module(data: Path, arch: Arch, rate: float, seed: int) -> SupernetModule:
@@ -149,7 +151,9 @@ def cut_module(data: Path, arch: Arch, rate: float, seed: int) -> SupernetModule
     whole = source.build()
     whole.sort(elastic.importance(whole, "l1"))
     made = lone_module(replace(source, arch=dict(arch)), rate, seed)
-    made.supernet.model.load_state_dict(whole.extract(arch).state_dict())
+    cut = whole.extract(arch).state_dict()
+    cut |= {name: tensor for name, tensor in made.supernet.model.state_dict().items() if name.startswith("classifier")}
+    made.supernet.model.load_state_dict(cut)
     return made
 
 
