@@ -13,16 +13,16 @@ from torch.nn import functional as F
 from elastic import Arch, Supernet
 from elastic.errors import TrainingError
 from elastic.support.inputs import predict
-from trainers.methods.loss import StepBatch, SubnetLoss, Trial
+from trainers.methods.loss import StepBatch, SubnetLoss, StepLosses
 from trainers.methods.teacher_outputs import TeacherOutput
 
 
 class Distiller(SubnetLoss):
     """A loss of logits: a subclass says how they are compared with the labels and the teacher's."""
 
-    def trial(self, supernet: Supernet, batch: StepBatch) -> Trial:
+    def on_batch(self, supernet: Supernet, batch: StepBatch) -> StepLosses:
         """One forward pass for each subnet."""
-        return LogitsTrial(supernet, batch, self)
+        return LogitLosses(supernet, batch, self)
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
@@ -36,7 +36,7 @@ class Distiller(SubnetLoss):
         """
 
 
-class LogitsTrial(Trial):
+class LogitLosses(StepLosses):
     """The losses of logits: one forward pass for each subnet."""
 
     def __init__(self, supernet: Supernet, batch: StepBatch, distiller: Distiller) -> None:

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from elastic import Supernet
 from elastic.errors import TrainingError
 from elastic.layers.read_rules import DEPTH
-from trainers.methods.distillers import Distiller, LogitsTrial, SoftTargets
-from trainers.methods.loss import StepBatch, Trial
+from trainers.methods.distillers import Distiller, LogitLosses, SoftTargets
+from trainers.methods.loss import StepBatch, StepLosses
 from trainers.methods.teacher_outputs import TeacherOutput, recorded
 
 
@@ -41,9 +41,9 @@ class HiddenStates(Distiller):
         """Always."""
         return True
 
-    def trial(self, supernet: Supernet, batch: StepBatch) -> Trial:
+    def on_batch(self, supernet: Supernet, batch: StepBatch) -> StepLosses:
         """One forward pass for each subnet, which records its hidden states."""
-        return _RecordingTrial(supernet, batch, self)
+        return _RecordingLosses(supernet, batch, self)
 
     def stack(self, supernet: Supernet) -> str:
         """The path of the container that depth chooses blocks from.
@@ -86,7 +86,7 @@ class HiddenStates(Distiller):
         return self.weight * total
 
 
-class _RecordingTrial(LogitsTrial):
+class _RecordingLosses(LogitLosses):
     """The losses of logits and hidden states."""
 
     def __init__(self, supernet: Supernet, batch: StepBatch, distiller: HiddenStates) -> None:

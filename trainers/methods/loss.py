@@ -35,7 +35,7 @@ class StepBatch:
     seed: tuple[int, ...]
 
 
-class Trial(ABC):
+class StepLosses(ABC):
     """Runs the subnets of a step on one batch, one after the other, each while it is active."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class SubnetLoss(ABC):
         return False
 
     @abstractmethod
-    def trial(self, supernet: Supernet, batch: StepBatch) -> Trial:
+    def on_batch(self, supernet: Supernet, batch: StepBatch) -> StepLosses:
         """Computes the losses of a step's subnets on one batch."""
 
     def check(self, inputs: Inputs) -> None:  # noqa: B027 - most losses take any inputs

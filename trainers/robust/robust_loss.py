@@ -13,7 +13,7 @@ from torch import Tensor
 from elastic import Arch, Supernet
 from elastic.support.inputs import Inputs, predict
 from trainers.methods.adversary import Adversary, Objective, check_pixels, seeded, under_attack
-from trainers.methods.loss import StepBatch, SubnetLoss, Trial
+from trainers.methods.loss import StepBatch, SubnetLoss, StepLosses
 from trainers.methods.teacher_outputs import Answer, TeacherOutput
 
 _PASSES = 2
@@ -47,9 +47,9 @@ class RobustLoss(SubnetLoss):
     ) -> Tensor:
         """The loss: a scalar, averaged over the batch; arguments as above, and what the adversary made."""
 
-    def trial(self, supernet: Supernet, batch: StepBatch) -> Trial:
+    def on_batch(self, supernet: Supernet, batch: StepBatch) -> StepLosses:
         """An attack and the passes of `loss` for each subnet."""
-        return AttackedTrial(supernet, batch, self)
+        return AttackedLosses(supernet, batch, self)
 
     def check(self, inputs: Inputs) -> None:
         """Refuse what isn't images with pixels between 0 and 1."""
@@ -65,7 +65,7 @@ class RobustLoss(SubnetLoss):
         return _PASSES * sum(passes) + adversary.steps * attacked
 
 
-class AttackedTrial(Trial):
+class AttackedLosses(StepLosses):
     """The losses of a step's subnets on one batch of images, attacked."""
 
     def __init__(self, supernet: Supernet, batch: StepBatch, loss: RobustLoss) -> None:

@@ -99,7 +99,7 @@ class SubnetGradients:
         """
         parameters = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
         seed = (*step.seed, step.number, batch)
-        trial = loss.trial(self.supernet, StepBatch(inputs, labels, self.adversary, step.epoch, seed))
+        batch_losses = loss.on_batch(self.supernet, StepBatch(inputs, labels, self.adversary, step.epoch, seed))
         in_place: TeacherOutput | None = None
         observed = step.cosines if step.losses is None else None
         losses = []
@@ -108,7 +108,7 @@ class SubnetGradients:
             with self.supernet.active(arch):
                 output = teacher(arch) if callable(teacher) else in_place
                 with self._forward(largest=arch == largest):
-                    value = trial.loss(k, output)
+                    value = batch_losses.loss(k, output)
                 with self._apart(step, parameters) if arch == largest else nullcontext():
                     if observed is not None:
                         observed.begin(parameters)
@@ -117,7 +117,7 @@ class SubnetGradients:
                         observed.observe(parameters)
                 if arch == largest and teacher == "in place":
                     with self._forward(largest=True):
-                        in_place = trial.output(arch)
+                        in_place = batch_losses.output(arch)
             losses.append(value.detach())
         stacked = torch.stack(losses)
         finite = stacked.isfinite().tolist()  # the step's only wait for the device

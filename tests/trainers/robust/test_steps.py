@@ -37,7 +37,7 @@ from trainers.cli.main import main
 from trainers.methods.adversary import seeded, under_attack
 from trainers.methods.loss import StepBatch
 from trainers.methods.teacher_outputs import BatchTeacher, TeacherOutput
-from trainers.robust.robust_loss import AttackedTrial
+from trainers.robust.robust_loss import AttackedLosses
 from trainers.robust.statistics import recalibrate_attacked
 from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
@@ -178,11 +178,11 @@ def test_a_teacher_that_there_is_nothing_to_learn_from_is_not_attacked(loss):
         objective = loss.objective(partial(predict, supernet), images, labels, teaching(archs[0]))
         wanted = SHORT.perturb(images, objective, seeded(0, 0))
         assert objective(wanted) > objective(images)
-    trial = AttackedTrial(supernet, StepBatch(images, labels, replace(SHORT, shared=True), 0.0, (0,)), loss)
+    losses = AttackedLosses(supernet, StepBatch(images, labels, replace(SHORT, shared=True), 0.0, (0,)), loss)
     for k, arch in enumerate(archs):
         with supernet.active(arch):
-            trial.loss(k, teaching(arch))
-    assert torch.equal(trial._shared, wanted)
+            losses.loss(k, teaching(arch))
+    assert torch.equal(losses._shared, wanted)
 
 
 def test_while_it_warms_up_the_ball_is_small(supernet):
