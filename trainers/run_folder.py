@@ -90,7 +90,9 @@ class RunFolder(Checkpoint):
         """Write the supernet, if it is to be kept, and the checkpoint."""
         module = cast(SupernetModule, pl_module)
         if self._is_best(trainer, module) and trainer.is_global_zero:
-            save_supernet(module.trained, module.source, self.folder, module.batchnorm, finished=False)
+            data = getattr(trainer, "datamodule", None)
+            names = getattr(data, "class_names", ())  # of whatever gives the batches
+            save_supernet(module.trained, module.source, self.folder, module.batchnorm, False, names)
         self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from elastic.support.files import write_text
 from elastic.support.templates import render
 from elastic.support.text import spell_bytes, spell_metric, spell_name
 from elastic.upstream.transformers import LOAD_TOKENIZER, task_of
+
+_LISTED = 20
+"""The largest number of classes whose names the card lists."""
 
 _WEIGHTS = FORMATS["safetensors"].files[0]
 
@@ -27,6 +30,7 @@ class ModelCard:
         data: the data that it was trained and measured on.
         license: of the weights.
         text: anything else, in Markdown.
+        classes: their names by their numbers, of a classifier; empty where they aren't known.
     """
 
     title: str = ""
@@ -34,6 +38,7 @@ class ModelCard:
     data: str = ""
     license: str = ""
     text: str = ""
+    classes: Sequence[str] = ()
 
 
 Card = ModelCard
@@ -109,10 +114,17 @@ def _facts(name: str, card: ModelCard, config: Mapping[str, Any]) -> dict[str, s
         "input": " × ".join(str(length) for length in config["input_size"]),
         "arch": f"`{config['arch_id']}`" if config["arch_id"] else "",
         **{spell_name(key): spell_metric(key, value) for key, value in config["metrics"].items()},
+        "classes": ", ".join(card.classes)
+        if len(card.classes) <= _LISTED
+        else f"{len(card.classes)}, in `config.json`",
         "data": card.data,
         "license": card.license,
     }
     return {one_line(key): one_line(value) for key, value in facts.items() if value}
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"{len(names)}, named in `config.json`" if len(names) > _LISTED else ", ".join(names)
 
 
 def _known(facts: Mapping[str, Any]) -> list[str]:

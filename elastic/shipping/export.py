@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from elastic.costs.counting import MacsCounter, unfused
 from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS, Original
+from elastic.layers.modules import Elastic
 from elastic.shipping.card import ModelCard, write_card
 from elastic.shipping.example import example_batch, first_singles, joined, shape_of_one
 from elastic.shipping.file_latency import measure_latency
@@ -32,6 +33,7 @@ from elastic.space.sizes import Number
 from elastic.supernet.evaluation import Batch
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_subnet_config
+from elastic.supernet.supernet import Supernet
 from elastic.support.files import staged, write_json
 from elastic.support.inputs import Inputs, first, predict
 from elastic.timing.backends import check_setting
@@ -48,12 +50,16 @@ class Exported:
         files: file name → facts about it, such as the difference from PyTorch's output.
         metrics: the subnet's parameters and MACs, and the metrics in the card.
         latency: latencies from `elastic.shipping.file_latency`; empty if not measured.
+        replaced: id of another subnet that the folder held before; empty where it held none, or the same.
+        removed: that subnet's files which this one doesn't have.
     """
 
     folder: Path
     files: dict[str, dict[str, Any]]
     metrics: dict[str, Any] = field(default_factory=dict)
     latency: dict[str, Any] = field(default_factory=dict)
+    replaced: str = ""
+    removed: Sequence[str] = ()
 
 
 def export(
@@ -96,11 +102,12 @@ def export(
         device: that PyTorch's accuracy is measured on, which int8's is compared with; files run on the CPU.
 
     Raises:
-        ExportError: an unknown format, a missing package, no example, nothing to calibrate on, a model that isn't in
-            float32 (but for safetensors), or a file that computes something else.
+        ExportError: a supernet, an unknown format, a missing package, no example, nothing to calibrate on, a model that
+            isn't in float32 (but for safetensors), or a file that computes something else.
         ProfileError: threads below 1.
         OSError: the disk is full, or may not be written to.
     """
+    _check_extracted(subnet)
     folder = Path(folder)
     real = first_singles(calibration)
     wanted = check_formats(formats, calibration=bool(real))
@@ -143,9 +150,11 @@ def export(
             config |= _write_loaders(model, stage, inputs, _built_with(source), config)
         write_json(stage / CONFIG, config)
         write_card(stage / "README.md", card, config)
-    for file in own_files(former) - {*known, *config["loader"]}:
+    removed = sorted(own_files(former) - {*known, *config["loader"]})
+    for file in removed:
         (folder / file).unlink(missing_ok=True)
-    return Exported(folder, known, metrics, timed)
+    replaced = str(former.get("arch_id") or "")
+    return Exported(folder, known, metrics, timed, "" if replaced == config["arch_id"] else replaced, removed)
 
 
 def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
@@ -167,6 +176,14 @@ def _write_loaders(
     loader, fields = write_loader(sizes, model, stage, inputs), native_fields(sizes, model, config)
     write_json(stage / CONFIG, {**fields, **config})
     return {**fields, **config, "loader": loader, "native": native_code(sizes, stage, model, inputs)}
+
+
+def _check_extracted(model: nn.Module) -> None:
+    if any(isinstance(module, Supernet | Elastic) for module in model.modules()):
+        raise ExportError(
+            f"this {type(model).__name__} is elastic, and only an ordinary model can be exported; cut one out first: "
+            "supernet.extract(arch)"
+        )
 
 
 def _check_precision(model: nn.Module, formats: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def save_supernet(
     folder: str | Path,
     batchnorm: Mapping[str, Any] | None = None,
     finished: bool | None = None,
+    classes: Sequence[str] = (),
 ) -> Path:
     """Write `supernet.json` and `supernet.safetensors` into `folder`, whole or not at all.
 
@@ -92,6 +93,7 @@ def save_supernet(
         batchnorm: how the BatchNorm statistics of its subnets are re-estimated, as plain JSON values for whoever
             trained it: empty for training images as they are; None where it isn't known.
         finished: whether its training has ended as planned; None where there was none.
+        classes: names of the classes that it was trained on, by their numbers; empty where they aren't known.
     """
     folder = Path(folder)
     with staged(folder) as stage:
@@ -103,6 +105,7 @@ def save_supernet(
             "weights_sha256": digest,
             "batchnorm": None if batchnorm is None else dict(batchnorm),
             "finished": finished,
+            "classes": list(classes),
             "versions": library_versions(),
         }
         write_json(stage / _JSON, described)
@@ -227,4 +230,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
     if missing:
         raise CheckpointError(f"{path} isn't a supernet's description: it lacks {sorted(missing)}")
+    classes = described.setdefault("classes", [])  # older files have none
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise CheckpointError(f"{path}: classes are {classes!r:.80}, wanted a list of names; it was altered")
     return described

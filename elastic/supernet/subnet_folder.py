@@ -32,6 +32,7 @@ class _Card:
     data: str = ""
     license: str = ""
     text: str = ""
+    classes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class _Config:
     inputs: list[str] = field(default_factory=list)
     preprocessing: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float | int | str] = field(default_factory=dict)
-    card: _Card = _Card()
+    card: _Card = field(default_factory=_Card)
     latency: dict[str, Any] = field(default_factory=dict)
     loader: list[str] = field(default_factory=list)
     native: str = ""

@@ -67,7 +67,9 @@ class Timm(Library):
         classes = {"num_classes": arguments.pop("num_classes")} if "num_classes" in arguments else {}
         said = {**self._config, **config["preprocessing"], "input_size": config["input_size"]}
         described = {name: value for name, value in said.items() if name in DESCRIBES_MODEL}
-        return {"architecture": build["name"], **classes, "model_args": arguments, "pretrained_cfg": described}
+        names = {"label_names": list(config["card"]["classes"])} if config["card"]["classes"] else {}
+        fields = {"architecture": build["name"], **classes, **names}
+        return {**fields, "model_args": arguments, "pretrained_cfg": described}
 
     def load_folder(self, folder: Path, build: Mapping[str, Any]) -> tuple[str, nn.Module]:
         """By the `local-dir:` scheme."""

@@ -102,4 +102,5 @@ def test_a_folder_trains_with_one_short_line(tmp_path, splits, mode):
     short = "fit photos --model test_resnet --epochs 1 --size 32 --batch_size 4 --workers 0"
     status, printed = run_elastic(short.split(), tmp_path)
     assert status == 0, printed
-    assert (tmp_path / "runs" / "photos" / "supernet.json").exists()
+    described = json.loads((tmp_path / "runs" / "photos" / "supernet.json").read_text())
+    assert described["classes"] == sorted(place.name for place in (tmp_path / "photos" / splits[0]).iterdir())

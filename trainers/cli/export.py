@@ -104,9 +104,9 @@ def _show(written: "Exported") -> None:
         show(latency_table(written.latency))
 
 
-def _facts(card: "dict[str, str]") -> "dict[str, str]":
+def _facts(card: "dict[str, Any]") -> "dict[str, Any]":
     """What a card says beside metrics, of the fields that this version has."""
-    return {name: card[name] for name in ("title", "data", "license", "text") if name in card}
+    return {name: card[name] for name in ("title", "data", "license", "classes", "text") if name in card}
 
 
 def _samples(

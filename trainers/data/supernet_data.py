@@ -55,6 +55,12 @@ class SupernetData(LightningDataModule, ABC):
     collate: Callable[[list[Any]], Any] | None = None
     """Makes a batch of a list of pairs; where None, tensors are stacked."""
 
+    class_names: Sequence[str] = ()
+    """The classes' names by their numbers, once the data set has been read; empty where they aren't known."""
+
+    expected_names: Sequence[str] = ()
+    """Names of the classes of the supernet that is judged on the data; empty where they aren't known."""
+
     metric: str = "accuracy"
     """The metric of subnets (see `trainers.data.metrics`), where the validation's options name none."""
 
@@ -108,11 +114,18 @@ class SupernetData(LightningDataModule, ABC):
     def splits(self) -> Splits:
         """The data set, read on first use."""
         if self._splits is None:
-            self._splits = self.load()
-            self._check(self._splits)
+            splits = self.load()
+            self._check(splits)
+            self._splits = splits
         return self._splits
 
     def _check(self, splits: Splits) -> None:
+        given, wanted = list(self.class_names), list(self.expected_names)
+        if given and wanted and given != wanted:
+            raise TrainingError(
+                f"the data's classes are {_spelled(given)}, the supernet's {_spelled(wanted)}; give data of the "
+                "supernet's classes, which are numbered in this order"
+            )
         ranks, _ = self._ranks()
         share = count(splits.train) // ranks
         if share < self.batch_size:
@@ -210,3 +223,9 @@ class OwnShare(DistributedSampler[int]):
 def count(examples: Examples) -> int:
     """The number of examples."""
     return len(examples)  # type: ignore[arg-type]
+
+
+def _spelled(names: Sequence[str]) -> str:
+    """The first few names, and how many there are."""
+    more = f" … ({len(names)} in all)" if names[5:] else ""
+    return ", ".join(names[:5]) + more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -126,16 +126,21 @@ class TimmData(ImageDataModule):
             self._open(self.train_split, training=True)
 
     def load(self) -> Splits:
-        """Open the splits, or cut the validation part off the training split."""
+        """Open the splits, or cut the validation part off the training split.
+
+        The classes of all splits are numbered as those of the training split.
+        """
         train, plain = self._open(self.train_split, training=True), self._open(self.train_split, training=False)
+        numbers = _class_numbers(train)
+        self.class_names = sorted(numbers, key=numbers.__getitem__) or list(getattr(train, "classes", ()))
         if self.val_split is not None:
-            val = self._open(self.val_split, training=False)
+            val = self._open(self.val_split, training=False, numbers=numbers)
         else:
             generator = torch.Generator().manual_seed(self.seed)
             order = torch.randperm(count(train), generator=generator).tolist()
             kept = round(len(order) * self.val_fraction)
             train, plain, val = Subset(train, order[kept:]), Subset(plain, order[kept:]), Subset(plain, order[:kept])
-        test = val if self.test_split is None else self._open(self.test_split, training=False)
+        test = val if self.test_split is None else self._open(self.test_split, training=False, numbers=numbers)
         return Splits(train, plain, val, test)
 
     @property
@@ -145,21 +150,32 @@ class TimmData(ImageDataModule):
         given = {key: value for key, value in self.eval_transform.items() if value is not None}
         return {**size, "interpolation": "bilinear", "crop_pct": DEFAULT_CROP_PCT, "crop_mode": "center", **given}
 
-    def _open(self, split: str, training: bool) -> Examples:
+    def _open(self, split: str, training: bool, numbers: Mapping[str, int] | None = None) -> Examples:
+        dataset: Any = self._create(split)
+        if numbers and _class_numbers(dataset) != numbers:
+            unknown = sorted(_class_numbers(dataset).keys() - numbers.keys())
+            if unknown:
+                raise TrainingError(
+                    f"split {split!r} of {self.root} has {len(unknown)} class(es) that {self.train_split!r} lacks: "
+                    f"{', '.join(unknown[:3])}{' …' if unknown[3:] else ''}; remove them, or train on them"
+                )
+            dataset = self._create(split, class_map=dict(numbers))
+        dataset.transform = Compose([_Colours(self.input_size[0]), self._transform(training)])
+        return _ReadableImages(dataset) if isinstance(dataset, ImageDataset) else cast(Examples, dataset)
+
+    def _create(self, split: str, **options: Any) -> Any:
         if not self.download and not self.dataset.lower().startswith("hf") and not Path(self.root).exists():
             raise TrainingError(
                 f"there is no data in {self.root}: no such folder; say where it is (--data.root), "
                 "or fetch it (--data.download true) if the data set can be fetched"
             )
         try:
-            dataset: Any = create_dataset(self.dataset, self.root, split=split, download=self.download)
+            return create_dataset(self.dataset, self.root, split=split, download=self.download, **options)
         except (RuntimeError, AssertionError, ValueError, OSError, ImportError) as error:
             raise TrainingError(
                 f"can't read split {split!r} of {self.dataset or 'the image folder'} in {self.root}: "
                 f"{first_line(error)}"
             ) from error
-        dataset.transform = Compose([_Colours(self.input_size[0]), self._transform(training)])
-        return _ReadableImages(dataset) if isinstance(dataset, ImageDataset) else cast(Examples, dataset)
 
     def _transform(self, training: bool) -> Any:
         options = self.train_transform if training else self.eval_transform
@@ -168,6 +184,11 @@ class TimmData(ImageDataModule):
         except TypeError as error:
             key = "train_transform" if training else "eval_transform"
             raise TrainingError(f"--data.{key} {options}: {error}; see timm.data.create_transform") from error
+
+
+def _class_numbers(images: object) -> dict[str, int]:
+    """The number of each class by its name; empty where timm reads none: torchvision's data sets have numbers only."""
+    return dict(getattr(getattr(images, "reader", None), "class_to_idx", None) or {})
 
 
 def _checked(input_size: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> tuple[int, int, int]:

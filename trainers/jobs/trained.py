@@ -5,7 +5,7 @@ Commands that take a trained supernet begin with `open_trained`, and pass on wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,7 @@ class Trained:
         recalibrate: re-estimates the BatchNorm statistics of its subnets, as after its training.
         name: of the supernet that its weights are published under; empty where there is none.
         license: of the weights.
+        classes: names of the classes that it was trained on, by their numbers; empty where they aren't known.
         trust_code: its data section may name classes of the user's own, which are imported and called.
     """
 
@@ -59,6 +60,7 @@ class Trained:
     recalibrate: Recalibrate
     name: str = ""
     license: str = ""
+    classes: Sequence[str] = ()
     trust_code: bool = False
 
     def __repr__(self) -> str:
@@ -112,6 +114,11 @@ class Trained:
         _check_given(given)
         if given is None and self.is_named:
             raise _without_data(self.place)
+        found = self._opened_data(given)
+        found.expected_names = self.classes
+        return found
+
+    def _opened_data(self, given: str | None) -> SupernetData:
         if given is None or not Path(given).is_dir():
             from trainers.jobs.data_section import load_data
 
@@ -220,6 +227,7 @@ def _run(place: str) -> Trained:
         supernet,
         SupernetSource.from_dict(described["source"]).to_save(supernet),
         statistics_of_run(Path(place) / _DATA) if statistics is None else read_statistics(statistics),
+        classes=described["classes"],
     )
 
 
@@ -254,7 +262,9 @@ def _exported(place: str) -> Trained:
 
 def _of_export(place: str, config: Mapping[str, Any], supernet: Supernet, source: SupernetSource) -> Trained:
     published = source.model if find_supernet(source.model) is not None else ""
-    return Trained(place, supernet, source, keep_statistics, published, config.get("card", {}).get("license", ""))
+    card = config.get("card", {})
+    licensed, classes = card.get("license", ""), card.get("classes", [])
+    return Trained(place, supernet, source, keep_statistics, published, licensed, classes)
 
 
 def keep_statistics(model: nn.Module, batches: Any) -> None:

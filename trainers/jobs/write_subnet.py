@@ -54,6 +54,7 @@ def write_subnet(
         dict(metrics),
         data="" if data is None else name_of(data),
         license=trained.license,
+        classes=trained.classes,
     )
     wanted = ["safetensors", *names_in(formats)]
     if data is not None and needs_inputs(wanted):
@@ -62,6 +63,9 @@ def write_subnet(
         inputs, labelled = resized(trained.supernet, arch, made_up), []
     written = extract_to(trained, subnet, arch, out, wanted, card, data, inputs, labelled)
     show(export_table(written))
+    if written.replaced:
+        removed = f"; removed: {', '.join(written.removed)}" if written.removed else ""
+        show(f"{out} held subnet {written.replaced}, which this one replaced{removed}")
 
 
 def extract_to(

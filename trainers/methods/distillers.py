@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from elastic import Arch, Supernet
 from elastic.errors import TrainingError
 from elastic.support.inputs import predict
-from trainers.methods.loss import StepBatch, SubnetLoss, StepLosses
+from trainers.methods.loss import StepBatch, StepLosses, SubnetLoss
 from trainers.methods.teacher_outputs import TeacherOutput
 
 

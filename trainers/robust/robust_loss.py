@@ -13,7 +13,7 @@ from torch import Tensor
 from elastic import Arch, Supernet
 from elastic.support.inputs import Inputs, predict
 from trainers.methods.adversary import Adversary, Objective, check_pixels, seeded, under_attack
-from trainers.methods.loss import StepBatch, SubnetLoss, StepLosses
+from trainers.methods.loss import StepBatch, StepLosses, SubnetLoss
 from trainers.methods.teacher_outputs import Answer, TeacherOutput
 
 _PASSES = 2

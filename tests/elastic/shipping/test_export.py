@@ -154,18 +154,27 @@ def test_files_of_the_same_subnet_stay(exported, tmp_path):
 
 def test_another_subnets_files_do_not_stay(exported, tmp_path):
     supernet, arch, subnet, _ = exported
-    export(subnet, tmp_path, ["safetensors", "onnx"], images(supernet, arch))
+    assert not export(subnet, tmp_path, ["safetensors", "onnx"], images(supernet, arch), arch).replaced
     (tmp_path / "mine.onnx").write_bytes(b"mine")
     other = supernet.space.smallest
     with pytest.raises(ExportError):
         export(nn.Linear(2, 2), tmp_path)
     assert (tmp_path / "model.onnx").exists()
-    export(supernet.extract(other), tmp_path, ["safetensors"], images(supernet, other))
+    replaced = export(supernet.extract(other), tmp_path, ["safetensors"], images(supernet, other), other)
+    assert (replaced.replaced, replaced.removed) == (arch.id, ["model.onnx"])
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"README.md", "config.json", "load.py", "mine.onnx", "model.safetensors", "sizes.json"}
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [lambda supernet: supernet, lambda supernet: supernet.model, nn.Sequential])
+def test_what_is_elastic_is_refused(part, tmp_path):
+    supernet = vit()
+    with pytest.raises(ExportError, match=r"is elastic, .* cut one out first: supernet.extract\(arch\)"):
+        export(part(supernet), tmp_path / "out", example=images(supernet, supernet.space.largest))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_format_that_is_not_there_is_refused(tmp_path):

@@ -1,4 +1,5 @@
 import gzip
+import shutil
 import sys
 from dataclasses import replace
 
@@ -118,6 +119,18 @@ def test_folder_of_images(image_folder):
     assert labels(data.test_dataloader()) == labels(data.val_dataloader())
     grey = TimmData(root=str(image_folder), input_size=(1, 24, 24), mean=[0.5], std=[0.5], batch_size=4, workers=0)
     assert next(iter(grey.val_dataloader()))[0].shape == (4, 1, 24, 24)
+
+
+@pytest.mark.filterwarnings(r"ignore:unclosed file .*\.png:ResourceWarning")
+def test_classes_have_the_numbers_of_the_training_split(image_folder):
+    shutil.rmtree(image_folder / "val" / "class_0")
+    data = TimmData(root=str(image_folder), val_split="val", input_size=(3, 24, 24), batch_size=4, workers=0)
+    assert sorted(labels(data.val_dataloader())) == [1] * 4 + [2] * 4
+    assert data.class_names == ["class_0", "class_1", "class_2"]
+    (image_folder / "val" / "class_1").rename(image_folder / "val" / "class_9")
+    data = TimmData(root=str(image_folder), val_split="val", input_size=(3, 24, 24), batch_size=4, workers=0)
+    with pytest.raises(TrainingError, match=r"split 'val' of .* has 1 class.* that 'train' lacks: class_9; remove"):
+        data.setup("fit")
 
 
 def test_validation_images_are_cut_off_the_training_split(fashion_files):

@@ -1,17 +1,19 @@
 """Where a supernet is, is asked once: what a run's folder, a name and an exported subnet's folder say."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from PIL import Image
 from small import mobilenet
 
 import elastic
-from elastic.errors import CheckpointError, UsageError
+from elastic.errors import CheckpointError, TrainingError, UsageError
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.evaluation import MeasuredAccuracy
-from elastic.supernet.folder import digest_supernet, load_supernet, named_supernet
+from elastic.supernet.folder import digest_supernet, load_supernet, named_supernet, save_supernet
 from elastic.support.reading import read_json
 from trainers import Digits
 from trainers.cli.attack import attack
@@ -95,6 +97,24 @@ def test_an_exported_subnet_is_a_supernet_of_one_with_its_own_statistics(run, tm
     before = alone.bn1.running_mean.clone()
     trained.recalibrate(alone, [images])
     assert torch.equal(alone.bn1.running_mean, before)
+
+
+def test_the_names_of_its_classes_go_with_it(run, source, tmp_path, capsys):
+    names = [f"animal {k}" for k in range(10)]
+    save_supernet(source.build(), source, run, classes=names)
+    extract(str(run), "smallest", out=str(tmp_path / "subnet"))
+    config = read_json(tmp_path / "subnet" / "config.json", CheckpointError, "a subnet")
+    assert config["card"]["classes"] == names
+    assert "| classes | animal 0, animal 1, " in (tmp_path / "subnet" / "README.md").read_text()
+    extract(str(run), "largest", out=str(tmp_path / "subnet"))
+    assert f"held subnet {config['arch_id']}, which this one replaced" in capsys.readouterr().out.replace("\n", " ")
+    for split, name in itertools.product(("train", "val"), (*names[1:], "zebra")):
+        (tmp_path / "zoo" / split / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "zoo" / split / name / "1.png")
+    for place in ("run", "subnet"):
+        data = open_trained(tmp_path / place).data(str(tmp_path / "zoo"))
+        with pytest.raises(TrainingError, match=r"classes are animal 1, .* \(10 in all\), the supernet's animal 0, "):
+            data.setup("validate")
 
 
 def test_an_exported_subnet_can_be_attacked(run, tmp_path):
