@@ -47,9 +47,9 @@ MAY_IMPORT |= {
     "trainers.methods": LIBRARY,
     "trainers.robust": LIBRARY
     | {"trainers.class_paths", "trainers.configurations", "trainers.data", "trainers.methods"},
-    "trainers.batchnorm": LIBRARY
+    "trainers.batchnorm_settings": LIBRARY
     | {"trainers.class_paths", "trainers.configurations", "trainers.methods", "trainers.robust"},
-    "trainers.steps": LIBRARY | {"trainers.methods", "trainers.robust", "trainers.batchnorm"},
+    "trainers.steps": LIBRARY | {"trainers.methods", "trainers.robust", "trainers.batchnorm_settings"},
 }
 TRAINING = {name for name in MAY_IMPORT if name.startswith("trainers.")}
 MAY_IMPORT |= {

@@ -20,7 +20,7 @@ from elastic.supernet.folder import digest_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.support.weights import check_tensors
 from elastic.upstream import library_of
-from trainers.batchnorm import describe_statistics, recalibration
+from trainers.batchnorm_settings import describe_statistics, recalibration
 from trainers.checkpoints import KEY, check_beside, check_description, describe, settle_progress
 from trainers.data.batches import check_batch, check_classes
 from trainers.data.randomness import random_states, restore_random_states
@@ -37,7 +37,7 @@ from trainers.steps.averages import averaged, make_average
 from trainers.steps.diagnosis import RUNGS
 from trainers.steps.options import StepOptions
 from trainers.steps.phase_start import PhaseStart
-from trainers.steps.progress import Progress
+from trainers.steps.position import Progress
 from trainers.steps.step_runner import StepRunner, loss_scaler, plain_optimizer
 from trainers.steps.strategies import check_strategy
 from trainers.steps.subnet_gradients import SubnetGradients
@@ -143,7 +143,7 @@ class SupernetModule(LightningModule):
 
     @property
     def batchnorm(self) -> dict[str, Any]:
-        """Settings of BatchNorm re-estimation for the trained subnets (see `trainers.batchnorm`)."""
+        """Settings of BatchNorm re-estimation for the trained subnets (see `trainers.batchnorm_settings`)."""
         return describe_statistics(self.plan.losses[self.progress.trained_phase].attacker(self.adversary))
 
     # --- training -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from elastic.layout.layout import Layout, bind
 from elastic.layout.recipe import Recipe
 from elastic.space.sizes import Derived, Number, for_name
 from elastic.supernet.acceptance import check_model
-from elastic.supernet.conformity import conforming
+from elastic.supernet.exactness import conforming
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import describe_inputs
 from elastic.support.text import did_you_mean
@@ -48,7 +48,7 @@ def elasticize(
             so that outputs and updates are about as large at every width (after Tensor Programs IV and V and
             arXiv:2310.17813); extracted weights include the factor, which is 1 at full size.
         check: compare before returning: values of the full network with the original's, and of a dozen subnets at most
-            with what is cut out, on a copy and tiny inputs (see `elastic.supernet.conformity`). A discovered layout is
+            with what is cut out, on a copy and tiny inputs (see `elastic.supernet.exactness`). A discovered layout is
             corrected by it, and `supernet.recipe.notes` says how; of a `Recipe` of your own it is an error. Recipes of
             this package are compared in its tests instead.
         options: the recipe's own options, such as `kernel_transforms=True` or `resolutions=[128, 224]`. Of a discovered

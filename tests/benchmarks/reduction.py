@@ -10,8 +10,8 @@ import elastic
 from trainers import SandwichSampler, SoftTargets
 from trainers.methods.samplers import SamplingContext
 from trainers.steps.gradients import average_over_ranks, fill_missing
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.subnet_gradients import SubnetGradients
 
 STEPS = 8

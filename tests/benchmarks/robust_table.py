@@ -52,7 +52,7 @@ from trainers import (
 )
 from trainers.methods.teachers import Teacher
 from trainers.robust.accuracy import RobustAccuracy, Share, measure_robustness
-from trainers.robust.statistics import recalibrate_attacked
+from trainers.robust.attacked_batchnorm import recalibrate_attacked
 from trainers.run_folder import LAST
 
 BATCH, EPOCHS, MIDDLES, CALIBRATION_BATCHES, CHOOSING, PREDICTOR = 128, 8, 3, 8, 1000, 60

@@ -13,8 +13,8 @@ from elastic import Setting, load_supernet
 from elastic.supernet.evaluation import MeasuredAccuracy, accuracy
 from elastic.timing.backends import fingerprint, prepare, torch_threads
 from elastic.timing.protocol import Timing, time_runs
+from trainers.jobs.calibration import CALIBRATION_BATCHES, calibration_images
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import CALIBRATION_BATCHES, calibration_images
 
 RUNTIMES = ("torch", "onnxruntime")
 

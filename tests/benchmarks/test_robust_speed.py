@@ -8,8 +8,8 @@ from torch.nn import functional as F
 import elastic
 from trainers import PGDAT, RSLAD, Adversary, OptimizerOptions, SandwichSampler
 from trainers.methods.samplers import SamplingContext
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.subnet_gradients import SubnetGradients
 
 STEPS, EPSILON, STEP_SIZE = 10, 8 / 255, 2 / 255

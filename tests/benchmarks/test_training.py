@@ -11,8 +11,8 @@ import elastic
 from elastic.supernet.compiling import compiled
 from trainers import OptimizerOptions, SandwichSampler, SoftTargets
 from trainers.methods.samplers import SamplingContext
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.subnet_gradients import SubnetGradients
 
 MODELS = {

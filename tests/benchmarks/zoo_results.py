@@ -10,8 +10,8 @@ import sys
 
 import zoo
 from elastic.supernet.evaluation import MeasuredAccuracy
+from trainers.jobs.calibration import calibration_images
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import calibration_images
 
 
 def main() -> None:

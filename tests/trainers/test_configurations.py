@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from elastic.errors import UsageError
-from trainers.batchnorm import statistics_of_run
+from trainers.batchnorm_settings import statistics_of_run
 from trainers.checkpoints import read_checkpoint
 from trainers.class_paths import FORMER_MODULES, current_paths
 from trainers.cli.main import main

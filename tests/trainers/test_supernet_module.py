@@ -25,7 +25,7 @@ from trainers.methods.samplers import NestedSampler, RoundRobinSampler, UniformS
 from trainers.methods.teachers import SnapshotTeacher
 from trainers.robust.distillers import RSLAD
 from trainers.robust.losses import PGDAT
-from trainers.steps.optimizer_step import OptimizerStep
+from trainers.steps.step_state import OptimizerStep
 
 
 class SmallestOnly:

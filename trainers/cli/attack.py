@@ -70,7 +70,8 @@ def attack(
     """
     from elastic.support.files import write_json
     from elastic.support.text import names_in
-    from trainers.jobs.judge import calibration_for, held_out
+    from trainers.jobs.calibration import calibration_for
+    from trainers.jobs.judge import held_out
     from trainers.jobs.trained import check_data, open_trained
     from trainers.robust.attacks import Threat, find_attack
     from trainers.robust.examiner import Examiner

@@ -116,7 +116,8 @@ def _samples(
     from dataclasses import replace
 
     from elastic.supernet.evaluation import resized
-    from trainers.jobs.judge import name_of, samples
+    from trainers.jobs.calibration import samples
+    from trainers.jobs.judge import name_of
     from trainers.jobs.trained import of_subnet
 
     trained = of_subnet(opened, folder)

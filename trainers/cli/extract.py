@@ -36,7 +36,7 @@ def extract(
     from elastic.shipping.writing import check_formats, needs_inputs
     from elastic.support.text import names_in
     from trainers.cli.arguments import choose_subnet
-    from trainers.jobs.judge import calibrated
+    from trainers.jobs.calibration import calibrated
     from trainers.jobs.trained import check_data, keep_statistics, open_trained
     from trainers.jobs.write_subnet import write_subnet
 

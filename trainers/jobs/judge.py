@@ -1,67 +1,29 @@
-"""Judging subnets: data, BatchNorm re-estimation, and accuracy on images that the search did not use."""
+"""Judging subnets: on validation images for the search, and afterwards on images that it did not use."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elastic.errors import CheckpointError
-from elastic.layers.batchnorm import has_batchnorm, recalibrate
-from elastic.space.arch import Arch
-from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate, extract_calibrated, resized
+from elastic.layers.batchnorm import recalibrate
+from elastic.supernet.evaluation import Batch, MeasuredAccuracy, Recalibrate
 from elastic.supernet.supernet import Supernet
 from elastic.support.inputs import predict
+from trainers.jobs.calibration import calibration_for, first_images
 from trainers.methods.adversary import check_pixels
 from trainers.robust.accuracy import RobustAccuracy
 from trainers.robust.attacks import Threat
 
 if TYPE_CHECKING:
     from trainers.data.supernet_data import SupernetData
-
-CALIBRATION_BATCHES = 8
-"""Batches of training images that BatchNorm statistics are re-estimated on."""
-
-VALIDATION_IMAGES = 1000
-"""Labelled images that int8's accuracy is measured on, in whole batches."""
-
-
-def calibrated(
-    supernet: Supernet,
-    arch: Arch,
-    data: SupernetData | None,
-    made_up: Sequence[Tensor] = (),
-    recalibrate: Recalibrate = recalibrate,
-) -> nn.Module:
-    """The extracted subnet, its BatchNorm re-estimated; the images are only read where there is BatchNorm."""
-    images = made_up or calibration_for(supernet, data)
-    return extract_calibrated(supernet, arch, images, recalibrate)
-
-
-def calibration_for(supernet: Supernet, data: SupernetData | None) -> list[Any]:
-    """Training images for a supernet's BatchNorm statistics; they are only read where there is BatchNorm."""
-    return calibration_images(data) if data is not None and has_batchnorm(supernet) else []
-
-
-def calibration_images(data: SupernetData) -> list[Any]:
-    """Training images for BatchNorm statistics, at full resolution."""
-    return list(islice(data.calibration_batches(), CALIBRATION_BATCHES))
-
-
-def first_images(batches: Iterable[Batch], images: int) -> list[Batch]:
-    """The first batches, until they hold `images` or more."""
-    kept: list[Batch] = []
-    for batch in batches:
-        if sum(len(labels) for _, labels in kept) >= images:
-            break
-        kept.append((batch[0], batch[1]))
-    return kept
 
 
 def held_out(data: SupernetData, split: str, images: int, batch: int) -> tuple[list[Batch], str]:
@@ -109,14 +71,6 @@ def check_finite(supernet: Supernet, name: str, device: str) -> None:
         if not outputs.isfinite().all():
             raise CheckpointError(f"{name}: the {size} subnet's outputs aren't finite; get the weights anew")
     supernet.cpu()
-
-
-def samples(supernet: Supernet, arch: Arch, data: SupernetData, images: int) -> tuple[list[Any], list[Batch]]:
-    """Training inputs of a subnet's size to calibrate int8 on; and labelled ones, `images` or a few more."""
-    labelled = first_images(data.val_dataloader(), images)
-    judged = resized(supernet, arch, [inputs for inputs, _ in labelled])
-    sized = [(inputs, labels) for inputs, (_, labels) in zip(judged, labelled, strict=True)]
-    return resized(supernet, arch, calibration_images(data)), sized
 
 
 def name_of(data: SupernetData) -> str:

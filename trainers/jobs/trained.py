@@ -29,7 +29,7 @@ from elastic.supernet.registry import NamedSupernet, find_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import CONFIG, read_subnet_config
 from elastic.supernet.supernet import Supernet
-from trainers.batchnorm import read_statistics, statistics_of_run
+from trainers.batchnorm_settings import read_statistics, statistics_of_run
 
 if TYPE_CHECKING:
     from elastic.shipping.loading import OpenedSubnet

@@ -20,7 +20,8 @@ from elastic.support.inputs import Inputs
 from elastic.support.text import names_in
 from elastic.upstream import library_of
 from trainers.data.text import fit_tokenizer, load_tokenizer, save_tokenizer
-from trainers.jobs.judge import VALIDATION_IMAGES, name_of, samples
+from trainers.jobs.calibration import VALIDATION_IMAGES, samples
+from trainers.jobs.judge import name_of
 from trainers.jobs.trained import Trained
 
 if TYPE_CHECKING:
@@ -61,14 +62,14 @@ def write_subnet(
         inputs, labelled = samples(trained.supernet, arch, data, VALIDATION_IMAGES)
     else:
         inputs, labelled = resized(trained.supernet, arch, made_up), []
-    written = extract_to(trained, subnet, arch, out, wanted, card, data, inputs, labelled)
+    written = export_prepared(trained, subnet, arch, out, wanted, card, data, inputs, labelled)
     show(export_table(written))
     if written.replaced:
         removed = f"; removed: {', '.join(written.removed)}" if written.removed else ""
         show(f"{out} held subnet {written.replaced}, which this one replaced{removed}")
 
 
-def extract_to(
+def export_prepared(
     trained: Trained,
     subnet: nn.Module,
     arch: Arch,

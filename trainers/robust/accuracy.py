@@ -125,7 +125,7 @@ class RobustAccuracy(MeasuredAccuracy):
         attack: what a subnet is attacked with, cut out and in eval mode; see `trainers.robust.attacks.find_attack`.
         threat: what the attack is allowed, at the subnet's own resolution.
         seed: of what it draws: the same for all subnets.
-        recalibrate: re-estimates the statistics; for what was trained under attack see `trainers.batchnorm`.
+        recalibrate: re-estimates the statistics; for what was trained under attack see `trainers.batchnorm_settings`.
 
     Raises:
         TrainingError: no such attack.

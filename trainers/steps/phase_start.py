@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import elastic
 from elastic import Supernet
-from trainers.batchnorm import recalibration
+from trainers.batchnorm_settings import recalibration
 from trainers.methods.adversary import Adversary
 from trainers.methods.distillers import label_loss
 from trainers.methods.plan import TrainingPlan

@@ -17,9 +17,9 @@ from trainers.methods.plan import TrainingPlan
 from trainers.methods.teacher_outputs import BatchTeacher, TeacherOutputs
 from trainers.steps.diagnosis import RUNGS, GradientCosines, Ladder
 from trainers.steps.gradients import average_over_ranks, clip, fill_missing
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.phase_start import PhaseStart
-from trainers.steps.progress import Progress
+from trainers.steps.position import Progress
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.subnet_gradients import SubnetGradients
 
 

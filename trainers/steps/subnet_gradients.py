@@ -19,8 +19,8 @@ from trainers.methods.loss import StepBatch, SubnetLoss
 from trainers.methods.samplers import Contest
 from trainers.methods.teacher_outputs import TeacherOutput, TeacherOutputs
 from trainers.steps.conflicts import gradients_apart
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.sync_batchnorm import synced_batchnorm
 
 _ADVERSARY = Adversary()

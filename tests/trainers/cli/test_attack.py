@@ -18,8 +18,9 @@ from elastic.supernet.folder import digest_supernet, load_supernet, save_superne
 from elastic.supernet.source import SupernetSource
 from trainers.cli.attack import attack, parse_archs
 from trainers.cli.main import main
+from trainers.jobs.calibration import calibration_for
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import calibration_for, held_out
+from trainers.jobs.judge import held_out
 from trainers.robust.accuracy import Robustness, Share, measure_robustness
 from trainers.robust.attack_report import Attacked, certified_table, data_uri, suspects
 from trainers.robust.attacks import Threat

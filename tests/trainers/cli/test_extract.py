@@ -10,8 +10,8 @@ from elastic.supernet.folder import load_supernet
 from trainers import Digits
 from trainers.cli.extract import extract
 from trainers.cli.main import main
+from trainers.jobs.calibration import CALIBRATION_BATCHES, first_images
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import CALIBRATION_BATCHES, first_images
 
 
 def test_extract_re_estimates_batchnorm(run, tmp_path):

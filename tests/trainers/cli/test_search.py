@@ -17,8 +17,9 @@ from elastic.supernet.folder import load_supernet
 from trainers.cli.arguments import load_profiles
 from trainers.cli.main import main
 from trainers.cli.search import search
+from trainers.jobs.calibration import first_images
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import Judge, first_images
+from trainers.jobs.judge import Judge
 from trainers.jobs.search_report import prediction_note
 
 

@@ -20,7 +20,7 @@ from elastic.supernet.registry import register_supernets
 from elastic.supernet.source import SupernetSource
 from elastic.support.weights import save_weights
 from trainers.cli.main import main
-from trainers.jobs.judge import CALIBRATION_BATCHES
+from trainers.jobs.calibration import CALIBRATION_BATCHES
 from trainers.jobs.trained import open_trained
 from zoo.catalog import find
 from zoo.entry import Weights

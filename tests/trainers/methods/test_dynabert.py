@@ -27,8 +27,8 @@ from trainers.methods.optimizers import OptimizerOptions
 from trainers.methods.samplers import RoundRobinSampler, SamplingContext, UniformSampler
 from trainers.methods.teacher_outputs import BatchTeacher, full_depth, recorded
 from trainers.methods.teachers import SnapshotTeacher
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
+from trainers.steps.step_state import OptimizerStep
 from trainers.supernet_module import SupernetModule
 
 AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer

@@ -8,8 +8,8 @@ from elastic.supernet.evaluation import resized
 from elastic.supernet.folder import load_supernet, save_supernet
 from elastic.supernet.source import SupernetSource
 from trainers.cli.main import main
+from trainers.jobs.calibration import calibration_for, first_images
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import calibration_for, first_images
 from trainers.robust.accuracy import RobustAccuracy, measure_robustness
 from trainers.robust.attacks import Threat
 

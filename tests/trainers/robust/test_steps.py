@@ -37,10 +37,10 @@ from trainers.cli.main import main
 from trainers.methods.adversary import seeded, under_attack
 from trainers.methods.loss import StepBatch
 from trainers.methods.teacher_outputs import BatchTeacher, TeacherOutput
+from trainers.robust.attacked_batchnorm import recalibrate_attacked
 from trainers.robust.robust_loss import AttackedLosses
-from trainers.robust.statistics import recalibrate_attacked
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.subnet_gradients import SubnetGradients
 
 SHORT = Adversary(epsilon=0.1, steps=2, step_size=0.05)

@@ -28,9 +28,9 @@ from trainers.methods.samplers import Contest, SamplingContext
 from trainers.methods.teachers import ModelTeacher, SnapshotTeacher
 from trainers.steps.conflicts import GradientProjection
 from trainers.steps.diagnosis import RUNGS, GradientCosines
-from trainers.steps.optimizer_step import OptimizerStep
 from trainers.steps.options import StepOptions
 from trainers.steps.step_runner import plain_optimizer
+from trainers.steps.step_state import OptimizerStep
 from trainers.steps.subnet_gradients import SubnetGradients
 
 

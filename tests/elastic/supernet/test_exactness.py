@@ -9,7 +9,7 @@ from torch import nn
 
 import elastic
 from elastic.errors import LayoutError
-from elastic.supernet import conformity
+from elastic.supernet import exactness
 
 
 class Block(nn.Module):
@@ -187,10 +187,10 @@ def test_large_models_and_models_without_data_are_not_copied(monkeypatch):
     def case(*_):
         raise AssertionError("copied")
 
-    monkeypatch.setattr(conformity, "_copy", case)
+    monkeypatch.setattr(exactness, "_copy", case)
     with torch.device("meta"):
         elastic.elasticize(nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 3)), input_size=(4,))
-    monkeypatch.setattr(conformity, "MOST_PARAMETERS", 10)
+    monkeypatch.setattr(exactness, "MOST_PARAMETERS", 10)
     elastic.elasticize(nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 3)), input_size=(4,))
 
 

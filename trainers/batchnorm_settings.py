@@ -14,8 +14,8 @@ from elastic.supernet.evaluation import Recalibrate
 from trainers.class_paths import own_class
 from trainers.configurations import read_configuration
 from trainers.methods.adversary import Adversary
+from trainers.robust.attacked_batchnorm import recalibrate_attacked
 from trainers.robust.robust_loss import RobustLoss
-from trainers.robust.statistics import recalibrate_attacked
 
 
 def recalibration(adversary: Adversary | None) -> Recalibrate:

@@ -12,13 +12,13 @@ import zoo
 from elastic.errors import CheckpointError
 from elastic.supernet.folder import load_supernet, save_supernet
 from trainers import Adversary
-from trainers.batchnorm import describe_statistics, read_statistics
+from trainers.batchnorm_settings import describe_statistics, read_statistics
 from trainers.cli.main import main
+from trainers.jobs.calibration import calibrated
 from trainers.jobs.data_section import load_data
-from trainers.jobs.judge import calibrated
 from trainers.jobs.trained import open_trained
 from trainers.methods.adversary import seeded
-from trainers.robust.statistics import recalibrate_attacked
+from trainers.robust.attacked_batchnorm import recalibrate_attacked
 
 ADVERSARY = Adversary(epsilon=0.2, steps=2, step_size=0.1)
 
