@@ -114,8 +114,14 @@ class Data(LightningDataModule):
         return self.calibration
 
 
-def fit(module: SupernetModule, data: Data, folder: Path) -> int:
+def fit(module: SupernetModule, data: LightningDataModule, folder: Path, most: int | None = None) -> int:
     """Train, an epoch a checkpoint; a training that was killed goes on from its last.
+
+    Args:
+        module: what is trained.
+        data: its batches.
+        folder: keeps the checkpoint.
+        most: steps of an epoch at most; all of its batches by default.
 
     Returns:
         Seconds that it took, of all sittings together.
@@ -124,6 +130,8 @@ def fit(module: SupernetModule, data: Data, folder: Path) -> int:
     before = json.loads(file.read_text()) if file.is_file() and (folder / LAST).is_file() else 0
     trainer = Trainer(
         max_epochs=module.curriculum.epochs,
+        limit_train_batches=most,
+        num_sanity_val_steps=0,
         accelerator="cpu",
         devices=1,
         logger=False,

@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from configured import configured_module
 from images import Labelled, Task, load_images, train_and_measure
-from jsonargparse import ActionConfigFile, ArgumentParser
 from sittings import Log, accuracy_table, in_sittings, ladder, quiet, table_parser
 from timm.layers import SqueezeExcite
 from timm.models import register_model
@@ -186,13 +186,7 @@ def build(setting: str, name: str, archs: dict, out: Path, seed: int) -> Superne
     model |= {"optimizer": {"name": "sgd", "weight_decay": 1e-4}, "step": {"channels_last": True}}
     written = out / f"{setting}.json"
     written.write_text(json.dumps({"model": model}))
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action=ActionConfigFile)
-    parser.add_class_arguments(SupernetModule, "model")
-    for key, value in (("sampler", "samplers.SandwichSampler"), ("distiller", "distillers.SoftTargets"),
-                       ("teacher", "teachers.InPlaceTeacher")):  # fmt: skip
-        parser.set_defaults({f"model.{key}": {"class_path": f"trainers.methods.{value}"}})
-    return parser.instantiate_classes(parser.parse_args(["--config", shipped, "--config", str(written)])).model
+    return configured_module([shipped, written])
 
 
 def _lone(name: str) -> tuple[str, str]:

@@ -24,12 +24,13 @@ MEASURED = Path(__file__).parent / "measured"
 VERSION = "VERSION"
 
 
-def table_parser(doc: str, settings: Iterable[str], passes: int, out: str) -> argparse.ArgumentParser:
-    """The arguments that all of them take."""
+def table_parser(doc: str, settings: Iterable[str], passes: int | None, out: str) -> argparse.ArgumentParser:
+    """The arguments that all of them take; without `passes` a training's length isn't one of them."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     parser.add_argument("--setting", choices=settings, required=True)
-    parser.add_argument("--passes", type=int, default=passes, help="image passes of a training")
+    if passes is not None:
+        parser.add_argument("--passes", type=int, default=passes, help="image passes of a training")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(out), help="keeps what is done")
     return parser
