@@ -49,6 +49,14 @@ class CodedSizes:
                 sizes.append(name)
         return tuple(sizes), number
 
+    def renamed(self, number: int, names: Mapping[str, str]) -> int:
+        """A number with some sizes replaced by others; the number itself where none of them is a factor."""
+        made = 1
+        for name, other in names.items():
+            while number and number % self.primes[name] == 0 and number % self[name] == 0:
+                number, made = number // self[name], made * self[other]
+        return number * made
+
     def largest(self, length: int, full: Mapping[str, int]) -> int:
         """A coded length in the largest subnet, whose sizes are `full`; the length itself if it isn't coded."""
         found = self.read(length)

@@ -31,7 +31,13 @@ def count_macs(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: A
     if added is not None:
         return added(args[0].shape, args[1].shape) // 2
     count = flop_registry.get(func._overloadpacket)
-    return 0 if count is None else int(count(*args, **kwargs, out_val=out)) // 2
+    if count is None:
+        return 0
+    of_shapes = getattr(count, "__wrapped__", None)  # PyTorch finds the shapes in slow Python
+    if of_shapes is None or not isinstance(out, Tensor):
+        return int(count(*args, **kwargs, out_val=out)) // 2
+    shapes = [one.shape if isinstance(one, Tensor) else one for one in args]
+    return int(of_shapes(*shapes, **kwargs, out_shape=out.shape)) // 2
 
 
 @contextmanager

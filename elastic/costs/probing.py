@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
 
+from elastic.costs.alike import Names, Run, find_runs, within
 from elastic.costs.coding import CodedSizes, code_sizes
-from elastic.costs.tracing import CostTrace, Subject, recurrent_layers, trace
+from elastic.costs.repeating import repeat, shorten
+from elastic.costs.tracing import CostTrace, NamedModules, Subject, recurrent_layers, trace
 from elastic.errors import CostError
 from elastic.layers.extraction import cut_out
 from elastic.layers.read_rules import TensorRule, stored_tensor
@@ -20,7 +23,7 @@ from elastic.space.dims import Gate
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
 
-Names = frozenset[str]
+Sizes = frozenset[str]
 
 
 class Probes:
@@ -44,7 +47,7 @@ class Probes:
         self.resolutions: tuple[Number, ...] = self.space["resolution"].choices if named else (0,)
         self._traces: dict[frozenset[tuple[str, Number]], CostTrace] = {}
         self._single_of: dict[str, tuple[str, ...]] = {}
-        self._last: tuple[frozenset[tuple[str, Number]] | None, nn.Module] = (None, self._subject.model)
+        self._last: tuple[Any, nn.Module, NamedModules] | None = None
 
     # --- which sizes ----------------------------------------------------------------------------------------
 
@@ -53,7 +56,7 @@ class Probes:
         """Numbers that stand for the sizes that can change; kernels, depths and what follows the input are none."""
         return code_sizes(self._subject.model, self.layout, self._fixed)
 
-    def coded_values(self, resolution: int, ones: Names = frozenset(), kernel: Number = 0) -> dict[str, int]:
+    def coded_values(self, resolution: int, ones: Sizes = frozenset(), kernel: Number = 0) -> dict[str, int]:
         """All sizes: the coded ones, and the largest subnet's.
 
         Args:
@@ -65,7 +68,7 @@ class Probes:
         sizes = self._evaluate({**self._at(resolution), **kernels})
         return sizes | {name: 1 if name in ones else self.coded[name] for name in self.coded.primes}
 
-    def smallest_values(self, resolution: int, ones: Names = frozenset()) -> dict[str, int]:
+    def smallest_values(self, resolution: int, ones: Sizes = frozenset()) -> dict[str, int]:
         """All sizes of the smallest subnet with every block, but for single units that aren't in `ones`."""
         values = {}
         for dim in self.space.dims:
@@ -77,7 +80,7 @@ class Probes:
     def _at(self, resolution: int) -> dict[str, Number]:
         return {"resolution": self.resolutions[resolution]} if "resolution" in self.space.names else {}
 
-    def cases(self) -> list[Names]:
+    def cases(self) -> list[Sizes]:
         """The sets of single units to trace at 1: those of each combination of kinds."""
         kinds = sorted({self.space[name].kind for name in self.single})
         chosen = itertools.chain.from_iterable(itertools.combinations(kinds, n) for n in range(len(kinds) + 1))
@@ -96,7 +99,7 @@ class Probes:
 
         def meet(one: str, other: str) -> bool:
             same = one != other and self.space[one].kind == self.space[other].kind
-            return same and (_inside(places[one], places[other]) or _inside(places[other], places[one]))
+            return same and (within(places[one], places[other]) or within(places[other], places[one]))
 
         return {name: places[name] for name in places if not any(meet(name, other) for other in places)}
 
@@ -117,7 +120,7 @@ class Probes:
         return {dim.name: dim.choices for dim in self.space.dims if dim.name in names}
 
     @cached_property
-    def _fixed(self) -> Names:
+    def _fixed(self) -> Sizes:
         """Dims that are always at their largest, so that every block runs."""
         return frozenset({gate.depth for gates in self.layout.gates.values() for gate in gates} | {"resolution"})
 
@@ -140,13 +143,13 @@ class Probes:
     def single_of(self, path: str) -> tuple[str, ...]:
         """The single units that the operators at `path` depend on."""
         if path not in self._single_of:
-            self._single_of[path] = tuple(name for name, place in self.single.items() if _inside(path, place))
+            self._single_of[path] = tuple(name for name, place in self.single.items() if within(path, place))
         return self._single_of[path]
 
     @property
     def recurrent(self) -> list[str]:
         """The paths of recurrent layers."""
-        return recurrent_layers(self._subject.model)
+        return recurrent_layers(self._subject.model.named_modules())
 
     # --- their passes ---------------------------------------------------------------------------------------
 
@@ -158,27 +161,65 @@ class Probes:
         """
         key = frozenset(sizes.items())
         if key not in self._traces:
-            _, layout, recipe = self._subject
+            recipe = self._subject.recipe
             if not recipe.input_shape(sizes) and not recipe.inputs:
                 raise CostError(
                     "costs are counted on one input, and the recipe doesn't say its shape: Recipe(input_size=...)"
                 )
-            self._traces[key] = trace(
-                self._cut_out(sizes), layout.gates, recipe.example_inputs(sizes),
-                lambda length: self.coded.largest(length, self._full),
-            )  # fmt: skip
+            found = self._repeated(sizes, self._runs) if self._runs else None
+            self._traces[key] = found or self._traced(sizes)
         return self._traces[key]
 
-    def _cut_out(self, sizes: Mapping[str, int]) -> nn.Module:
-        """The subnet of these sizes, on meta: one for all resolutions, where no rule reads those."""
-        key = frozenset((name, value) for name, value in sizes.items() if name in self._read)
-        if self._last[0] != key:
-            _resize(self._subject, sizes)
-            self._last = key, cut_out(self._subject.model, share=True)
-        return self._last[1]
+    def _traced(self, sizes: Mapping[str, int], runs: Sequence[Run] = ()) -> CostTrace:
+        model, named = self._cut_out(sizes, runs)
+        _, layout, recipe = self._subject
+        return trace(
+            model, named, layout.gates, recipe.example_inputs(sizes),
+            lambda length: self.coded.largest(length, self._full),
+        )  # fmt: skip
 
     @cached_property
-    def _read(self) -> Names:
+    def _runs(self) -> list[Run]:
+        """Runs of alike blocks, if the smallest subnet has the same pass where they are repeated and where they run."""
+        found = find_runs(self._subject.model, self.layout)
+        if not found:
+            return []
+        sizes = self.smallest_values(len(self.resolutions) - 1)
+        self._traces[frozenset(sizes.items())] = whole = self._traced(sizes)
+        return found if self._repeated(sizes, found) == whole else []
+
+    def _repeated(self, sizes: Mapping[str, int], runs: Sequence[Run]) -> CostTrace | None:
+        """The pass of `trace`, of which all but two blocks of each run are repetitions; None where they differ."""
+        coded = {name for name in self.coded.primes if sizes[name] == self.coded[name]}
+        pairs = [pair for run in runs for names in run.names for pair in names.items()]
+        if not all(coded.issuperset(pair) or sizes[pair[0]] == sizes[pair[1]] for pair in pairs if pair[0] in sizes):
+            return None
+        try:
+            found: CostTrace | None = self._traced(sizes, runs)
+        except Exception:  # noqa: BLE001 - a model's code may raise anything where blocks are missing
+            return None
+        for run in runs:
+            found = found and repeat(found, run, lambda number, names: self._renamed(number, names, coded))
+        return found
+
+    def _renamed(self, number: int, names: Names, coded: Collection[str]) -> int:
+        """A number of one block as it is in another, whose sizes have these names."""
+        changed = {name: other for name, other in names.items() if name != other and name in coded and other in coded}
+        return self.coded.renamed(number, changed)
+
+    def _cut_out(self, sizes: Mapping[str, int], runs: Sequence[Run] = ()) -> tuple[nn.Module, NamedModules]:
+        """The subnet of these sizes, on meta, and its modules: one for all resolutions, where no rule reads those."""
+        key = len(runs), frozenset((name, value) for name, value in sizes.items() if name in self._read)
+        if self._last is None or self._last[0] != key:
+            _resize(self._subject, sizes)
+            model = cut_out(self._subject.model, share=True)
+            named = list(model.named_modules())
+            shorten(model, runs)
+            self._last = key, model, named
+        return self._last[1:]
+
+    @cached_property
+    def _read(self) -> Sizes:
         """The sizes that rules read."""
         rules = (rule for rules in self.layout.rules.values() for rule in rules.values())
         return frozenset(size.name for rule in rules for size in sizes_of(rule))
@@ -209,7 +250,3 @@ def _resize(subject: Subject, sizes: Mapping[str, int]) -> None:
 def _empty(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     empty = torch.empty(shape, dtype=tensor.dtype, device="meta")
     return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
-
-
-def _inside(path: str, place: str) -> bool:
-    return not place or path == place or path.startswith(f"{place}.")

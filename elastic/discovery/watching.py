@@ -240,7 +240,7 @@ class Watcher(TorchDispatchMode):
 
     def watching_modules(self) -> AbstractContextManager[None]:
         """Keep track of the running module, and of the modules that add to their input."""
-        return hooked(self.model, self._entering, self._leaving)
+        return hooked(self.model.named_modules(), self._entering, self._leaving)
 
     def _entering(self, path: str) -> Any:
         def enter(module: nn.Module, args: Any) -> None:

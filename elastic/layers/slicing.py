@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ class TensorAxis:
         self.full = 1
         for factor in self.factors:
             self.full *= factor if isinstance(factor, int) else factor.full
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TensorAxis:
+        """The same axis of the copied sizes; much faster than slot by slot."""
+        return TensorAxis([copy.deepcopy(factor, memo) for factor in self.factors])
 
     @property
     def sizes(self) -> list[Size]:
@@ -72,6 +77,10 @@ class TensorAxes:
         full = tuple(factor if isinstance(factor, int) else factor.full for factor in self.factors)
         self.split = None if len(full) == len(self.axes) else full
         self.plain = all(isinstance(factor, int) for axis in self.axes for factor in axis.factors[1:])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TensorAxes:
+        """The same axes of the copied sizes."""
+        return TensorAxes([copy.deepcopy(axis, memo) for axis in self.axes])
 
     def windows(self) -> tuple[slice, ...]:
         """The active part: one slice per tensor axis if the axes are plain, else one per factor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -18,17 +18,17 @@ Hook = Callable[..., Any]
 
 @contextmanager
 def hooked(
-    model: nn.Module, entering: Callable[[str], Hook], leaving: Callable[[str, nn.Module], Hook]
+    named: Iterable[tuple[str, nn.Module]], entering: Callable[[str], Hook], leaving: Callable[[str, nn.Module], Hook]
 ) -> Iterator[None]:
     """Within the block each module's forward calls two hooks, the second one even where the forward raises.
 
     Args:
-        model: whose modules.
+        named: the modules, each with its path.
         entering: gives the hook before a module's forward, for its path.
         leaving: gives the hook after it, for its path and itself.
     """
     hooks = []
-    for path, module in model.named_modules():
+    for path, module in named:
         hooks.append(module.register_forward_pre_hook(entering(path)))
         hooks.append(module.register_forward_hook(leaving(path, module), always_call=True))
     try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -82,11 +82,17 @@ def _parts(value: Any) -> Iterator[Any]:
     elif isinstance(value, (tuple, list, set, frozenset)):
         yield from value
     yield from getattr(value, "__dict__", {}).values()
-    for cls in type(value).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                yield getattr(value, name)
+    for name in _slots(cast(Hashable, type(value))):
+        if hasattr(value, name):
+            yield getattr(value, name)
+
+
+@functools.lru_cache(256)
+def _slots(kind: Any) -> list[str]:
+    """The names of a class's slots."""
+    slots = [one.__dict__.get("__slots__", ()) for one in kind.__mro__]
+    names = [name for own in slots for name in ((own,) if isinstance(own, str) else own)]
+    return [name for name in names if name not in ("__dict__", "__weakref__")]
 
 
 # --- nested inputs ---------------------------------------------------------------------------------------------------
