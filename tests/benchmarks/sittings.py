@@ -54,8 +54,9 @@ class Log:
         out.mkdir(parents=True, exist_ok=True)
         self.path, self.way = out / name, dict(way)
         files = [file for file in (MEASURED / name, self.path) if file.exists()]
-        lines = dict.fromkeys(line for file in files for line in file.read_text("utf-8").splitlines())
-        self.results = [one for one in map(json.loads, lines) if self.way.items() <= one.items()]
+        found = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+        once = {json.dumps({**one, "command": ""}): one for one in found}  # a committed command names other folders
+        self.results = [one for one in once.values() if self.way.items() <= one.items()]
 
     def has(self, **values: Any) -> bool:
         """Whether there is a result with these values."""
