@@ -131,7 +131,7 @@ def fit(module: SupernetModule, data: LightningDataModule, folder: Path, most: i
     trainer = Trainer(
         max_epochs=module.curriculum.epochs,
         limit_train_batches=most,
-        num_sanity_val_steps=0,
+        limit_val_batches=0,
         accelerator="cpu",
         devices=1,
         logger=False,
