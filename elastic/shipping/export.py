@@ -129,15 +129,9 @@ def export(
         known = {**kept, **files}
         places = dict.fromkeys(kept, folder) | dict.fromkeys(files, stage)
         timed = measure_latency(model, inputs, places, threads) if latency else {}
-        config: dict[str, Any] = {
-            "kind": KIND,
-            "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
-            "source": None if source is None else source.untrained().to_dict(),
-            "arch": None if arch is None else dict(arch),
-            "arch_id": None if arch is None else Arch(arch).id,
-            "input_size": list(shape_of_one(inputs)),
-            "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
-            "preprocessing": dict(preprocessing),
+        config = {
+            **_origin(subnet, arch, source),
+            **_inputs(inputs, preprocessing),
             "metrics": metrics,
             "card": {key: value for key, value in asdict(card).items() if key != "metrics"},
             "files": known,
@@ -155,6 +149,26 @@ def export(
         (folder / file).unlink(missing_ok=True)
     replaced = str(former.get("arch_id") or "")
     return Exported(folder, known, metrics, timed, "" if replaced == config["arch_id"] else replaced, removed)
+
+
+def _origin(subnet: nn.Module, arch: Mapping[str, Number] | None, source: SupernetSource | None) -> dict[str, Any]:
+    """What the subnet is, and what it was cut out of."""
+    return {
+        "kind": KIND,
+        "class": f"{type(subnet).__module__}.{type(subnet).__qualname__}",
+        "source": None if source is None else source.untrained().to_dict(),
+        "arch": None if arch is None else dict(arch),
+        "arch_id": None if arch is None else Arch(arch).id,
+    }
+
+
+def _inputs(inputs: Inputs, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """What the subnet takes."""
+    return {
+        "input_size": list(shape_of_one(inputs)),
+        "inputs": [] if isinstance(inputs, Tensor) else list(inputs),
+        "preprocessing": dict(preprocessing),
+    }
 
 
 def measure_costs(model: nn.Module, inputs: Inputs) -> dict[str, int]:
