@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from trainers.configurations import find_configuration, shipped_configurations
 
 SHORT = {
     "--model": "a model of timm (the default is mobilenetv3_large_100)",
-    "--epochs": "passes over the images (100)",
+    "--epochs": "how often each image is seen (100)",
     "--lr": "the learning rate for 256 images a step (0.1)",
     "--size": "side of the square input in pixels (the model's own)",
-    "--batch_size": "images per step (64)",
+    "--batch_size": "images per step (64, or all where there are fewer)",
     "--workers": "processes that prepare images (4)",
     "--method": "a shipped configuration: sandwich, progressive_shrinking, … (sandwich)",
     "--pretrained": "true begins with published weights",
@@ -29,6 +30,10 @@ SHORT = {
 """The options of the short form, and what they are."""
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+_BATCH = 64
+"""Images per step, as in the shipped `folder.yaml`."""
+_HELD = 0.1
+"""Share of the training images that is held out, by default, where there is no validation split."""
 _VALIDATION = ("validation", "val", "valid", "test")
 """Names of the folder of validation images, as they are looked for."""
 
@@ -41,11 +46,13 @@ class ImageFolderFacts:
         classes: the number of class folders.
         channels: 1 where the images are grey, else 3.
         validation: the name of the validation split; None where a part of the training images is to be held out.
+        images: the number of training images without that part; of many, those that were counted.
     """
 
     classes: int
     channels: int
     validation: str | None
+    images: int
 
 
 def expand(words: Sequence[str]) -> list[str]:
@@ -61,10 +68,13 @@ def expand(words: Sequence[str]) -> list[str]:
         return list(words)
     folder = Path(words[1])
     short, rest = _split(words[2:])
-    facts = look_into(folder)
+    curriculum, numbers = _curriculum(short), _numbers(short)
+    facts = look_into(folder, numbers.get("--batch_size", _BATCH))
+    if not {"--config", "-c", "--data.batch_size"} & {word.partition("=")[0] for word in rest}:
+        numbers["--batch_size"] = _batch_size(folder, facts.images, numbers.get("--batch_size"))
     named = [] if {"--name"} & {word.partition("=")[0] for word in rest} else ["--name", folder.resolve().name]
     method = ["--config", find_configuration(short["--method"])] if "--method" in short else []
-    written = json.dumps(_configuration(folder, facts, short))
+    written = json.dumps(_configuration(folder, facts, short, numbers, curriculum))
     return ["fit", "--config", "folder", *method, "--config", written, *named, *rest]
 
 
@@ -98,11 +108,33 @@ def _refuse_near_option(name: str) -> None:
             raise UsageError(f"no option {name}; did you mean {nearest(name, near)[0]}?")
 
 
-def look_into(folder: Path) -> ImageFolderFacts:
+def _numbers(short: dict[str, str]) -> dict[str, int]:
+    """The short options that are whole numbers, and their least values."""
+    least = {"--size": 1, "--batch_size": 1, "--workers": 0}
+    return {name: _number(name, short[name], int, least[name]) for name in least if name in short}
+
+
+def _batch_size(folder: Path, images: int, given: int | None) -> int:
+    """The batch size: the usual one, or as many images as there are.
+
+    Raises:
+        UsageError: more than the training images are given.
+    """
+    if given is not None and given > images:
+        raise UsageError(f"{folder} has {images} training images, which don't fill a batch; lower --batch_size {given}")
+    if given is None and images < _BATCH:
+        from elastic.support.console import show
+
+        show(f"{folder} has {images} training images: all are in one batch; --batch_size takes fewer")
+    return min(given or _BATCH, images)
+
+
+def look_into(folder: Path, batch: int = _BATCH) -> ImageFolderFacts:
     """Read off a folder what a training needs to know of it.
 
     Args:
         folder: FOLDER/train/CLASS/* with FOLDER/validation/CLASS/* (or val, valid, test); or FOLDER/CLASS/* alone.
+        batch: training images are counted until there are surely so many.
 
     Raises:
         UsageError: there is no such folder, it has fewer than two classes, or a class without images.
@@ -117,7 +149,10 @@ def look_into(folder: Path) -> ImageFolderFacts:
     classes = sorted(place for place in root.iterdir() if place.is_dir() and not place.name.startswith("."))
     if len(classes) < 2:
         raise UsageError(f"{root} has {len(classes)} class folders; wanted two or more: {root}/CLASS/*.jpg")
-    return ImageFolderFacts(len(classes), _channels([_an_image(place) for place in classes]), validation)
+    channels = _channels([_an_image(place) for place in classes])
+    files = (path for place in classes for path in place.rglob("*") if path.suffix.lower() in _IMAGES)
+    images = sum(1 for _ in islice(files, 2 * batch))
+    return ImageFolderFacts(len(classes), channels, validation, images - (0 if validation else round(images * _HELD)))
 
 
 def _an_image(folder: Path) -> Path:
@@ -142,7 +177,9 @@ def _mode(path: Path) -> str:
         raise UsageError(f"{path} can't be read as an image; remove it, or replace it") from error
 
 
-def _configuration(folder: Path, facts: ImageFolderFacts, short: dict[str, str]) -> dict[str, Any]:
+def _configuration(
+    folder: Path, facts: ImageFolderFacts, short: dict[str, str], numbers: dict[str, int], curriculum: dict[str, Any]
+) -> dict[str, Any]:
     """The options that are appended to the shipped `folder.yaml`."""
     from elastic.supernet.registry import find_supernet
     from elastic.upstream.building import PREFIX, configured_input
@@ -157,7 +194,7 @@ def _configuration(folder: Path, facts: ImageFolderFacts, short: dict[str, str])
             f"--model {model}: with a folder of images a model of timm is trained; for this one write a YAML file, and "
             "train with elastic fit --config FILE"
         ) from error
-    side = _number("--size", short["--size"], int) if "--size" in short else wanted.side
+    side = numbers.get("--size", wanted.side)
     shape = [facts.channels, side, side]
     grey = facts.channels == 1
     arguments = {"num_classes": facts.classes, **({"in_chans": 1} if grey else {})}
@@ -174,11 +211,8 @@ def _configuration(folder: Path, facts: ImageFolderFacts, short: dict[str, str])
     }
     if grey:
         data["train_transform"] = {"interpolation": "bicubic"}  # timm's RandAugment is for coloured images
-    if "--batch_size" in short:
-        data["batch_size"] = _number("--batch_size", short["--batch_size"], int)
-    if "--workers" in short:
-        data["workers"] = _number("--workers", short["--workers"], int, least=0)
-    return {"model": {"supernet": supernet, **_curriculum(short)}, "data": {"init_args": data}}
+    data |= {name.removeprefix("--"): numbers[name] for name in ("--batch_size", "--workers") if name in numbers}
+    return {"model": {"supernet": supernet, **curriculum}, "data": {"init_args": data}}
 
 
 def _curriculum(short: dict[str, str]) -> dict[str, Any]:

@@ -219,6 +219,16 @@ class SupernetCLI(LightningCLI):
         config.ckpt_path, config.overwrite = None, False
         return str(self._parser("fit").dump(config, skip_link_targets=False))
 
+    def before_fit(self) -> None:
+        """Read the data before a logger writes files; on several processes each reads it once it has its share.
+
+        Raises:
+            TrainingError: the data can't be trained on.
+        """
+        if self.trainer.world_size == 1:
+            self.datamodule.prepare_data()
+            self.datamodule.setup("fit")
+
     def after_fit(self) -> None:
         """Say where the results are."""
         from elastic.support.console import show

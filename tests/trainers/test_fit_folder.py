@@ -30,11 +30,11 @@ def long_form(words):
 
 @pytest.mark.parametrize("name", ["validation", "val", "valid", "test"])
 def test_the_folder_says_classes_channels_and_the_validation_split(tmp_path, name):
-    assert look_into(photos(tmp_path, ("train", name))) == ImageFolderFacts(3, 3, name)
+    assert look_into(photos(tmp_path, ("train", name))) == ImageFolderFacts(3, 3, name, 18)
 
 
 def test_class_folders_alone_leave_the_validation_to_a_part_of_the_training_images(tmp_path):
-    assert look_into(photos(tmp_path, ("",), 2, "L")) == ImageFolderFacts(2, 1, None)
+    assert look_into(photos(tmp_path, ("",), 2, "L")) == ImageFolderFacts(2, 1, None, 11)
 
 
 def test_the_long_form_says_what_was_found(tmp_path):
@@ -51,6 +51,14 @@ def test_the_long_form_says_what_was_found(tmp_path):
     assert data["val_split"] == "val"
     (phase,) = configuration["model"]["curriculum"]["phases"]
     assert (phase["epochs"], phase["learning_rate"]) == (20, 0.01)
+
+
+@pytest.mark.parametrize(("splits", "options", "batch"), [(("train", "val"), [], 18), (("",), [], 16), (("",), ["4"], 4)])
+def test_a_batch_has_no_more_than_the_training_images(tmp_path, splits, options, batch, capsys):
+    words = ["fit", str(photos(tmp_path, splits)), "--model", "resnet18"]
+    configuration, _, _ = long_form(expand([*words, *(["--batch_size", *options] if options else [])]))
+    assert configuration["data"]["init_args"]["batch_size"] == batch
+    assert (f"{batch} training images: all are in one batch" in capsys.readouterr().out) == (not options)
 
 
 def test_options_of_the_long_form_are_left_to_it(tmp_path):
@@ -71,6 +79,7 @@ def test_what_is_no_folder_stays_as_it_is():
         (["digits"], r"there is no folder digits; did you mean elastic fit --config digits\?"),
         (["photos", "--epochs"], "--epochs needs a value"),
         (["photos", "--epochs", "many"], "--epochs many: wanted a whole number, 1 or more"),
+        (["photos", "--batch_size", "64"], "photos has 18 training images, which .* lower --batch_size 64"),
         (["photos", "--lr", "-1"], "--lr -1: wanted a number above 0"),
         (["photos", "--model", "resnet81"], "did you mean resnet18"),
         (["photos", "--model", "resnet18.in22"], "resnet18 has no pretrained tag 'in22'; it has a1_in1k"),

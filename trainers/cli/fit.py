@@ -85,17 +85,27 @@ def _run(name: str, words: list[str]) -> None:
     # what can be said at once isn't said after seconds of imports
     if "--help_all" in words:
         words = ["--help"]
-    elif not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
+    else:
         _refuse_misspelt(words)
-        shipped = ", ".join(shipped_configurations())
-        run = "" if name == "fit" else "a run's folder, or "
-        raise UsageError(f"{name} needs {run}--config: a YAML file, or the name of a shipped one: {shipped}")
+        _refuse_nothing(name, words)
     words = words if name == "fit" or not _names_a_folder(words) else _of_run(name, words)
     named = name_configurations(expand([name, *spell_out(words, _MAPPINGS)]))
 
     from trainers.lightning_cli import train
 
     train(named)
+
+
+def _refuse_nothing(name: str, words: list[str]) -> None:
+    """Refuse a command line that names no model.
+
+    Raises:
+        UsageError: neither a folder nor a configuration is given.
+    """
+    if not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
+        shipped = ", ".join(shipped_configurations())
+        folder = "a folder of images (elastic fit photos --model NAME)" if name == "fit" else "a run's folder"
+        raise UsageError(f"{name} needs {folder}, or --config: a YAML file, or the name of a shipped one: {shipped}")
 
 
 def _refuse_misspelt(words: list[str]) -> None:

@@ -25,6 +25,9 @@ OPENED = [
     ["search"],
     ["search", "net", "--bugdet", "macs=1e6"],
     ["fit", "--config", "digit"],
+    ["fit", "photos", "--modle", "x"],
+    ["fit", "photos", "--epochs", "one"],
+    ["fit", "photos", "--workers", "-1"],
     *([*name.split(), "--help"] for name in COMMANDS),
     *([*name.split(), "--help_all"] for name in COMMANDS if not COMMANDS[name].own_parser),
 ]
@@ -118,11 +121,12 @@ def test_subcommands_are_found_before_commands():
         (["search", "net", "--bugdet", "x"], "unrecognized arguments: --bugdet x; did you mean --budget?"),
         (["extract", "net", "--qqq"], "unrecognized arguments: --qqq; --help_all shows the options there are"),
         (["search"], "the following arguments are required: supernet"),
-        (["fit"], "fit needs --config: a YAML file, or the name of a shipped one: alpha_divergence"),
+        (["fit"], "fit needs a folder of images (elastic fit photos --model NAME), or --config: a YAML file, or the"),
         (["validate", "--ckpt_path", "last"], "validate needs a run's folder, or --config: a YAML"),
         (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
         (["fit", "--config", "."], ". is a folder, wanted a YAML file; images are trained on with elastic fit ."),
         (["fit", "--modle", "x"], "no option --modle; did you mean --model?"),
+        (["fit", "photos", "--modle", "x"], "no option --modle; did you mean --model?"),
         (["fit", "--modle.sampler=x"], "no option --modle.sampler; did you mean --model.sampler"),
         (["validate", "--cnfig", "x"], "no option --cnfig; did you mean --config?"),
         (["--versoin"], "no option '--versoin'; did you mean --version?"),
@@ -162,6 +166,12 @@ def test_what_is_misspelt_in_a_training_names_what_is_near(words, said, config, 
     answer = capsys.readouterr().err
     assert said in answer
     assert answer.count("\n") == 1
+
+
+def test_data_that_cannot_be_trained_on_is_refused_before_a_file_is_written(config, capsys):
+    assert main(["fit", "--config", str(config), "--data.batch_size", "2000"]) == 2
+    assert "don't fill a batch of 2000" in capsys.readouterr().err
+    assert not (config.parent / "runs").exists()
 
 
 def test_only_the_parser_of_the_command_is_built(monkeypatch):
