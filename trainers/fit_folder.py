@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import islice
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from elastic.errors import RecipeError, UsageError
+from elastic.supernet.places import IMAGES
 from elastic.support.text import nearest
 from trainers.configurations import find_configuration, shipped_configurations
 
@@ -29,7 +30,6 @@ SHORT = {
 }
 """The options of the short form, and what they are."""
 
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 _BATCH = 64
 """Images per step, as in the shipped `folder.yaml`."""
 _HELD = 0.1
@@ -150,15 +150,15 @@ def look_into(folder: Path, batch: int = _BATCH) -> ImageFolderFacts:
     if len(classes) < 2:
         raise UsageError(f"{root} has {len(classes)} class folders; wanted two or more: {root}/CLASS/*.jpg")
     channels = _channels([_an_image(place) for place in classes])
-    files = (path for place in classes for path in place.rglob("*") if path.suffix.lower() in _IMAGES)
+    files = (path for place in classes for path in place.rglob("*") if path.suffix.lower() in IMAGES)
     images = sum(1 for _ in islice(files, 2 * batch))
     return ImageFolderFacts(len(classes), channels, validation, images - (0 if validation else round(images * _HELD)))
 
 
 def _an_image(folder: Path) -> Path:
-    found = next((path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _IMAGES), None)
+    found = next((path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGES), None)
     if found is None:
-        raise UsageError(f"there is no image in {folder}; wanted files that end in {', '.join(sorted(_IMAGES))}")
+        raise UsageError(f"there is no image in {folder}; wanted files that end in {', '.join(sorted(IMAGES))}")
     return found
 
 

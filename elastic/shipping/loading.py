@@ -43,8 +43,8 @@ def open_subnet(folder: str | Path) -> OpenedSubnet:
     Raises:
         CheckpointError: a folder without a subnet, or a truncated, altered or foreign file.
     """
-    folder = Path(folder)
     config = read_subnet_config(folder)
+    folder = Path(folder)
     if config.get("source") is None or config.get("arch") is None:
         raise CheckpointError(f"{folder / CONFIG} doesn't say source and arch; export again with source=..., arch=...")
     source = SupernetSource.from_dict(config["source"])

@@ -13,15 +13,16 @@ import torch
 
 from elastic.errors import CheckpointError, LayoutError, PackageError, first_line
 from elastic.space.sizes import Lookup
-from elastic.supernet.registry import NamedSupernet, find_supernet, supernet_names
+from elastic.supernet.places import SUPERNET, WANTED, check_place
+from elastic.supernet.registry import named_supernet, supernet_names
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.supernet import Supernet
-from elastic.support.files import near_folder, staged, write_json
+from elastic.support.files import staged, write_json
 from elastic.support.reading import read_json
 from elastic.support.weights import load_weights, save_weights
 from elastic.upstream.versions import library_versions
 
-_JSON, _WEIGHTS = "supernet.json", "supernet.safetensors"
+_WEIGHTS = "supernet.safetensors"
 _UNBUILDABLE = (
     LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError, MemoryError,
     OSError, ImportError,
@@ -108,7 +109,7 @@ def save_supernet(
             "classes": list(classes),
             "versions": library_versions(),
         }
-        write_json(stage / _JSON, described)
+        write_json(stage / SUPERNET, described)
     return folder
 
 
@@ -118,7 +119,7 @@ def mark_finished(folder: str | Path) -> None:
     Raises:
         CheckpointError: there is no supernet.
     """
-    write_json(Path(folder) / _JSON, {**read_description(folder), "finished": True})
+    write_json(Path(folder) / SUPERNET, {**read_description(folder), "finished": True})
 
 
 def load_supernet(folder: str | Path) -> Supernet:
@@ -202,31 +203,15 @@ def _differences(versions: Mapping[str, str] | None) -> str:
     return f"; it was saved with {', '.join(found)}" if found else ""
 
 
-def is_place(given: str | Path) -> bool:
-    """Whether a path is given rather than a name: what is there comes before names, and no name has a slash alone.
-
-    `transformers:OWNER/NAME` and `hf-hub:OWNER/NAME` are names.
-    """
-    return Path(given).exists() or ("/" in str(given) and ":" not in str(given))
-
-
-def named_supernet(place: str | Path) -> NamedSupernet | None:
-    """What a package offers under this name; None for a path that exists, which comes first, and for other names."""
-    return None if is_place(place) else find_supernet(str(place))
-
-
 def read_description(folder: str | Path) -> dict[str, Any]:
     """The content of `supernet.json` in `folder`.
 
     Raises:
         CheckpointError: there is none, or a broken one.
     """
-    wanted = "a supernet's description (elastic fit writes one), or a name that elastic zoo list shows"
-    path = Path(folder) / _JSON
-    if not Path(folder).exists():
-        cure = near_folder(folder, _JSON, wanted, supernet_names())
-        raise CheckpointError(f"there is no folder {folder}, and no supernet of that name; {cure}")
-    described = read_json(path, CheckpointError, wanted)
+    check_place(folder, SUPERNET, supernet_names)
+    path = Path(folder) / SUPERNET
+    described = read_json(path, CheckpointError, WANTED[SUPERNET])
     missing = {"source", "supernet_digest", "weights_sha256"} - described.keys()
     if missing:
         raise CheckpointError(f"{path} isn't a supernet's description: it lacks {sorted(missing)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -59,6 +60,19 @@ def supernet_names() -> list[str]:
     """The names of all supernets on offer."""
     _discover()
     return sorted(_REGISTERED)
+
+
+def is_place(given: str | Path) -> bool:
+    """Whether a path is given rather than a name: what is there comes before names, and no name has a slash alone.
+
+    `transformers:OWNER/NAME` and `hf-hub:OWNER/NAME` are names.
+    """
+    return Path(given).exists() or ("/" in str(given) and ":" not in str(given))
+
+
+def named_supernet(place: str | Path) -> NamedSupernet | None:
+    """What a package offers under this name; None for a path that exists, which comes first, and for other names."""
+    return None if is_place(place) else find_supernet(str(place))
 
 
 @cache

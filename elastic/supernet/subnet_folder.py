@@ -10,14 +10,13 @@ from torch import nn
 
 from elastic.errors import CheckpointError
 from elastic.space.sizes import Number
-from elastic.support.files import near_folder
+from elastic.supernet.places import KIND, WANTED, check_place
+from elastic.supernet.places import SUBNET as CONFIG
 from elastic.support.reading import read_json
 from elastic.support.records import from_plain
 from elastic.support.weights import load_weights
 
-KIND = "elastic subnet"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_WANTED = "an exported subnet (elastic extract writes one)"
+WEIGHTS = "model.safetensors"
 _FORMER_METRICS = "figures"
 """Name of the metrics in older files."""
 
@@ -59,10 +58,9 @@ def read_subnet_config(folder: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: there is none, or it is broken.
     """
+    check_place(folder, CONFIG)
     path = Path(folder) / CONFIG
-    if not Path(folder).exists():
-        raise CheckpointError(f"there is no folder {folder}; {near_folder(folder, CONFIG, _WANTED)}")
-    config = read_json(path, CheckpointError, _WANTED)
+    config = read_json(path, CheckpointError, WANTED[CONFIG])
     if config.get("kind") != KIND or "files" not in config:
         raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {KIND!r}")
     if _FORMER_METRICS in config:

@@ -200,5 +200,5 @@ def check_setting(setting: Setting) -> None:
         wanted = " or ".join(runtime.devices)
         raise ProfileError(f"no device {setting.device!r} with {setting.runtime}; choose {wanted}")
     if setting.device == "cuda" and not torch.cuda.is_available():
-        raise ProfileError("device cuda isn't there: PyTorch sees no GPU; use device cpu")
+        raise ProfileError("device cuda: PyTorch can't compute on that here; choose cpu")
     runtime.require()

@@ -53,7 +53,9 @@ def test_the_long_form_says_what_was_found(tmp_path):
     assert (phase["epochs"], phase["learning_rate"]) == (20, 0.01)
 
 
-@pytest.mark.parametrize(("splits", "options", "batch"), [(("train", "val"), [], 18), (("",), [], 16), (("",), ["4"], 4)])
+@pytest.mark.parametrize(
+    ("splits", "options", "batch"), [(("train", "val"), [], 18), (("",), [], 16), (("",), ["4"], 4)]
+)
 def test_a_batch_has_no_more_than_the_training_images(tmp_path, splits, options, batch, capsys):
     words = ["fit", str(photos(tmp_path, splits)), "--model", "resnet18"]
     configuration, _, _ = long_form(expand([*words, *(["--batch_size", *options] if options else [])]))

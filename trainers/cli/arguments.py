@@ -1,4 +1,4 @@
-"""Parsing of commands' arguments: archs, profiles, resolutions; budgets are parsed in `elastic.searching.budget`."""
+"""Parsing of commands' arguments: archs, profiles, resolutions; budgets are parsed in `elastic.searching.limits`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from elastic.searching.result import SearchResult
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.supernet import Supernet
-from elastic.support.reading import read_json
-from elastic.support.text import names_in, nearest, pairs_in
+from elastic.support.text import names_in, pairs_in
+from trainers.jobs.words import check_arch
 from zoo.published.latency_tables import load_ofa_table
 
 
@@ -98,13 +98,9 @@ def parse_arch(supernet: Supernet, arch: str) -> Arch:
     changes = {} if arch.lstrip().startswith("{") or Path(arch).exists() else pairs_in(arch)
     if changes:
         return supernet.space.variant({name: _number(arch, value) for name, value in changes.items()})
-    near = [] if Path(arch).exists() else nearest(arch, ("smallest", "largest"))
-    if near:
-        raise ArchError(f"there is no arch {arch!r}; did you mean {near[0]}?")
     if arch.lstrip().startswith("{"):
         return supernet.space.variant(Arch.from_json(arch))
-    read = json.dumps(read_json(arch, ArchError, "an arch: smallest, largest, JSON, or a file with it"))
-    return supernet.space.arch(Arch.from_json(read))
+    return supernet.space.arch(Arch.from_json(json.dumps(check_arch(arch))))
 
 
 def _number(arch: str, text: str) -> Number:

@@ -23,9 +23,9 @@ def inspect(
         options: the recipe's own options.
         couple: dims that follow another's choice, such as mid=depth.
     """
-    from elastic.supernet.folder import is_place
     from elastic.supernet.inspection import inspect as inspect_supernet
     from elastic.supernet.inspection import render
+    from elastic.supernet.registry import is_place
     from elastic.supernet.source import SupernetSource
     from elastic.support.console import show
     from trainers.jobs.trained import open_trained

@@ -14,6 +14,7 @@ from elastic.support.outputs import check_outputs, check_replaced
 from elastic.support.packages import require_packages
 from trainers.cli.commands import COMMANDS
 from trainers.configurations import check_configuration
+from trainers.jobs.words import check_words
 from trainers.natural_forms import spell_out
 from trainers.near_matches import with_near_matches
 
@@ -52,6 +53,7 @@ def run(name: str, words: Sequence[str]) -> None:
                 {f"--{option}": (given[option], begins) for option, begins in files.items()},
                 {f"--{option}": (given[option], kind) for option, kind in folders.items()},
             )
+        check_words(given)
         function(**{option: given[option] for option in inspect.signature(function).parameters})
 
 

@@ -70,7 +70,7 @@ def search(
         robust_again: the attack of the front's second measurement, as elastic attack takes it.
         trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
-    from elastic.searching.budget import parse_limits
+    from elastic.searching.limits import parse_limits
     from elastic.shipping.writing import check_formats
     from elastic.support.packages import require_packages
     from elastic.support.text import names_in

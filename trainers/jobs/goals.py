@@ -8,7 +8,8 @@ from typing import get_args
 
 from elastic.errors import BudgetError
 from elastic.profiles.profile import DeviceProfile
-from elastic.searching.budget import COSTS, latency_name
+from elastic.searching.budget import latency_name
+from elastic.searching.limits import COSTS
 from elastic.support.text import did_you_mean
 from trainers.data.metrics import MetricName
 

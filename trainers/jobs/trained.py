@@ -22,10 +22,9 @@ from elastic.supernet.folder import (
     digest_supernet,
     load_described,
     load_named,
-    named_supernet,
     read_description,
 )
-from elastic.supernet.registry import NamedSupernet, find_supernet
+from elastic.supernet.registry import NamedSupernet, find_supernet, named_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import CONFIG, read_subnet_config
 from elastic.supernet.supernet import Supernet

@@ -3,7 +3,7 @@
 import pytest
 
 from elastic.errors import BudgetError
-from elastic.searching.budget import parse_limits
+from elastic.searching.limits import parse_limits
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from elastic.errors import UsageError
+from elastic.formats import FORMATS
 from trainers.cli.commands import COMMANDS, find_command
 from trainers.cli.completion import options
 from trainers.cli.main import main
+from trainers.jobs import words as checked
 
 HEAVY = ("torch", "timm", "lightning", "transformers", "sklearn", "pymoo", "plotly", "huggingface_hub", "onnx")
 OPENED = [
@@ -25,6 +27,17 @@ OPENED = [
     ["search"],
     ["search", "net", "--bugdet", "macs=1e6"],
     ["fit", "--config", "digit"],
+    ["extract", "ofa_resnet50", "--arch", "smalest"],
+    ["extract", "ofa_resnet50", "--arch", "nowhere.json"],
+    ["extract", "ofa_resnet50", "--formats", "onx"],
+    ["extract", "ofa_resnet50", "--device", "gpu"],
+    ["extract", "ofa_resnet50", "--budget", "macs=2M"],
+    ["extract"],
+    ["export", "nope"],
+    ["inspect", ""],
+    ["profile", "nope"],
+    ["search", "ofa_resnet50", "--budget", "2M"],
+    ["search", "ofa_resnet50", "--budget", "macs<2M"],
     ["fit", "photos", "--modle", "x"],
     ["fit", "photos", "--epochs", "one"],
     ["fit", "photos", "--workers", "-1"],
@@ -44,6 +57,10 @@ def test_help_and_every_mistake_in_words_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_formats_that_words_are_checked_against_are_those_there_are():
+    assert tuple(FORMATS) == checked.FORMATS
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if not COMMANDS[name].own_parser])
@@ -138,6 +155,11 @@ def test_subcommands_are_found_before_commands():
         (["inspect", "net", "--choices", "{depth: [a]}"], '"choices": wanted a whole number or a number, got a'),
         (["zoo", "import", "ofa_resnet5"], "the zoo has no supernet 'ofa_resnet5'; did you mean ofa_resnet50"),
         (["extract", "net", "--formats", "onx"], "no format 'onx'; did you mean onnx"),
+        (["extract", "ofa_resnet50", "--arch", "smalest"], "there is no arch 'smalest'; did you mean smallest?"),
+        (["extract", "ofa_resnet50", "--device", "gpu"], "--device gpu: no such device; choose one of cpu, cuda, mps"),
+        (["export", "nope"], "there is no folder nope; wanted an exported subnet (elastic extract writes one)"),
+        (["inspect", ""], "the name of a folder is empty; wanted a supernet's description"),
+        (["search", "ofa_resnet50", "--budget", "macs<2M"], "can't read the budget 'macs<2M'; write it as latency_ms"),
         (["extract", "ofa_resnet5"], "there is no folder ofa_resnet5, and no supernet of that name; did you mean ofa_"),
     ],
 )

@@ -13,7 +13,8 @@ import elastic
 from elastic.errors import CheckpointError, TrainingError, UsageError
 from elastic.shipping.loading import load_subnet
 from elastic.supernet.evaluation import MeasuredAccuracy
-from elastic.supernet.folder import digest_supernet, load_supernet, named_supernet, save_supernet
+from elastic.supernet.folder import digest_supernet, load_supernet, save_supernet
+from elastic.supernet.registry import named_supernet
 from elastic.support.reading import read_json
 from trainers import Digits
 from trainers.cli.attack import attack
