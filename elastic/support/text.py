@@ -84,8 +84,32 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def spell_names(names: Sequence[str]) -> str:
-    """Names that differ in a number: `heads.0`, `heads.1`, `heads.2` → `heads.0 … heads.2 (3)`."""
-    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
+    """Names that differ in a number: `heads.0` to `heads.8` → `heads.0 … heads.8 (9)`.
+
+    Up to four are listed, and so are the unbroken runs of more: `a.0, a.4 … a.9, b (8)`.
+    """
+    if len(names) <= _LISTED:
+        return ", ".join(names)
+    runs: list[list[str]] = []
+    for name in names:
+        if runs and _numbered(name, 0) == _numbered(runs[-1][-1], 1):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    pieces = [f"{run[0]} … {run[-1]}" if run[2:] else ", ".join(run) for run in runs]
+    if len(pieces) > _LISTED:
+        pieces = [", ".join(pieces[: _LISTED - 1]) + " and others"]
+    return f"{', '.join(pieces)} ({len(names)})"
+
+
+_LISTED = 4
+"""So many names, or runs of them, are written out."""
+
+
+def _numbered(name: str, plus: int) -> tuple[str, ...]:
+    """The name with each number's digits apart, the last number so much larger."""
+    pieces = re.split(r"(\d+)", name)
+    return (*pieces[:-2], str(int(pieces[-2]) + plus), pieces[-1]) if pieces[1:] else (name,)
 
 
 def names_in(text: str) -> list[str]:
@@ -104,7 +128,8 @@ def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
     """The names that someone may have meant by `word`, best first; none where nothing is near.
 
     Case and punctuation don't count. A name that begins with the word, or contains it, is near (`Sandwich` is
-    `SandwichSampler`), as is one that is spelt alike by `difflib`'s measure, or begins so (`Sandwhich`).
+    `SandwichSampler`), as is one that is spelt alike by `difflib`'s measure, or begins so (`Sandwhich`), or a short one
+    with its letters in another order (`fti`).
 
     Args:
         word: what was typed.
@@ -118,7 +143,8 @@ def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
     equal = [name for name, spelt in plain.items() if spelt == typed]
     longer = [name for name, spelt in plain.items() if len(typed) > 2 and typed in spelt]
     longer.sort(key=lambda name: (not plain[name].startswith(typed), len(name)))
-    alike = _alike(typed, plain, most, 0.7)
+    swapped = [name for name, spelt in plain.items() if len(spelt) < 5 and sorted(spelt) == sorted(typed)]
+    alike = [*swapped, *_alike(typed, plain, most, 0.7)]
     if not alike and not longer:
         alike = _alike(typed, {name: spelt[: len(typed)] for name, spelt in plain.items()}, most, 0.8)
     return list(dict.fromkeys([*equal, *longer[: 1 if alike else most], *alike]))[:most]

@@ -25,7 +25,7 @@ class Command:
         summary: one line for `elastic --help`.
         synonyms: other words that people type for it.
         needs: optional packages that it can't do without.
-        moved: options that it had once → what to type instead.
+        moved: options that it had once, or is asked for → the command that has them.
         own_parser: the function takes the words themselves, `--help` among them.
         files: options that name files to write, each with a regular expression for how such a file begins: places are
             checked before the function is called, and another file isn't replaced without `--overwrite`.
@@ -109,6 +109,7 @@ COMMANDS: Mapping[str, Command] = {
         "trainers.cli.extract:extract",
         "Cut a subnet out of a trained supernet: an ordinary model.",
         ("cut", "subnet"),
+        moved={"--budget": "elastic search SUPERNET --budget macs=2M --extract FOLDER"},
         folders={"out": "subnet"},
     ),
     "export": Command(

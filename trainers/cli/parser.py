@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -103,9 +104,17 @@ class CommandParser(ArgumentParser):
         """
         for option, instead in COMMANDS[self._name].moved.items():
             if option in message:
-                raise UsageError(f"{option} is a command of its own now: {instead}") from ex
+                raise UsageError(f"{option} belongs to another command: {instead}") from ex
+        if found := _REQUIRED.search(message):
+            raise UsageError(self._needs(found[1].split(", ")[0])) from ex
         options = [option for action in self._actions for option in action.option_strings]
         raise UsageError(with_near_matches(message, options)) from ex
+
+    def _needs(self, argument: str) -> str:
+        """Which argument is missing, what it is, and a command line that has it."""
+        means = next(action.help or "" for action in self._actions if action.dest == argument)
+        example = _EXAMPLES.get(argument, argument.upper())
+        return f"elastic {self._name} needs {argument}: {means.rstrip('.')}; such as elastic {self._name} {example}"
 
     def show_help(self, full: bool) -> None:
         """Print the common options, or all."""
@@ -119,6 +128,11 @@ class CommandParser(ArgumentParser):
                 action.help = SUPPRESS
             self.epilog = f"--help_all shows {len(hidden)} more options." if hidden else None
         self.print_help()
+
+
+_REQUIRED = re.compile(r"arguments are required: (.+)")
+_EXAMPLES = {"supernet": "runs/digits", "model": "resnet18", "folder": "subnet", "name": "ofa_resnet50"}
+"""Values of arguments that can't be left out."""
 
 
 class _HelpFormatter(DefaultHelpFormatter):

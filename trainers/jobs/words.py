@@ -38,7 +38,7 @@ def check_words(given: Mapping[str, Any]) -> None:
             raise ExportError(f"no format {name!r}; {cure}")
     device = given.get("device")
     if device is not None and device.partition(":")[0] not in DEVICES:
-        raise UsageError(f"--device {device}: no such device; choose one of {', '.join(DEVICES)}, or cuda:1 and so on")
+        raise UsageError(f"--device {device}: PyTorch can't compute on that here; choose one of {', '.join(DEVICES)}")
     parse_limits(given.get("budget") or "")
     _check_places(given)
     if given.get("arch") is not None:

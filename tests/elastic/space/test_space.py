@@ -179,7 +179,7 @@ def test_what_is_no_arch_is_said_in_a_sentence(given):
 def test_notebooks_show_tables():
     space = SearchSpace((Dim("mid.0", (8, 16)), Dim("mid.1", (8, 16)), Dim("<depth>", (1, 2))))
     shown = space._repr_html_()
-    assert "<td>mid</td><td>mid.0 … mid.1 (2)</td><td>8, 16</td>" in shown
+    assert "<td>mid</td><td>mid.0, mid.1</td><td>8, 16</td>" in shown
     assert "&lt;depth&gt;" in shown
     assert "<td>mid.0</td><td>8</td>" in space.smallest._repr_html_()
     many = Arch({f"mid.{at}": at for at in range(100)})._repr_html_()

@@ -110,6 +110,7 @@ def test_help_fits_on_a_screen_and_help_all_says_the_rest(name, capsys, monkeypa
     ("word", "meant"),
     [
         ("serch", "search"),
+        ("fti", "fit"),
         ("train", "fit"),
         ("evaluate", "validate"),
         ("Inspect", "inspect"),
@@ -137,7 +138,7 @@ def test_subcommands_are_found_before_commands():
     [
         (["search", "net", "--bugdet", "x"], "unrecognized arguments: --bugdet x; did you mean --budget?"),
         (["extract", "net", "--qqq"], "unrecognized arguments: --qqq; --help_all shows the options there are"),
-        (["search"], "the following arguments are required: supernet"),
+        (["search"], "elastic search needs supernet: a trained supernet's folder; or a name that elastic zoo"),
         (["fit"], "fit needs a folder of images (elastic fit photos --model NAME), or --config: a YAML file, or the"),
         (["validate", "--ckpt_path", "last"], "validate needs a run's folder, or --config: a YAML"),
         (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
@@ -156,8 +157,16 @@ def test_subcommands_are_found_before_commands():
         (["zoo", "import", "ofa_resnet5"], "the zoo has no supernet 'ofa_resnet5'; did you mean ofa_resnet50"),
         (["extract", "net", "--formats", "onx"], "no format 'onx'; did you mean onnx"),
         (["extract", "ofa_resnet50", "--arch", "smalest"], "there is no arch 'smalest'; did you mean smallest?"),
-        (["extract", "ofa_resnet50", "--device", "gpu"], "--device gpu: no such device; choose one of cpu, cuda, mps"),
+        (
+            ["extract", "ofa_resnet50", "--device", "gpu"],
+            "--device gpu: PyTorch can't compute on that here; choose one of cpu, cuda",
+        ),
         (["export", "nope"], "there is no folder nope; wanted an exported subnet (elastic extract writes one)"),
+        (["export"], "elastic export needs folder: what elastic extract wrote; such as elastic export subnet"),
+        (
+            ["extract", "net", "--budget", "macs=2M"],
+            "--budget belongs to another command: elastic search SUPERNET",
+        ),
         (["inspect", ""], "the name of a folder is empty; wanted a supernet's description"),
         (["search", "ofa_resnet50", "--budget", "macs<2M"], "can't read the budget 'macs<2M'; write it as latency_ms"),
         (["extract", "ofa_resnet5"], "there is no folder ofa_resnet5, and no supernet of that name; did you mean ofa_"),

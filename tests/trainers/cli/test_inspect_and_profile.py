@@ -104,9 +104,9 @@ def test_a_kit_goes_out_and_its_measurements_come_back(net, supernet, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "cure"),
     [
-        (["--check", "3"], "--check is a command of its own now: elastic profile check SUPERNET"),
-        (["--kit", "kit"], "--kit is a command of its own now: elastic profile kit SUPERNET --out FOLDER"),
-        (["--import", "kit"], "--import is a command of its own now: elastic profile import SUPERNET FILE"),
+        (["--check", "3"], "--check belongs to another command: elastic profile check SUPERNET"),
+        (["--kit", "kit"], "--kit belongs to another command: elastic profile kit SUPERNET --out FOLDER"),
+        (["--import", "kit"], "--import belongs to another command: elastic profile import SUPERNET FILE"),
     ],
 )
 def test_the_options_of_before_say_which_command_they_became(capsys, options, cure):
