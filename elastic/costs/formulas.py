@@ -132,6 +132,10 @@ class CostFormulas:
         self.space = SearchSpace(self.layout.dims)
         self._sizes = SizeEvaluator(self.space, self.layout)
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"CostFormulas({type(self._model).__name__}, {self.space})"
+
     @cached_property
     def params(self) -> TableSum:
         """Parameters, by encoded arch."""

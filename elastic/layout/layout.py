@@ -34,7 +34,7 @@ from elastic.space.sizes import Derived, DimRule, Lookup, Number, Size
 from elastic.space.space import SearchSpace
 
 
-@dataclass
+@dataclass(repr=False)
 class Layout:
     """A recipe bound to a model: the dims, the formulas, the active sizes, and each module's read rules.
 
@@ -55,6 +55,11 @@ class Layout:
     uncoupled: tuple[Dim, ...] = ()
     _views: list[tuple[nn.Module, str, TensorRule]] = field(default_factory=list, repr=False)
     """The installed tensors whose active part is a plain view."""
+
+    def __repr__(self) -> str:
+        """One line: the dims, and how many sizes and modules there are."""
+        counts = f"{len(self.sizes)} sizes, {len(self.rules)} modules that read them"
+        return f"Layout({SearchSpace(self.dims)}, {counts})"
 
     @property
     def full(self) -> dict[str, Number]:

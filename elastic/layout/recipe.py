@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from elastic.layers.read_rules import Transform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """Everything that makes a model elastic, as data.
 
@@ -52,6 +52,11 @@ class Recipe:
     inputs: tuple[InputSpec, ...] = ()
     settle: Callable[[nn.Module], None] | None = None
     name: str = ""
+
+    def __repr__(self) -> str:
+        """One line: its name, how many entries its layout has, and the sizes that have choices."""
+        kinds = ", ".join(dict.fromkeys(name.split(".")[0] for name in self.dims)) or "nothing"
+        return f"Recipe({self.name or 'written by hand'}: {len(self.layout)} entries, choices of {kinds})"
 
     def input_shape(self, values: Mapping[str, Number]) -> tuple[int, ...]:
         """Shape of one input for these values of the dims, without the batch axis."""

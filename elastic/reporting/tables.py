@@ -48,8 +48,8 @@ def export_table(written: Exported) -> Table:
             checked = f"in {facts['runtime']}{batch}: {checked}"
         checked = checked or ("strict on loading" if name.endswith(".safetensors") else "")
         table.add_row(str(written.folder / name), spell_bytes(facts["bytes"]) if "bytes" in facts else "", checked)
-    table.add_row(str(written.folder / "config.json"), "", "")
-    table.add_row(str(written.folder / "README.md"), "", "")
+    for name in ("config.json", "README.md", *written.loader):
+        table.add_row(str(written.folder / name), spell_bytes((written.folder / name).stat().st_size), "")
     return table
 
 

@@ -102,7 +102,9 @@ class CostModel:
             return
         if self.profiles:
             raise BudgetError(f"{use} {name}: there are several devices, name one of {', '.join(self.profiles)}")
-        raise BudgetError(f"{use} {name} needs a device profile; make one with `elastic profile`")
+        raise BudgetError(
+            f"{use} {name} needs a device profile; make one with `elastic profile`, or elastic.measure_profile"
+        )
 
 
 def latency_name(device: str) -> str:

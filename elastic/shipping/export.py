@@ -36,6 +36,7 @@ from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_subnet_co
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import staged, write_json
 from elastic.support.inputs import Inputs, first, predict
+from elastic.support.text import names_in
 from elastic.timing.backends import check_setting
 from elastic.timing.setting import Setting
 from elastic.upstream import library_of
@@ -52,6 +53,7 @@ class Exported:
         latency: latencies from `elastic.shipping.file_latency`; empty if not measured.
         replaced: id of another subnet that the folder held before; empty where it held none, or the same.
         removed: that subnet's files which this one doesn't have.
+        loader: the files that load the weights where this project isn't installed.
     """
 
     folder: Path
@@ -60,12 +62,13 @@ class Exported:
     latency: dict[str, Any] = field(default_factory=dict)
     replaced: str = ""
     removed: Sequence[str] = ()
+    loader: Sequence[str] = ()
 
 
 def export(
     subnet: nn.Module,
     folder: str | Path,
-    formats: Sequence[str] = ("safetensors",),
+    formats: str | Sequence[str] = ("safetensors",),
     example: Inputs | None = None,
     arch: Mapping[str, Number] | None = None,
     source: SupernetSource | None = None,
@@ -87,7 +90,7 @@ def export(
         subnet: what `supernet.extract` gave; it is left as it was.
         folder: made where it is missing.
         formats: of `elastic.formats.FORMATS`: `"safetensors"`, `"onnx"`, `"openvino"`, `"executorch"`,
-            `"torch.export"`; in int8 `"onnx-int8"` and `"openvino-int8"`.
+            `"torch.export"`; in int8 `"onnx-int8"` and `"openvino-int8"`. Text may name several, with commas between.
         example: inputs `(N, C, H, W)`, N ≥ 2, or text by name; by default the first of `calibration`, or random ones of
             the model's own input size.
         arch: which subnet it is; with `source`, `load_subnet` can load the folder.
@@ -110,7 +113,7 @@ def export(
     _check_extracted(subnet)
     folder = Path(folder)
     real = first_singles(calibration)
-    wanted = check_formats(formats, calibration=bool(real))
+    wanted = check_formats(names_in(formats) if isinstance(formats, str) else formats, calibration=bool(real))
     if latency:
         check_setting(Setting(threads=threads))
     model = copy.deepcopy(subnet).cpu().eval()
@@ -148,7 +151,8 @@ def export(
     for file in removed:
         (folder / file).unlink(missing_ok=True)
     replaced = str(former.get("arch_id") or "")
-    return Exported(folder, known, metrics, timed, "" if replaced == config["arch_id"] else replaced, removed)
+    former_id = "" if replaced == config["arch_id"] else replaced
+    return Exported(folder, known, metrics, timed, former_id, removed, config["loader"])
 
 
 def _origin(subnet: nn.Module, arch: Mapping[str, Number] | None, source: SupernetSource | None) -> dict[str, Any]:

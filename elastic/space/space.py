@@ -47,10 +47,10 @@ class SearchSpace:
         object.__setattr__(self, "_by_name", {dim.name: dim for dim in self.dims})
 
     def __repr__(self) -> str:
-        """One line: how many networks, and how many dims of each kind."""
+        """One line: how many subnets, and how many dims of each kind."""
         kinds = Counter(dim.kind for dim in self.dims)
         listed = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items())
-        return f"SearchSpace({spell_count(self.size)} networks: {listed or 'no dims'})"
+        return f"SearchSpace({spell_count(self.size)} subnets: {listed or 'no dims'})"
 
     def _repr_html_(self) -> str:
         """The dims as a table, for notebooks."""

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from elastic.errors import CostError
+from elastic.errors import CostError, LayoutError
 from elastic.layers.modules import upstream_class
 from elastic.layers.read_rules import TensorRule
 from elastic.space.arch import Arch
@@ -60,7 +60,7 @@ class SubnetCosts:
     memory_bytes: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """The result of `inspect`.
 
@@ -86,9 +86,22 @@ class Inspection:
     resolutions: tuple[Number, ...]
     width_scaling: bool = False
 
+    def __repr__(self) -> str:
+        """One line: how many subnets, what is elastic, and what the smallest and the largest have of parameters."""
+        kinds = ", ".join(dict.fromkeys(one.kind for one in self.elastic)) or "nothing"
+        params = " to ".join(short(costs.params) for costs in (self.smallest, self.largest))
+        return f"Inspection({self.model}: {spell_count(self.subnets)} subnets, elastic: {kinds}, {params} parameters)"
+
 
 def inspect(supernet: Supernet) -> Inspection:
-    """List the elastic and the fixed parts of `supernet`, and the costs of its corners. Activates nothing."""
+    """List the elastic and the fixed parts of `supernet`, and the costs of its corners. Activates nothing.
+
+    Raises:
+        LayoutError: something else than a supernet.
+    """
+    if not isinstance(supernet, Supernet):
+        made = "make a supernet of it: elastic.inspect(elastic.elasticize(model))"
+        raise LayoutError(f"elastic.inspect takes a supernet, not a {type(supernet).__name__}; {made}")
     space = supernet.space
     corners = [space.smallest, space.largest]
     counted = [supernet.params(corners), *(_counted(cost, corners) for cost in (supernet.macs, supernet.memory))]
@@ -144,7 +157,8 @@ def _fixed(supernet: Supernet) -> Iterable[FixedTensors]:
 def render(found: Inspection) -> RenderableType:
     """The inspection as rich tables."""
     elastic: list[RenderableType] = ["", _elastic_table(found)] if found.elastic else []
-    return Group(_title(found), *elastic, "", _fixed_table(found), "", _cost_table(found))
+    fixed = _fixed_table(found) if found.subnets > 1 or found.notes else "no axis of any parameter is elastic"
+    return Group(_title(found), *elastic, "", fixed, "", _cost_table(found))
 
 
 def _title(found: Inspection) -> str:
@@ -170,7 +184,7 @@ def _fixed_table(found: Inspection) -> Table:
     table = _table("not elastic", "why")
     for what, why in found.notes.items():
         table.add_row(what, why)
-    for one in found.fixed:
+    for one in found.fixed if found.subnets > 1 else ():
         tensors = f"{one.count} tensors" if one.count > 1 else "1 tensor"
         table.add_row(one.path, f"no axis of it is elastic: {tensors}, {short(one.params)} parameters")
     if not table.row_count:

@@ -15,6 +15,7 @@ from elastic.errors import CheckpointError, ExportError
 from elastic.formats import FORMATS
 from elastic.formats.compare import TOLERANCE, compare
 from elastic.formats.onnx_files import open_onnx, run_onnx, write_onnx
+from elastic.reporting.tables import export_table
 from elastic.shipping.card import ModelCard
 from elastic.shipping.export import export, measure_costs
 from elastic.shipping.loading import load_subnet
@@ -245,6 +246,18 @@ def test_a_broken_onnx_file_is_refused(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"soup")
     with pytest.raises(ExportError, match="isn't a readable ONNX file"):
         open_onnx(tmp_path / "a.onnx")
+
+
+def test_every_file_of_an_export_is_in_its_table(exported):
+    *_, written = exported
+    listed = {Path(str(place)).name for place in export_table(written).columns[0].cells}
+    assert listed == {path.name for path in written.folder.iterdir()}
+
+
+def test_formats_may_be_text(tmp_path):
+    assert list(export(nn.Linear(2, 2), tmp_path, "safetensors", torch.zeros(2, 2)).files) == ["model.safetensors"]
+    with pytest.raises(ExportError, match="no format 'onx'"):
+        export(nn.Linear(2, 2), tmp_path, "safetensors, onx", torch.zeros(2, 2))
 
 
 def test_a_folder_that_cannot_be_rebuilt_is_refused(tmp_path):

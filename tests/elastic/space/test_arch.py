@@ -45,4 +45,4 @@ def test_a_repr_is_one_line():
         f"Arch({many.id}: mid.0=0, mid.1=1, mid.2=2, mid.3=3, mid.4=4, mid.5=5, …, mid.39=39; 40 dims)"
     )
     space = SearchSpace((Dim("depth", (1, 2)), Dim("mid.0", (4, 8)), Dim("mid.1", (4, 8))))
-    assert repr(space) == "SearchSpace(8 networks: depth, 2 mid)"
+    assert repr(space) == "SearchSpace(8 subnets: depth, 2 mid)"

@@ -4,10 +4,11 @@ import io
 
 import pytest
 from rich.console import Console
-from small import FAMILIES
+from small import FAMILIES, made_once
 from torch import nn
 
 from elastic import Recipe, elasticize
+from elastic.errors import LayoutError
 from elastic.layers.read_rules import TensorRule
 from elastic.recipes.resolution import resolution_rule
 from elastic.supernet.inspection import inspect, render
@@ -67,7 +68,22 @@ def test_a_model_with_nothing_elastic_is_said_to_be_its_only_subnet():
     assert "Sequential: nothing is elastic; its only subnet is the model itself" in text
     assert "the model" in text
     assert "smallest" not in text
-    assert "no axis of it is elastic" in text
+    assert "no axis of any parameter is elastic" in text
+
+
+def test_what_is_no_supernet_is_answered_with_how_to_make_one():
+    for model in (nn.Linear(2, 2), "resnet18"):
+        with pytest.raises(LayoutError, match=r"not a \w+; .*elastic.inspect\(elastic.elasticize\(model\)\)"):
+            inspect(model)
+
+
+@pytest.mark.parametrize("part", ["layout", "recipe", "costs", "space"])
+def test_each_part_is_one_short_line(part):
+    supernet = made_once("vit")
+    for shown in (repr(getattr(supernet, part)), repr(inspect(supernet))):
+        assert len(shown) < 200
+        assert "heads" in shown
+        assert " at 0x" not in shown
 
 
 def test_one_network_at_several_resolutions_is_counted_in_the_singular():
