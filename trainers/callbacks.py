@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from elastic.support.console import show
 from elastic.support.text import short, spell_count
@@ -76,25 +79,36 @@ class SubnetReport(Callback):
         show(table)
 
 
-def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Table:
-    """A table of the phases, a row each."""
+def _plan(module: SupernetModule, images: int | None, pace: Pace | None) -> Group:
+    """A table of the phases, a row each; below it what is elastic in them, and what learning rates are scaled by."""
     table = Table()
-    table.add_column("phase")
-    for heading in ("epochs", "steps", "subnets a step", "elastic", "subnets", "learning rate", "about"):
-        table.add_column(heading, justify="right")
+    table.add_column("phase", overflow="fold")
+    for heading in ("epochs", "steps", "subnets\na step", "subnets", "learning\nrate", "about"):
+        table.add_column(heading, justify="right", no_wrap=True)
     together = None if images is None else images * module.step_options.accumulate * module.trainer.world_size
     factor = 1.0 if together is None else module.curriculum.factor(together)
+    elastic: dict[str, list[str]] = {}
     for index, phase in enumerate(module.curriculum.scaled):
         space, sampler = module.plan.spaces[index], module.plan.samplers[index]
         kinds = dict.fromkeys(dim.kind for dim in space.dims if len(dim.choices) > 1)
+        elastic.setdefault(", ".join(kinds) or "nothing", []).append(phase.name)
         seconds = None if pace is None or images is None else _phase_seconds(module, index, images, pace)
         steps = phase.epochs * module.progress.steps_per_epoch
         table.add_row(
             phase.name, str(phase.epochs), str(steps), str(sampler.subnets_per_step),
-            ", ".join(kinds) or "nothing", spell_count(space.size), f"{phase.learning_rate * factor:.3g}",
+            spell_count(space.size), f"{phase.learning_rate * factor:.3g}",
             "" if seconds is None else _duration(seconds),
         )  # fmt: skip
-    return table
+    lines = [f"elastic{_in_phases(names) if len(elastic) > 1 else ''}: {kinds}" for kinds, names in elastic.items()]
+    if factor != 1.0:
+        rate = module.curriculum.scaled[0].learning_rate
+        given = f"{rate:.3g} for {module.curriculum.batch_size} images, here {together}"
+        lines.append(f"learning rate: {rate * factor:.3g} ({given})")
+    return Group(table, *map(Text, lines))
+
+
+def _in_phases(names: Sequence[str]) -> str:
+    return f" in {', '.join(names)}"
 
 
 def _needs(module: SupernetModule, images: int, pace: Pace | None) -> str:

@@ -7,7 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from watching import fit, fresh
 
-from trainers import Digits
+from trainers import Curriculum, Digits, Phase
 from trainers.callbacks import SubnetReport
 from trainers.estimate import measure_pace, training_memory
 
@@ -51,6 +51,19 @@ def test_a_model_that_asks_for_values_has_no_estimate_of_its_memory(vit, monkeyp
     fit(module, SubnetReport(), Digits(batch_size=8), max_steps=1)
     assert module.global_step == 1
     assert "holds an unknown number of bytes in float32" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("crowded")
+def test_the_plan_keeps_its_numbers_on_a_narrow_screen(vit, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "72")
+    phases = [Phase("small", 1234, 0.01, largest={"depth": 1}), Phase("a_phase_with_a_long_name_indeed", 1, 0.01)]
+    module = fresh(vit, curriculum=Curriculum(phases, batch_size=256))
+    fit(module, SubnetReport(), Digits(batch_size=8), max_steps=1)
+    said = capsys.readouterr().out
+    row = next(line for line in said.splitlines() if "small" in line)
+    assert {"1234", "0.000313"} <= set(row.split())
+    assert "elastic in a_phase_with_a_long_name_indeed: " in " ".join(said.split())
+    assert said.count("learning rate: 0.000313 (0.01 for 256 images, here 8)") == 1
 
 
 @pytest.mark.usefixtures("crowded")
