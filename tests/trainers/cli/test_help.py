@@ -1,6 +1,7 @@
 """The entrance: help and lists import nothing heavy, and whatever is misspelt is answered with what was meant."""
 
 import inspect
+import shlex
 import subprocess
 import sys
 
@@ -227,15 +228,22 @@ def test_only_the_parser_of_the_command_is_built(monkeypatch):
         (["search", "net", "--bud"], "--budget"),
         (["profile", "kit", "net", "--thr"], "--threads"),
         (["fit", "--model.sam"], "--model.sampler"),
+        (["extract", "net", "--arch", "sma"], "smallest"),
+        (["extract", "net", "--arch", ""], "smallest largest"),
+        (["export", "net", "--formats", "exec"], "executorch"),
+        (["extract", "runs/di"], "runs/digits"),
+        (["extract", "net", "--over"], "--overwrite"),
+        (["search", "net", "--conf"], "--config"),
     ],
 )
-def test_the_shell_completes_commands_options_and_names(typed, completed, capsys):
+def test_the_shell_completes_commands_options_and_names(typed, completed, capsys, tmp_path):
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
-    words = " ".join(["elastic", *typed])
+    words = shlex.join(["elastic", *typed])
     asked = f"{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={len(typed)}\n_elastic\necho ${{COMPREPLY[@]}}\n"
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [completed]
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == completed.split()
 
 
 def test_every_option_of_a_command_is_completed():
