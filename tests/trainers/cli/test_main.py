@@ -295,7 +295,7 @@ def test_ctrl_c_speaks_of_training_in_fit_only(capfd, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("trainers.jobs.trained.open_trained", interrupted)
-    assert answer(capfd, ["profile", "net"]) == (130, "elastic: interrupted; files on disk are whole")
+    assert answer(capfd, ["profile", "ofa_resnet50"]) == (130, "elastic: interrupted; files on disk are whole")
 
 
 def test_a_checkpoint_that_is_further_than_asked(config, capfd):
