@@ -17,6 +17,7 @@ from elastic.errors import RecipeError, UsageError
 from elastic.supernet.places import IMAGES
 from elastic.support.text import nearest
 from trainers.configurations import find_configuration, shipped_configurations
+from trainers.resuming import refuse_former_run
 
 SHORT = {
     "--model": "a model of timm (the default is mobilenetv3_large_100)",
@@ -72,8 +73,9 @@ def expand(words: Sequence[str]) -> list[str]:
     facts = look_into(folder, numbers.get("--batch_size", _BATCH))
     if not {"--config", "-c", "--data.batch_size"} & {word.partition("=")[0] for word in rest}:
         numbers["--batch_size"] = _batch_size(folder, facts.images, numbers.get("--batch_size"))
-    named = [] if {"--name"} & {word.partition("=")[0] for word in rest} else ["--name", folder.resolve().name]
     method = ["--config", find_configuration(short["--method"])] if "--method" in short else []
+    named = [] if {"--name"} & {word.partition("=")[0] for word in rest} else ["--name", folder.resolve().name]
+    refuse_former_run(["fit", *named, *rest])  # before PyTorch is imported
     written = json.dumps(_configuration(folder, facts, short, numbers, curriculum))
     return ["fit", "--config", "folder", *method, "--config", written, *named, *rest]
 

@@ -33,7 +33,8 @@ from trainers.class_paths import current_paths
 from trainers.configurations import is_inline, parse_configuration, read_configuration, refuse_ignored
 from trainers.data.supernet_data import SupernetData
 from trainers.near_matches import with_near_matches
-from trainers.run_folder import LAST, RunFolder, check_former_run
+from trainers.resuming import LAST, check_former_run
+from trainers.run_folder import RunFolder
 from trainers.supernet_module import SupernetModule
 from trainers.trainer import SupernetTrainer
 

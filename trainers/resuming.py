@@ -1,18 +1,87 @@
-"""Checks of a checkpoint before a training resumes from it, made before anything is restored."""
+"""Checks before a training begins or resumes: of an earlier run in its folder, and of the checkpoint to go on from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.optim import Optimizer
+from elastic.errors import CheckpointError, TrainingError
+from trainers.configurations import is_inline, parse_configuration, read_configuration
 
-from elastic.errors import CheckpointError
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+LAST = "last.ckpt"
+"""The checkpoint in a run's folder."""
 
 _AS_THE_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 """States of optimisers, by name, that have their parameter's shape."""
 _CURE = "take another checkpoint, or begin a run of another --name"
+
+
+def refuse_former_run(words: Sequence[str]) -> None:
+    """Check that a training replaces no other, as far as its words and configurations say, before it is made.
+
+    Args:
+        words: the command line from `fit` on, its configurations by their paths.
+
+    Raises:
+        TrainingError: as for `check_former_run`.
+    """
+    said: dict[str, Any] = {"name": "run", "runs": "runs", "ckpt_path": None, "overwrite": False}
+    for option, value in _options(words):
+        if option in ("-c", "--config"):
+            read = parse_configuration(value, option) if is_inline(value) else read_configuration(value)
+            said |= {name: read[name] for name in said if name in read}
+            said["overwrite"] |= "fast_dev_run" in str(read.get("trainer"))
+        elif option in ("--overwrite", "--print_config", "--trainer.fast_dev_run"):
+            said["overwrite"] = value != "false"
+        elif option.removeprefix("--") in said:
+            said[option.removeprefix("--")] = value
+    if not said["overwrite"]:
+        folder = Path(str(said["runs"])) / str(said["name"])
+        check_former_run(folder, str(folder / LAST) if said["ckpt_path"] == "last" else said["ckpt_path"])
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options with their values."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        option, equals, value = word.partition("=")
+        if option.startswith("-"):
+            yield option, value if equals else following
+
+
+def check_former_run(folder: Path, continued: str | None) -> None:
+    """Check that a training replaces no other: neither its checkpoint nor the supernet that it shipped.
+
+    Args:
+        folder: the run's folder.
+        continued: the checkpoint that the training goes on from; None: it begins anew.
+
+    Raises:
+        TrainingError: there is an earlier run, or a configuration that no run wrote.
+    """
+    last = folder / LAST
+    if last.exists():
+        if continued is None:
+            cure = "continue it with --ckpt_path last, or give this run another --name"
+        elif Path(continued).resolve() != last.resolve():
+            cure = "give this run another --name"
+        else:
+            return
+        raise TrainingError(f"{last} is of an earlier run; {cure}; --overwrite replaces it")
+    trained = [name for name in ("supernet.json", "supernet.safetensors") if (folder / name).exists()]
+    config = folder / "config.yaml"
+    if config.exists() and "seed_everything:" not in config.read_text("utf-8", "replace"):
+        trained.append(config.name)
+    if trained:
+        raise TrainingError(
+            f"{folder} holds {trained[0]}, and no {LAST} to go on from; give this run another --name; --overwrite "
+            "replaces it"
+        )
 
 
 def check_resumable(checkpoint: Mapping[str, Any], loops: Mapping[str, Any]) -> None:
@@ -57,6 +126,8 @@ def check_optimizers(states: Sequence[Mapping[str, Any]], optimizers: Sequence[O
 
 
 def _check_state(state: Any, parameter: Tensor, index: Any) -> None:
+    from torch import Tensor
+
     values = state.items() if isinstance(state, Mapping) else [("state", state)]
     for name, value in values:
         if name in _AS_THE_PARAMETER and isinstance(value, Tensor):

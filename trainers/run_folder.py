@@ -13,6 +13,7 @@ from elastic.errors import TrainingError
 from elastic.supernet.folder import mark_finished, save_supernet
 from elastic.support.files import write_text
 from elastic.support.text import did_you_mean
+from trainers.resuming import LAST
 from trainers.supernet_module import SupernetModule
 from trainers.trainer import SupernetTrainer
 
@@ -127,39 +128,6 @@ class RunFolder(Checkpoint):
         if every is None or (trainer.current_epoch + 1) % every or name not in trainer.callback_metrics:
             return None
         return float(trainer.callback_metrics[name])
-
-
-LAST = "last.ckpt"
-
-
-def check_former_run(folder: Path, continued: str | None) -> None:
-    """Check that a training replaces no other: neither its checkpoint nor the supernet that it shipped.
-
-    Args:
-        folder: the run's folder.
-        continued: the checkpoint that the training goes on from; None: it begins anew.
-
-    Raises:
-        TrainingError: there is an earlier run, or a configuration that no run wrote.
-    """
-    last = folder / LAST
-    if last.exists():
-        if continued is None:
-            cure = "continue it with --ckpt_path last, or give this run another --name"
-        elif Path(continued).resolve() != last.resolve():
-            cure = "give this run another --name"
-        else:
-            return
-        raise TrainingError(f"{last} is of an earlier run; {cure}; --overwrite replaces it")
-    trained = [name for name in ("supernet.json", "supernet.safetensors") if (folder / name).exists()]
-    config = folder / "config.yaml"
-    if config.exists() and "seed_everything:" not in config.read_text("utf-8", "replace"):
-        trained.append(config.name)
-    if trained:
-        raise TrainingError(
-            f"{folder} holds {trained[0]}, and no {LAST} to go on from; give this run another --name; --overwrite "
-            "replaces it"
-        )
 
 
 def _check_metric(name: str, trainer: Trainer, module: SupernetModule) -> None:

@@ -16,7 +16,8 @@ from elastic.space.sizes import Number
 from elastic.supernet.evaluation import Recalibrate
 from elastic.support.inputs import Inputs, predict
 from elastic.upstream import library_of
-from trainers.data.metrics import MetricName, answers, make_metric
+from trainers.data.metric_names import MetricName
+from trainers.data.metrics import answers, make_metric
 from trainers.methods.adversary import Adversary, check_pixels, seeded
 from trainers.steps.extra_batches import calibration_batches
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elastic.errors import BudgetError
 from elastic.profiles.profile import DeviceProfile
-from elastic.searching.limits import COSTS
+from elastic.searching.limits import COSTS, latency_name
 from elastic.space.sampling import corner_rows, spread_rows
 from elastic.space.space import Floats, Rows
 from elastic.supernet.supernet import Supernet
@@ -105,11 +105,6 @@ class CostModel:
         raise BudgetError(
             f"{use} {name} needs a device profile; make one with `elastic profile`, or elastic.measure_profile"
         )
-
-
-def latency_name(device: str) -> str:
-    """The metric name of a device's latency: `latency_ms.phone`, or `latency_ms` if there is one unnamed device."""
-    return f"latency_ms.{device}" if device else "latency_ms"
 
 
 def _by_cost(profile: Profiles | None) -> dict[str, DeviceProfile]:

@@ -1,4 +1,4 @@
-"""Limits of a budget, as people type them: `latency=20ms, macs=2M`."""
+"""Limits of a budget, as people type them: `latency=20ms, macs=2M`; and the names of costs."""
 
 from __future__ import annotations
 
@@ -74,3 +74,8 @@ def _unreadable(text: str) -> BudgetError:
         f"can't read the budget {text!r}; write it as latency_ms=8, latency=8ms, macs=2M, params=4e6 or memory=3MiB, "
         "several with commas between"
     )
+
+
+def latency_name(device: str) -> str:
+    """The metric name of a device's latency: `latency_ms.phone`, or `latency_ms` if there is one unnamed device."""
+    return f"latency_ms.{device}" if device else "latency_ms"

@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from elastic.errors import CheckpointError
+from elastic.supernet.registry import named_supernet
 from elastic.support.files import near_folder
 from elastic.support.reading import read_json
 
@@ -42,6 +43,8 @@ def check_place(folder: str | Path, file: str, names: Callable[[], Iterable[str]
     wanted = WANTED[file]
     if not str(folder):
         raise CheckpointError(f"the name of a folder is empty; wanted {wanted}")
+    if file == SUBNET and named_supernet(folder) is not None:
+        raise CheckpointError(f"{folder} {_cut_out(folder)}")
     if not Path(folder).exists():
         nor = "" if names is None else ", and no supernet of that name"
         cure = near_folder(folder, file, wanted, () if names is None else names())
@@ -56,13 +59,17 @@ def _instead(folder: Path, file: str) -> str:
     """What a folder holds instead of a file, and what to do; empty where that isn't known."""
     run = Path("runs") / folder.name
     if file == SUBNET and (folder / SUPERNET).is_file():
-        return f"is a trained supernet; cut a subnet out first: elastic extract {folder} --arch smallest"
+        return _cut_out(folder)
     if file == SUPERNET and _is_subnet(folder):
         return f'is an exported subnet, not a supernet; elastic.load_subnet("{folder}") opens it'
     if _has_images(folder):
         trained = folder.resolve() != run.resolve() and (run / SUPERNET).is_file()
         return f"holds images; did you mean {run}?" if trained else f"holds images; train on them: elastic fit {folder}"
     return ""
+
+
+def _cut_out(place: str | Path) -> str:
+    return f"is a trained supernet; cut a subnet out first: elastic extract {place} --arch smallest"
 
 
 def _is_subnet(folder: Path) -> bool:

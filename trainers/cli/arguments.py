@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elastic.errors import ArchError, ProfileError
-from elastic.profiles.profile import DeviceProfile
-from elastic.searching.result import SearchResult
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
-from elastic.supernet.supernet import Supernet
+from elastic.support.reading import read_json
 from elastic.support.text import names_in, pairs_in
 from trainers.jobs.words import check_arch
-from zoo.published.latency_tables import load_ofa_table
+
+if TYPE_CHECKING:
+    from elastic.profiles.profile import DeviceProfile
+    from elastic.supernet.supernet import Supernet
 
 
 def parse_resolutions(text: str) -> list[int]:
@@ -54,9 +55,26 @@ def profile_paths(text: str | None) -> dict[str, str]:
     return {name: path for name, _, path in pieces}
 
 
+def check_profiles(text: str | None) -> None:
+    """Check that `load_profiles` will find JSON where it is to be; what profiles are made of isn't imported.
+
+    Raises:
+        ProfileError: no such file, or something else.
+    """
+    for path in profile_paths(text).values():
+        if not _is_table(path):
+            read_json(path, ProfileError, "a device profile (elastic profile writes one)")
+
+
+def _is_table(path: str) -> bool:
+    return Path(path).is_dir() or Path(path).suffix in (".yaml", ".yml")
+
+
 def _load_profile(path: str, supernet: Supernet) -> DeviceProfile:
-    is_table = Path(path).is_dir() or Path(path).suffix in (".yaml", ".yml")
-    return load_ofa_table(path, supernet, Path(path).stem) if is_table else DeviceProfile.load(path)
+    from elastic.profiles.profile import DeviceProfile
+    from zoo.published.latency_tables import load_ofa_table
+
+    return load_ofa_table(path, supernet, Path(path).stem) if _is_table(path) else DeviceProfile.load(path)
 
 
 def choose_subnet(
@@ -74,6 +92,8 @@ def choose_subnet(
         CheckpointError: no search result.
     """
     if result is not None and arch is None:
+        from elastic.searching.result import SearchResult
+
         found = SearchResult.load(result)
         found.check_supernet(supernet)
         return found.best.arch, dict(found.best.metrics)

@@ -70,9 +70,13 @@ def attack(
     """
     from elastic.support.files import write_json
     from elastic.support.text import names_in
-    from trainers.jobs.calibration import calibration_for
+    from trainers.jobs.words import check_data
+
+    check_data(supernet, data)
+
+    from trainers.jobs.calibration import calibration_for  # PyTorch is imported from here on
     from trainers.jobs.judge import held_out
-    from trainers.jobs.trained import check_data, open_trained
+    from trainers.jobs.trained import open_trained
     from trainers.robust.attacks import Threat, find_attack
     from trainers.robust.examiner import Examiner
     from trainers.robust.smoothing import Smoothing
@@ -81,7 +85,6 @@ def attack(
     for name in names:
         find_attack(name, norm)
     _check(names, split, seed, images=images, batch=batch, front=front, samples=samples)
-    check_data(supernet, data)
     trained = open_trained(supernet, device, trust_code)
     chosen = parse_archs(trained.supernet, archs, middles, result, front, seed)
     shown = trained.data(data)

@@ -53,7 +53,7 @@ def export(
     from elastic.support.console import show
     from elastic.support.text import names_in
     from elastic.upstream.transformers import copy_tokenizer
-    from trainers.jobs.trained import check_data, check_device
+    from trainers.jobs.trained import check_device
 
     check_device(device)
     for option, number in (("images", images), ("threads", threads)):
@@ -61,8 +61,6 @@ def export(
             raise UsageError(f"--{option} {number}: wanted 1 or more")
     if push is not None:
         check_repo(push)
-    if data is not None:
-        check_data(folder, data)
     check_formats(names_in(formats), calibration=True)
     opened = open_subnet(folder)
     subnet, config = opened.subnet, opened.config

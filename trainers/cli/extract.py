@@ -37,12 +37,10 @@ def extract(
     from elastic.support.text import names_in
     from trainers.cli.arguments import choose_subnet
     from trainers.jobs.calibration import calibrated
-    from trainers.jobs.trained import check_data, keep_statistics, open_trained
+    from trainers.jobs.trained import keep_statistics, open_trained
     from trainers.jobs.write_subnet import write_subnet
 
     check_formats(names_in(formats), calibration=True)
-    if data is not None:
-        check_data(supernet, data)
     trained = open_trained(supernet, device, trust_code)
     chosen, measured = choose_subnet(trained.supernet, arch, result)
     made_up = trained.made_up if data is None else []

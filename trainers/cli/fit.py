@@ -12,9 +12,10 @@ from elastic.support.files import near_folder
 from elastic.support.text import did_you_mean
 from trainers.class_paths import TRUST, refuse_foreign_classes
 from trainers.cli.commands import COMMANDS
-from trainers.configurations import name_configurations, read_configuration, shipped_configurations
+from trainers.configurations import name_configurations, read_configuration
 from trainers.fit_folder import SHORT, expand
 from trainers.natural_forms import spell_out
+from trainers.resuming import refuse_former_run
 
 OPTIONS = {
     "--config": "a YAML file, or the name of a shipped one: elastic fit --config digits; several are merged",
@@ -48,6 +49,7 @@ _MAPPINGS = {
 }
 """Options that may be typed as `depth=2,3,width=0.5`, and a switch."""
 
+_RUN_NEEDED = "a run's folder (elastic {} runs/digits)"
 _GIVES_A_MODEL = ("-c", "--config", "--subnet", "--model", "--print_config")
 
 
@@ -90,6 +92,8 @@ def _run(name: str, words: list[str]) -> None:
         _refuse_nothing(name, words)
     words = words if name == "fit" or not _names_a_folder(words) else _of_run(name, words)
     named = name_configurations(expand([name, *spell_out(words, _MAPPINGS)]))
+    if name == "fit":
+        refuse_former_run(named)
 
     from trainers.lightning_cli import train
 
@@ -103,9 +107,8 @@ def _refuse_nothing(name: str, words: list[str]) -> None:
         UsageError: neither a folder nor a configuration is given.
     """
     if not any(word.startswith(_GIVES_A_MODEL) for word in words) and not _names_a_folder(words):
-        shipped = ", ".join(shipped_configurations())
-        folder = "a folder of images (elastic fit photos --model NAME)" if name == "fit" else "a run's folder"
-        raise UsageError(f"{name} needs {folder}, or --config: a YAML file, or the name of a shipped one: {shipped}")
+        folder = "a folder of images (elastic fit photos --model NAME)" if name == "fit" else _RUN_NEEDED.format(name)
+        raise UsageError(f"{name} needs {folder}, or --config: a YAML file, or a shipped one's name, as digits")
 
 
 def _refuse_misspelt(words: list[str]) -> None:

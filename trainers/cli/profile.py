@@ -81,7 +81,11 @@ def check(
         seed: draws the subnets and the order of measuring.
         accept_noise: end well even if the profile's measurement is noisy.
     """
-    from elastic.profiles.measuring import check_profile
+    from trainers.cli.arguments import check_profiles
+
+    check_profiles(profile)
+
+    from elastic.profiles.measuring import check_profile  # PyTorch is imported from here on
     from elastic.profiles.profile import DeviceProfile
     from trainers.jobs.trained import open_trained
 

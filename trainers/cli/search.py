@@ -71,26 +71,30 @@ def search(
         trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
     from elastic.searching.limits import parse_limits
-    from elastic.shipping.writing import check_formats
     from elastic.support.packages import require_packages
     from elastic.support.text import names_in
-    from trainers.cli.arguments import load_profiles, profile_paths
+    from trainers.cli.arguments import check_profiles, load_profiles, profile_paths
     from trainers.jobs.goals import Goals, check_names, metrics_on_offer
-    from trainers.jobs.search import Effort, Judging, Outputs, find_best, write_results
-    from trainers.jobs.trained import check_data, open_trained
-    from trainers.robust.attacks import Threat
+    from trainers.jobs.words import check_data
 
     if report is not None:
         require_packages("--report", "plotly")
-    check_formats(names_in(formats), calibration=True)
-    effort = Effort(algorithm, population, generations, predictor, again, again_seconds, threads, seed)
-    judging = Judging(data, images, None if robust is None else Threat(norm, robust), robust_again)
     limits = parse_limits(budget)
     offered = metrics_on_offer(profile_paths(profile), robust is not None)
     goals_named = {"--maximize": names_in(maximize or ""), "--minimize": names_in(minimize or ""), "--budget": limits}
     for option, names in goals_named.items():
         check_names(option, names, offered)
+    check_profiles(profile)
     check_data(supernet, data)
+
+    from elastic.shipping.writing import check_formats  # PyTorch is imported from here on
+    from trainers.jobs.search import Effort, Judging, Outputs, find_best, write_results
+    from trainers.jobs.trained import open_trained
+    from trainers.robust.attacks import Threat
+
+    check_formats(names_in(formats), calibration=True)
+    effort = Effort(algorithm, population, generations, predictor, again, again_seconds, threads, seed)
+    judging = Judging(data, images, None if robust is None else Threat(norm, robust), robust_again)
     trained = open_trained(supernet, device, trust_code)
     goals = Goals(limits, maximize, minimize, load_profiles(profile, trained.supernet))
     judge = judging.judge(trained)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,7 @@ from elastic.errors import TrainingError
 from elastic.supernet.evaluation import Batch
 from elastic.support.inputs import predict
 from elastic.upstream import library_of
-
-MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
-"""Top-1 accuracy; F1 of class 1 of two; Matthews' correlation; and, of numbers, Pearson's and Spearman's."""
+from trainers.data.metric_names import MetricName
 
 _OF_NUMBERS = ("pearson", "spearman")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from elastic.errors import BudgetError
-from elastic.profiles.profile import DeviceProfile
-from elastic.searching.budget import latency_name
-from elastic.searching.limits import COSTS
+from elastic.searching.limits import COSTS, latency_name
 from elastic.support.text import did_you_mean
-from trainers.data.metrics import MetricName
+from trainers.data.metric_names import MetricName
 
-Profiles = Mapping[str, DeviceProfile]
+if TYPE_CHECKING:
+    from elastic.profiles.profile import DeviceProfile
+
+Profiles: TypeAlias = "Mapping[str, DeviceProfile]"
 """Device profiles by name; a single one's name is empty."""
 
 

@@ -11,8 +11,8 @@ from elastic.prediction.predictor import check_count
 from elastic.reporting.report import write_csv, write_report
 from elastic.reporting.tables import result_table
 from elastic.searching.algorithms import check_algorithm
-from elastic.searching.budget import latency_name
 from elastic.searching.learning import learn_predictors
+from elastic.searching.limits import latency_name
 from elastic.searching.result import SearchResult
 from elastic.searching.search import search
 from elastic.searching.verification import is_here, remeasure_front

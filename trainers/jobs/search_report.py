@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from elastic.reporting.charts import Curves, Pairs
 from elastic.reporting.report import Report, read_curves
-from elastic.searching.budget import CostModel, latency_name
+from elastic.searching.budget import CostModel
+from elastic.searching.limits import latency_name
 from elastic.searching.result import EvaluatedSubnet, SearchResult
 from elastic.supernet.supernet import Supernet
 from elastic.support.text import spell_count, spell_metric, spell_name

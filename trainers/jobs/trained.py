@@ -29,6 +29,7 @@ from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import CONFIG, read_subnet_config
 from elastic.supernet.supernet import Supernet
 from trainers.batchnorm_settings import read_statistics, statistics_of_run
+from trainers.jobs.words import check_given, without_data
 
 if TYPE_CHECKING:
     from elastic.shipping.loading import OpenedSubnet
@@ -110,9 +111,9 @@ class Trained:
             UsageError: a named supernet, which has no data of its own, and none is given; or a data section that names
                 code which isn't trusted.
         """
-        _check_given(given)
+        check_given(given)
         if given is None and self.is_named:
-            raise _without_data(self.place)
+            raise without_data(self.place)
         found = self._opened_data(given)
         found.expected_names = self.classes
         return found
@@ -154,37 +155,6 @@ def open_trained(place: str | Path, device: str = "cpu", trust_code: bool = Fals
     trained = replace(_open(str(place)), trust_code=trust_code)
     trained.supernet.to(device)
     return trained
-
-
-def check_data(place: str, given: str | None) -> None:
-    """Check that there is data, before weights are loaded.
-
-    Args:
-        place: as for `open_trained`.
-        given: as for `Trained.data`.
-
-    Raises:
-        CheckpointError: no such file or folder.
-        UsageError: a named supernet, which has no data of its own, and none is given.
-    """
-    _check_given(given)
-    if given is None and named_supernet(place) is not None:
-        raise _without_data(place)
-
-
-def _check_given(data: str | None) -> None:
-    if data is not None and not Path(data).exists():
-        raise CheckpointError(
-            f"--data {data} doesn't exist; give a folder of images (train/CLASS/*, val/CLASS/*), or a YAML file with "
-            "the data section of a training"
-        )
-
-
-def _without_data(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is a named supernet, which has no data of its own; give some, a folder of images (train/CLASS/*, "
-        "val/CLASS/*) or a YAML file with the data section of a training, such as --data my_images"
-    )
 
 
 def check_device(device: str) -> None:

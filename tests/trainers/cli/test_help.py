@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from elastic.errors import UsageError
 from elastic.formats import FORMATS
@@ -57,6 +58,50 @@ def test_help_and_every_mistake_in_words_import_nothing_heavy():
         "    assert not found, (words, found)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+NAMED = "ofa_mbv3_fashion_mnist"
+SAID = {
+    f"search {NAMED} --profile nope.json --data photos": "nope.json doesn't exist; wanted a device profile",
+    f"search {NAMED} --budget mac=2M": "--budget mac: no such metric here; did you mean macs?",
+    f"search {NAMED}": f"{NAMED} is a named supernet, which has no data of its own",
+    f"attack {NAMED}": f"{NAMED} is a named supernet, which has no data of its own",
+    f"extract {NAMED} --arch smallest --data nope": "--data nope doesn't exist; give a folder of images",
+    f"extract {NAMED} --result nope.json": "nope.json doesn't exist; wanted a search result",
+    f"extract {NAMED} --device cuda:x": "--device cuda:x: PyTorch can't compute on that here",
+    "extract photos --arch smallest": "photos holds images; did you mean runs/photos?",
+    "inspect photos": "photos holds images; did you mean runs/photos?",
+    "export runs/photos": "runs/photos is a trained supernet; cut a subnet out first: elastic extract runs/photos",
+    f"export {NAMED}": f"{NAMED} is a trained supernet; cut a subnet out first: elastic extract {NAMED}",
+    f"profile check {NAMED} --profile nope": "nope doesn't exist; wanted a device profile",
+    "fit photos --method digits --epochs 1": "--method digits brings phases of its own",
+    "fit photos --method nope": "there is no configuration nope",
+    "fit photos": "runs/photos holds supernet.json, and no last.ckpt to go on from",
+    "fit photos --name=old": "runs/old/last.ckpt is of an earlier run; continue it with --ckpt_path last",
+    "fit --config digits --name=old": "runs/old/last.ckpt is of an earlier run; continue it with --ckpt_path last",
+    "fit --config digits --config {name: old}": "runs/old/last.ckpt is of an earlier run; continue it with --ckpt",
+}
+
+
+def test_a_mistake_in_files_or_folders_is_said_before_pytorch_is_imported(tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / "0.png")
+    for name, file in (("runs/photos", "supernet.json"), ("runs/old", "last.ckpt")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / file).write_text("{}")
+    code = (
+        "import io, re, sys\n"
+        "from contextlib import redirect_stderr\n"
+        "from trainers.cli.main import main\n"
+        f"for words, said in {SAID!r}.items():\n"
+        "    with redirect_stderr(io.StringIO()) as answer:\n"
+        "        assert main(re.split(' (?!old)', words)) == 2, words\n"
+        "    assert answer.getvalue().startswith(f'elastic: {said}'), (words, answer.getvalue())\n"
+        "    assert 'torch' not in sys.modules, words\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -140,8 +185,8 @@ def test_subcommands_are_found_before_commands():
         (["search", "net", "--bugdet", "x"], "unrecognized arguments: --bugdet x; did you mean --budget?"),
         (["extract", "net", "--qqq"], "unrecognized arguments: --qqq; --help_all shows the options there are"),
         (["search"], "elastic search needs supernet: a trained supernet's folder; or a name that elastic zoo"),
-        (["fit"], "fit needs a folder of images (elastic fit photos --model NAME), or --config: a YAML file, or the"),
-        (["validate", "--ckpt_path", "last"], "validate needs a run's folder, or --config: a YAML"),
+        (["fit"], "fit needs a folder of images (elastic fit photos --model NAME), or --config: a YAML file, or a shi"),
+        (["validate", "--ckpt_path", "last"], "validate needs a run's folder (elastic validate runs/digits), or"),
         (["fit", "--config", "digit"], "there is no configuration digit; did you mean digits"),
         (["fit", "--config", "."], ". is a folder, wanted a YAML file; images are trained on with elastic fit ."),
         (["fit", "--modle", "x"], "no option --modle; did you mean --model?"),
