@@ -1,8 +1,8 @@
 """Blocks of a supernet: which exist, which dims each depends on, and which are identical.
 
-A block is a child of a container with elastic depth, or a module outside all of them, such as stem and head. It has
-one variant for each combination of the dims it depends on; identical variants share a signature. A table of latencies
-has one time per signature, and a subnet's latency is a sum over its blocks.
+A block is a child of a container with elastic depth, or a module outside all of them, such as stem and head; one that
+is called twice is two blocks. It has one variant for each combination of the dims it depends on; identical variants
+share a signature. A table of latencies has one time per signature, and a subnet's latency is a sum over its blocks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +23,11 @@ from elastic.costs.tracing import Subject
 from elastic.errors import ProfileError
 from elastic.layers.extraction import cut_out
 from elastic.layout.layout import SizeEvaluator, sizes_of
+from elastic.profiles.calls import BlockIO, Call, calls_of
 from elastic.space.dims import Gate
 from elastic.space.sizes import Number
 from elastic.space.space import SearchSpace
 from elastic.supernet.supernet import Supernet
-from elastic.support.inputs import run_model
-
-Shape = tuple[int, ...]
-"""Shape of one input, without the batch axis."""
 
 Name = Callable[[nn.Module, "BlockIO"], str]
 """Maps a plain module and its input/output shapes to a signature; an empty string means it costs nothing."""
@@ -42,23 +38,6 @@ VARIANTS_LIMIT = 4096
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 _IDLE = (nn.Identity, nn.Dropout)
 """Blocks that do nothing in inference."""
-
-
-@dataclass(frozen=True)
-class BlockIO:
-    """A block's inputs and output.
-
-    Attributes:
-        path: path of the block in the full model.
-        shapes: shapes of the inputs, without the batch axis.
-        dtypes: dtypes of the inputs.
-        output: shape of the output, without the batch axis; empty if it isn't a single tensor.
-    """
-
-    path: str
-    shapes: tuple[Shape, ...]
-    dtypes: tuple[torch.dtype, ...]
-    output: Shape
 
 
 @dataclass(frozen=True)
@@ -80,12 +59,13 @@ class BlockVariant:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a supernet in all its variants.
+    """A block of a supernet in all its variants, as one call of it finds it.
 
     Attributes:
-        path: path of the block in the full model.
+        path: path of the block in the full model; the first one of a module that has several.
         dims: names of the dims it depends on, in the space's order.
-        gates: gates in front of it; the block runs if all are open.
+        gates: gates in front of it; the block runs if all are open. A module with several paths, each with other
+            gates, has none: it depends on their depths.
         variants: one for each combination of the dims' choices, the last dim varying fastest; None where no subnet
             contains that combination.
     """
@@ -102,7 +82,9 @@ class Block:
 
 
 def find_blocks(supernet: Supernet, space: SearchSpace | None = None, name: Name | None = None) -> tuple[Block, ...]:
-    """All blocks of a supernet, in model order. Passes on the meta device find them; the supernet isn't changed.
+    """All blocks of a supernet, one for each call, in order. Passes on the meta device find them.
+
+    The supernet isn't changed.
 
     Args:
         supernet: the supernet.
@@ -110,8 +92,8 @@ def find_blocks(supernet: Supernet, space: SearchSpace | None = None, name: Name
         name: computes signatures; default: `signature`, with which variants that compute different things differ.
 
     Raises:
-        ProfileError: a block has more than `VARIANTS_LIMIT` variants; or the model reads text, so that its layers are
-            called with more than tensors.
+        ProfileError: a block has more than `VARIANTS_LIMIT` variants, or is called with more than tensors, as are the
+            layers of models that read text.
     """
     if supernet.recipe.vocabulary is not None:
         raise ProfileError(
@@ -120,7 +102,7 @@ def find_blocks(supernet: Supernet, space: SearchSpace | None = None, name: Name
         )
     survey = _Survey(supernet, space or supernet.space, name or signature)
     dims = survey.dims_of_blocks()
-    for path, names in dims.items():
+    for (path, _), names in dims.items():
         count = math.prod(len(survey.space[one].choices) for one in names)
         if count > VARIANTS_LIMIT:
             raise ProfileError(
@@ -156,11 +138,12 @@ def build_variant(
 
 
 def block_modules(supernet: Supernet | Subject) -> Iterator[tuple[str, nn.Module]]:
-    """The largest modules with no elastic depth inside, by path: blocks, stem and head, which cover the model."""
+    """The largest modules that run and have no elastic depth inside, by path: blocks, stem and head."""
     gated = supernet.layout.gates
 
     def visit(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        if not any(one.startswith(f"{path}.".lstrip(".")) for one in gated):
+        runs = type(module).forward is not nn.Module.forward  # lists and dicts of modules don't
+        if runs and not any(one.startswith(f"{path}.".lstrip(".")) for one in gated):
             yield path, module
             return
         for name, child in module._modules.items():
@@ -206,7 +189,7 @@ def _counts(name: str, value: Any) -> bool:
 
 
 class _Survey:
-    """Forward passes on a meta copy of the supernet that record every block's inputs and output."""
+    """Forward passes on a meta copy of the supernet that record every block's inputs and output, call by call."""
 
     def __init__(self, supernet: Supernet, space: SearchSpace, name: Name) -> None:
         self.space = space
@@ -215,97 +198,97 @@ class _Survey:
         for module in self.twin.model.modules():
             if isinstance(module, _NORMS):  # slow on tensors without data, and shapes are all that is asked
                 module.forward = _same  # type: ignore[method-assign, assignment]
-        self.modules = {path: one for path, one in block_modules(self.twin) if not isinstance(one, _IDLE)}
-        self.sizes = {path: self._sizes(path) for path in self.modules}
+        places: dict[nn.Module, list[str]] = {}
+        for path, module in block_modules(self.twin):
+            if not isinstance(module, _IDLE):
+                places.setdefault(module, []).append(path)
+        self.modules = {paths[0]: module for module, paths in places.items()}
+        self.gates = {paths[0]: {self.twin.layout.gates_of(path) for path in paths} for paths in places.values()}
+        self.sizes = {path: self._sizes(module) for path, module in self.modules.items()}
         self.largest = {dim.name: dim.choices[-1] for dim in space.dims}
         self._signatures: dict[Any, tuple[str, str]] = {}
 
-    def dims_of_blocks(self) -> dict[str, tuple[str, ...]]:
-        """For each block, the dims of its own sizes and those that change its inputs."""
-        sizes = SizeEvaluator(self.space, self.twin.layout)
-        own = {path: sizes.dims_of(size.name for size in self.sizes[path]) for path in self.modules}
+    def dims_of_blocks(self) -> dict[Call, tuple[str, ...]]:
+        """For each call of a block, the dims of its own sizes and those that change its inputs."""
         before = self.look({})
+        own = {call: self._own_dims(call[0]) for call in before}
         uses = Counter(name for names in own.values() for name in names)
         smallest = {dim.name: dim.choices[0] for dim in self.space.dims}
         inner = {name: smallest[name] for name, count in uses.items() if count == 1}
         if _changed(before, self.look(inner)):  # what only one block has seldom shows outside it
             inner = {}
         for name in smallest.keys() - inner.keys():
-            for path in _changed(before, self.look({name: smallest[name]})):
-                own[path].add(name)
-        return {path: tuple(name for name in self.space.names if name in own[path]) for path in before}
+            for call in _changed(before, self.look({name: smallest[name]})):
+                own[call].add(name)
+        return {call: tuple(name for name in self.space.names if name in own[call]) for call in before}
 
-    def enumerate(self, dims: Mapping[str, tuple[str, ...]]) -> tuple[Block, ...]:
+    def enumerate(self, dims: Mapping[Call, tuple[str, ...]]) -> tuple[Block, ...]:
         """Every variant of every block; each pass records one variant per block, as far as their dims agree."""
-        choices = {path: [self.space[name].choices for name in names] for path, names in dims.items()}
-        waiting = {path: list(itertools.product(*given)) for path, given in choices.items()}
-        found: dict[str, dict[tuple[Number, ...], BlockVariant | None]] = {path: {} for path in dims}
+        choices = {call: [self.space[name].choices for name in names] for call, names in dims.items()}
+        waiting = {call: list(itertools.product(*given)) for call, given in choices.items()}
+        found: dict[Call, dict[tuple[Number, ...], BlockVariant | None]] = {call: {} for call in dims}
         while any(waiting.values()):
             values: dict[str, Number] = {}
-            asked: dict[str, tuple[Number, ...]] = {}
-            for path, left in waiting.items():
-                index = _compatible(dims[path], left, values)
+            asked: dict[Call, tuple[Number, ...]] = {}
+            for call, left in waiting.items():
+                gates = self._common_gates(call[0])
+                deep = {one.depth: self.largest[one.depth] for one in gates if one.depth in self.largest}
+                index = _compatible(dims[call], left, deep, values)
                 if index is not None:
-                    asked[path] = left.pop(index)
-                    values.update(zip(dims[path], asked[path], strict=True))
-            io = self.look(values)
-            for path, combination in asked.items():
-                found[path][combination] = io.get(path)
+                    asked[call] = left.pop(index)
+                    values.update({**deep, **dict(zip(dims[call], asked[call], strict=True))})
+            seen = self.look(values)
+            for call, combination in asked.items():
+                found[call][combination] = seen.get(call)
         return tuple(
-            Block(path, dims[path], self.twin.layout.gates_of(path), tuple(found[path][one] for one in order))
-            for path, given in choices.items()
+            Block(call[0], dims[call], self._common_gates(call[0]), tuple(found[call][one] for one in order))
+            for call, given in choices.items()
             if (order := list(itertools.product(*given)))
         )
 
-    def look(self, values: Mapping[str, Number]) -> dict[str, BlockVariant]:
+    def look(self, values: Mapping[str, Number]) -> dict[Call, BlockVariant]:
         """The variant of each block that runs with these dim values, and the largest choices of all other dims."""
         chosen = {**self.largest, **values}
         self.twin.layout.set(chosen)
-        given: dict[str, BlockIO] = {}
-        with ExitStack() as hooks, torch.inference_mode(False), torch.no_grad():
-            for path, module in self.modules.items():
-                hooks.callback(module.register_forward_hook(_recorder(path, given), with_kwargs=True).remove)
-            recipe = self.twin.recipe
-            run_model(self.twin.model, recipe.example_inputs(chosen, device="meta"))
-        return {path: self._variant(path, io, chosen) for path, io in given.items()}
+        calls = calls_of(self.twin.model, self.modules, self.twin.recipe.example_inputs(chosen, device="meta"))
+        return {call: self._variant(io, chosen) for call, io in calls.items()}
 
-    def _variant(self, path: str, io: BlockIO, chosen: Mapping[str, Number]) -> BlockVariant:
-        key = (path, io, tuple(size.value for size in self.sizes[path]))
+    def _variant(self, io: BlockIO, chosen: Mapping[str, Number]) -> BlockVariant:
+        key = (io, tuple(size.value for size in self.sizes[io.path]))
         if key not in self._signatures:
-            module = cut_out(self.modules[path])
+            module = cut_out(self.modules[io.path])
             self._signatures[key] = (self.name(module, io), type(module).__name__)
         return BlockVariant(*self._signatures[key], chosen, io)
 
-    def _sizes(self, path: str) -> list[Any]:
-        rules = self.twin.layout.rules
-        inside = [own for place, own in rules.items() if f"{place}.".startswith(f"{path}.")]
-        return list({size.name: size for own in inside for rule in own.values() for size in sizes_of(rule)}.values())
+    def _sizes(self, module: nn.Module) -> list[Any]:
+        inside = set(module.modules())
+        rules = [own for path, own in self.twin.layout.rules.items() if self.twin.model.get_submodule(path) in inside]
+        return list({size.name: size for own in rules for rule in own.values() for size in sizes_of(rule)}.values())
+
+    def _own_dims(self, path: str) -> set[str]:
+        """The dims of a block's sizes, and of the depths that say how often it is called where its paths differ."""
+        depths = [] if len(self.gates[path]) == 1 else [gate.depth for own in self.gates[path] for gate in own]
+        return set(SizeEvaluator(self.space, self.twin.layout).dims_of([*(s.name for s in self.sizes[path]), *depths]))
+
+    def _common_gates(self, path: str) -> tuple[Gate, ...]:
+        return next(iter(self.gates[path])) if len(self.gates[path]) == 1 else ()
 
 
 def _same(x: Tensor, *_: Any) -> Tensor:
     return x
 
 
-def _changed(before: Mapping[str, BlockVariant], after: Mapping[str, BlockVariant]) -> list[str]:
-    """Paths of the blocks whose input shapes changed."""
-    return [path for path, variant in after.items() if variant.io.shapes != before[path].io.shapes]
+def _changed(before: Mapping[Call, BlockVariant], after: Mapping[Call, BlockVariant]) -> list[Call]:
+    """Calls of blocks whose input shapes changed."""
+    return [call for call, variant in after.items() if variant.io.shapes != before[call].io.shapes]
 
 
-def _compatible(dims: tuple[str, ...], left: list[tuple[Number, ...]], values: Mapping[str, Number]) -> int | None:
-    """Index of the first combination that agrees with the values chosen so far; None if there is none."""
+def _compatible(
+    dims: tuple[str, ...], left: list[tuple[Number, ...]], deep: Mapping[str, Number], values: Mapping[str, Number]
+) -> int | None:
+    """Index of the first combination that agrees with the values chosen so far, where its block runs; None if none."""
     for index, combination in enumerate(left):
-        if all(values.get(name, value) == value for name, value in zip(dims, combination, strict=True)):
+        wanted = {**deep, **dict(zip(dims, combination, strict=True))}
+        if all(values.get(name, value) == value for name, value in wanted.items()):
             return index
     return None
-
-
-def _recorder(path: str, found: dict[str, BlockIO]) -> Callable[..., None]:
-    """A hook that records a block's inputs and output, unless it is called with more than tensors."""
-
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if not kwargs and all(isinstance(value, Tensor) for value in args):
-            shapes = tuple(tuple(value.shape[1:]) for value in args)
-            dtypes = tuple(value.dtype for value in args)
-            found[path] = BlockIO(path, shapes, dtypes, tuple(output.shape[1:]) if isinstance(output, Tensor) else ())
-
-    return hook

@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import nn
 
-from elastic.profiles.blocks import BlockIO, Name, Shape
+from elastic.profiles.blocks import Name
+from elastic.profiles.calls import BlockIO, Shape
 
 
 def naming(signatures: Iterable[str]) -> Name | None:

@@ -7,9 +7,12 @@ import pytest
 import torch
 from families import CASES, supernet
 from small import FAMILIES
+from torch import nn
 
 import elastic
+from elastic.costs.counting import MacsCounter
 from elastic.errors import ProfileError
+from elastic.profiles.block_table import LatencyTable
 from elastic.profiles.blocks import block_modules, build_variant, distinct_variants, find_blocks, signature
 
 SOME = ["resnet-d", "resnext", "mobilenet-v3 with matrices", "convnext-v2", "vit with qk-norm", "regnet-y", "fbnet"]
@@ -122,4 +125,79 @@ def test_a_block_with_too_many_variants_is_refused():
         choices={"mid": list(range(8, 48, 8)), "width": [8, 16, 24], "kernel": [1, 3, 5]},
     )  # fmt: skip
     with pytest.raises(ProfileError, match=r"has \d+ variants.*fewer"):
+        find_blocks(net)
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 16), nn.Linear(16, 8)
+
+    def forward(self, x):
+        return x + self.b(self.a(x))
+
+
+class CalledTwice(nn.Module):
+    """On other shapes each time: a module with two paths, one with one, one also in a block, one twice in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.also = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.fixed = nn.ModuleList([nn.Sequential(self.also, nn.Linear(8, 8))])
+        self.mix = self.mixed_later = Residual()
+        shared = Residual()
+        self.blocks = nn.ModuleList([shared, shared, Residual()])
+
+    def forward(self, x):
+        x = self.fixed[0](self.mix(self.stem(x)))
+        for at, block in enumerate(self.blocks):
+            x = block(x[:, at:])
+        return self.also(self.mixed_later(self.stem(x[:, ::2])))
+
+
+def test_a_module_that_is_called_twice_is_two_blocks():
+    layout = {"blocks.{i}.a": "h.{i} _", "blocks.{i}.b": "_ h.{i}", "mix.a": "m _", "mix.b": "_ m", "blocks": "depth"}
+    dims = {name: elastic.DimRule((0.5,)) for name in ("h", "m")} | {"depth": elastic.DimRule((1, 2))}
+    net = elastic.elasticize(CalledTwice(), elastic.Recipe(layout, dims, input_size=(8, 8)))
+    found = find_blocks(net)
+    assert [block.path for block in found] == [
+        "stem", "mix", "fixed.0", "blocks.0", "blocks.0", "blocks.2", "stem", "mix", "also"
+    ]  # fmt: skip
+    milliseconds = {}
+    for name, variant in distinct_variants(found).items():
+        module, inputs = build_variant(net, variant)
+        milliseconds[name] = counted(module, *inputs)
+    table = LatencyTable(net.space, found, milliseconds)
+    for arch in net.space.sample(seed=0, n=12):
+        assert table(net.space.encode([arch]))[0] == counted(net.extract(arch), torch.zeros(1, 8, 8))
+
+
+def counted(module: nn.Module, *inputs: torch.Tensor) -> float:
+    """MACs, for want of a clock that gives the same each time."""
+    with MacsCounter() as counter:
+        module(*inputs)
+    return float(counter.macs)
+
+
+def test_a_model_without_elastic_depth_is_one_block_that_depends_on_all_dims():
+    recipe = elastic.Recipe({"a": "h _", "b": "_ h"}, {"h": elastic.DimRule((0.25, 0.5))}, input_size=(8,))
+    (block,) = find_blocks(elastic.elasticize(Residual(), recipe))
+    assert block.dims == ("h",)
+    assert len(set(block.signatures)) == 3
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([Residual(), Residual()])
+        self.blocks[1].forward = lambda x, scale: x * scale
+
+    def forward(self, x):
+        return self.blocks[1](self.blocks[0](x), 2)
+
+
+def test_a_block_that_is_called_with_more_than_tensors_is_refused():
+    recipe = elastic.Recipe({"blocks": "depth"}, {"depth": elastic.DimRule((0.5,))}, input_size=(8,))
+    net = elastic.elasticize(Scaled(), recipe, check=False)
+    with pytest.raises(ProfileError, match=r"'blocks.1' is called with more than tensors.*whole subnets"):
         find_blocks(net)
