@@ -31,8 +31,9 @@ from elastic.shipping.writing import check_formats, write_format
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
 from elastic.supernet.evaluation import Batch
+from elastic.supernet.places import KIND, SUBNET
 from elastic.supernet.source import SupernetSource
-from elastic.supernet.subnet_folder import CONFIG, KIND, WEIGHTS, read_subnet_config
+from elastic.supernet.subnet_folder import WEIGHTS, read_subnet_config
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import staged, write_json
 from elastic.support.inputs import Inputs, first, predict
@@ -145,7 +146,7 @@ def export(
         }
         if WEIGHTS in files:
             config |= _write_loaders(model, stage, inputs, _built_with(source), config)
-        write_json(stage / CONFIG, config)
+        write_json(stage / SUBNET, config)
         write_card(stage / "README.md", card, config)
     removed = sorted(own_files(former) - {*known, *config["loader"]})
     for file in removed:
@@ -192,7 +193,7 @@ def _write_loaders(
     if sizes is None:
         return {}
     loader, fields = write_loader(sizes, model, stage, inputs), native_fields(sizes, model, config)
-    write_json(stage / CONFIG, {**fields, **config})
+    write_json(stage / SUBNET, {**fields, **config})
     return {**fields, **config, "loader": loader, "native": native_code(sizes, stage, model, inputs)}
 
 

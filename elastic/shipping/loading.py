@@ -11,8 +11,9 @@ from torch import nn
 from elastic.errors import CheckpointError
 from elastic.space.arch import Arch
 from elastic.supernet.folder import build_saved
+from elastic.supernet.places import SUBNET
 from elastic.supernet.source import SupernetSource
-from elastic.supernet.subnet_folder import CONFIG, load_subnet_weights, read_subnet_config
+from elastic.supernet.subnet_folder import load_subnet_weights, read_subnet_config
 from elastic.supernet.supernet import Supernet
 
 
@@ -46,7 +47,7 @@ def open_subnet(folder: str | Path) -> OpenedSubnet:
     config = read_subnet_config(folder)
     folder = Path(folder)
     if config.get("source") is None or config.get("arch") is None:
-        raise CheckpointError(f"{folder / CONFIG} doesn't say source and arch; export again with source=..., arch=...")
+        raise CheckpointError(f"{folder / SUBNET} doesn't say source and arch; export again with source=..., arch=...")
     source = SupernetSource.from_dict(config["source"])
     supernet = build_saved(source, folder)
     arch = supernet.space.arch(config["arch"])

@@ -10,8 +10,7 @@ from torch import nn
 
 from elastic.errors import CheckpointError
 from elastic.space.sizes import Number
-from elastic.supernet.places import KIND, WANTED, check_place
-from elastic.supernet.places import SUBNET as CONFIG
+from elastic.supernet.places import KIND, SUBNET, WANTED, check_place
 from elastic.support.reading import read_json
 from elastic.support.records import from_plain
 from elastic.support.weights import load_weights
@@ -58,9 +57,9 @@ def read_subnet_config(folder: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: there is none, or it is broken.
     """
-    check_place(folder, CONFIG)
-    path = Path(folder) / CONFIG
-    config = read_json(path, CheckpointError, WANTED[CONFIG])
+    check_place(folder, SUBNET)
+    path = Path(folder) / SUBNET
+    config = read_json(path, CheckpointError, WANTED[SUBNET])
     if config.get("kind") != KIND or "files" not in config:
         raise CheckpointError(f"{path} isn't an exported subnet: its kind is {config.get('kind')!r}, wanted {KIND!r}")
     if _FORMER_METRICS in config:
