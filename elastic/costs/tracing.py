@@ -135,7 +135,8 @@ def trace(
     except (RuntimeError, NotImplementedError) as error:
         raise CostError(
             f"costs: {type(model).__name__} doesn't run on tensors without data; does its code depend on the values of "
-            f"activations? No formula can follow those ({first_line(error)})"
+            f"activations, as a detector's does? No formula can follow those; make a part elastic alone, such as its "
+            f"backbone, and count that ({first_line(error)})"
         ) from error
 
 

@@ -21,7 +21,7 @@ from elastic.layout.recipe import Recipe, register_recipe
 from elastic.layout.saved import register_code
 from elastic.recipes.resolution import resolution_rule
 from elastic.support.hooks import copy_placed
-from elastic.support.inputs import Inputs, describe_inputs, inputs_of, tensors_of
+from elastic.support.inputs import BATCH_OF_SINGLE_INPUTS, Inputs, describe_inputs, inputs_of, tensors_of
 from elastic.support.quiet import quiet
 from elastic.upstream import library_of
 from elastic.upstream.library import Size3
@@ -147,10 +147,7 @@ _NAME_THE_INPUT = (
     "give its shape as input_size=, or what its forward takes as example= (a tensor of any dtype, a tuple, or a dict "
     "by name)"
 )
-_BATCH = (
-    "the first axis of each tensor is the batch, inside lists and dicts, too: a model that takes a list of single "
-    "inputs needs a module around it that takes a batch, and unbinds it"
-)
+_BATCH = f"the first axis of each tensor is the batch, inside lists and dicts, too: {BATCH_OF_SINGLE_INPUTS}"
 
 
 def _copy(model: nn.Module, inputs: Inputs) -> nn.Module:

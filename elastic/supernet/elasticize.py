@@ -98,7 +98,8 @@ def _nothing_elastic(model: nn.Module, layout: Layout, recipe: Recipe) -> str:
     which = "only the resolution" if layout.dims else "nothing"
     why = next((f"; {where}: {why}" for where, why in recipe.notes.items()), "")
     return (
-        f"{which} of this {type(model).__name__} is elastic, so that it has one subnet{why}; elastic.inspect says all"
+        f"{which} of this {type(model).__name__} is elastic, so that it has one subnet{why}; elastic.inspect says all. "
+        "A part may be elastic alone, such as a detector's backbone: elasticize(detector.backbone, example=...)"
     )
 
 

@@ -16,6 +16,12 @@ from elastic.support.tensors import flat, nested
 USUAL_LENGTH = 128
 """Tokens of a made-up text, and of one that costs are counted on, where the model takes so many."""
 
+BATCH_OF_SINGLE_INPUTS = (
+    "a model that takes a list of single inputs, as detectors do, needs a module around it that takes a batch, and "
+    "unbinds it; or make its part elastic that takes a batch: elasticize(detector.backbone, example=a tensor of images)"
+)
+"""The cure where the first axis of an example isn't the batch."""
+
 Inputs = Tensor | Mapping[str, Any]
 """One tensor, its first axis the batch; or several, by the names that the model's `forward` has for them: each a
 tensor, or a list, a tuple or a dict of such."""
@@ -185,7 +191,7 @@ def describe_inputs(model: nn.Module, example: Any) -> tuple[InputSpec, ...]:
     if not isinstance(example, Mapping) or not example:
         raise TypeError(
             "wanted a tensor, a tuple of tensors or a dict of tensors by name (an argument that is a list of tensors "
-            f"goes into a tuple: ([a, b],)), got {_described(example)}"
+            f"goes into a tuple: ([a, b],)), got {_described(example)}; {BATCH_OF_SINGLE_INPUTS}"
         )
     leaves = flat(example)
     other = next((name for name, one in leaves.items() if not isinstance(one, Tensor)), None)
@@ -195,8 +201,7 @@ def describe_inputs(model: nn.Module, example: Any) -> tuple[InputSpec, ...]:
         )
     if len({len(one) if one.ndim else 0 for one in leaves.values()}) != 1:
         raise TypeError(
-            "the first axis of each input is the batch, and these have several lengths of it; a model that takes a "
-            "list of single inputs needs a module around it that takes a batch, and unbinds it"
+            f"the first axis of each input is the batch, and these have several lengths of it; {BATCH_OF_SINGLE_INPUTS}"
         )
     return tuple(_spec(name, one) for name, one in leaves.items())
 
