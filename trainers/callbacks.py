@@ -66,7 +66,8 @@ class SubnetReport(Callback):
     def _show(self, trainer: Trainer, module: SupernetModule, stage: str) -> None:
         if not trainer.is_global_zero:
             return
-        table = Table(title=f"{stage} after step {module.global_step}" if module.global_step else stage)
+        after = f" after step {module.global_step}" if module.global_step else ""
+        table = Table(title=f"{stage}{after}, on {module.validator.examples:,} examples")
         table.add_column("subnet")
         attacked = module.validator.options.attack is not None
         for heading in ("arch", "MACs", "parameters", module.validator.metric, *(["under attack"] if attacked else [])):

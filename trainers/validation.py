@@ -152,6 +152,7 @@ class Validator:
 
     Attributes:
         results: what the last validation or test found, one entry per subnet, by MACs.
+        examples: on so many examples of all processes.
     """
 
     def __init__(self, module: LightningModule, options: ValidationOptions, seed: int) -> None:
@@ -166,6 +167,7 @@ class Validator:
         self.options = options
         self.seed = seed
         self.results: list[ValidationScore] = []
+        self.examples = 0
         self._subnets: list[ValidatedSubnet] = []
 
     @property
@@ -195,6 +197,7 @@ class Validator:
             TrainingError: there is BatchNorm, and the data has no calibration batches.
         """
         module, named = self.module, self.named(space, supernet.space)
+        self.examples = 0
         self._subnets = [ValidatedSubnet(*each, supernet, self.metric, module.device) for each in named.items()]
         for subnet in self._subnets:
             with module.trainer.precision_plugin.forward_context():
@@ -206,6 +209,7 @@ class Validator:
         Raises:
             TrainingError: attacked inputs aren't images between 0 and 1.
         """
+        self.examples += len(labels)
         for subnet in self._subnets:
             subnet.update(inputs, labels)
         attack = self.options.attack
@@ -219,6 +223,8 @@ class Validator:
         """Log `STAGE/<name>/<metric>` of each subnet, and `STAGE/<name>/robust` where it was attacked."""
         self.results = sorted((subnet.result() for subnet in self._subnets), key=lambda result: result.macs)
         self._subnets = []
+        total = torch.tensor(self.examples, device=self.module.device)
+        self.examples = int(self.module.trainer.strategy.reduce(total, reduce_op="sum"))
         for result in self.results:  # the same on all ranks
             self.module.log(f"{stage}/{result.name}/{result.metric}", result.score, sync_dist=True)
             if result.robust is not None:

@@ -17,8 +17,7 @@ from elastic.prediction.predictor import FEWEST, PredictionError, Predictor
 from elastic.profiles.block_table import TableFeatures
 from elastic.profiles.blocks import Block
 from elastic.profiles.fit_latency import fit_latency, named_blocks, sum_blocks
-from elastic.space.sizes import Number
-from elastic.space.space import Archs, Floats, ManyArchs, Rows
+from elastic.space.space import Archs, Floats, ManyArchs, OneArch, Rows
 from elastic.supernet.folder import check_digest
 from elastic.supernet.supernet import Supernet
 from elastic.support.files import write_text
@@ -119,7 +118,7 @@ class DeviceProfile:
         return sum_blocks(supernet, self._fitted["blocks"], milliseconds, self.resolutions)
 
     @overload
-    def latency_ms(self, supernet: Supernet, archs: Mapping[str, Number]) -> float: ...
+    def latency_ms(self, supernet: Supernet, archs: OneArch) -> float: ...
     @overload
     def latency_ms(self, supernet: Supernet, archs: ManyArchs) -> Floats: ...
     def latency_ms(self, supernet: Supernet, archs: Archs) -> float | Floats:
@@ -137,7 +136,7 @@ class DeviceProfile:
             ArchError: an arch that isn't in the space.
         """
         found = self.predictor(supernet)(supernet.space.rows(archs))
-        return float(found[0]) if isinstance(archs, Mapping) else found
+        return float(found[0]) if isinstance(archs, (str, Mapping)) else found
 
     def covers(self, supernet: Supernet, rows: Rows) -> NDArray[np.bool_]:
         """Mask of the encoded archs whose resolution was measured: bool `(n,)`."""

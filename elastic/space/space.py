@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
-from typing import Any, cast, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,10 @@ Floats = NDArray[np.float64]
 ManyArchs = Sequence[Mapping[str, Number]] | NDArray[np.integer[Any]]
 """Several archs: a sequence of them, or encoded rows `(n, dims)`."""
 
-Archs = Mapping[str, Number] | ManyArchs
+OneArch = Mapping[str, Number] | Literal["smallest", "largest"]
+"""One arch, or the word for it."""
+
+Archs = OneArch | ManyArchs
 """One arch, or several."""
 
 Seed = int | Sequence[int]
@@ -78,12 +81,16 @@ class SearchSpace:
 
     # --- single archs ---------------------------------------------------------------------------------------
 
-    def arch(self, values: Mapping[str, Number]) -> Arch:
+    def arch(self, values: OneArch) -> Arch:
         """The canonical arch with exactly these values; dims that its depths leave out may be there and are dropped.
+
+        The words `smallest` and `largest` are archs, too.
 
         Raises:
             ArchError: an unknown dim, a missing one, a value that isn't one of its choices, or no mapping.
         """
+        if isinstance(values, str) and values in ("smallest", "largest"):
+            return self.smallest if values == "smallest" else self.largest
         if not isinstance(values, Mapping):
             raise ArchError(f"wanted an arch, a value for each dim, such as space.largest; got {values!r:.60}")
         for name in values:

@@ -16,7 +16,7 @@ from elastic.layers.read_rules import TensorRule
 from elastic.space.arch import Arch
 from elastic.space.sizes import Lookup, Number
 from elastic.supernet.supernet import Supernet
-from elastic.support.text import short, spell_bytes, spell_count, spell_names
+from elastic.support.text import html_table, short, spell_bytes, spell_count, spell_names
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ class Inspection:
         kinds = ", ".join(dict.fromkeys(one.kind for one in self.elastic)) or "nothing"
         params = " to ".join(short(costs.params) for costs in (self.smallest, self.largest))
         return f"Inspection({self.model}: {spell_count(self.subnets)} subnets, elastic: {kinds}, {params} parameters)"
+
+    def _repr_html_(self) -> str:
+        """What is elastic, as a table, for notebooks."""
+        rows = [(one.kind, spell_names(one.names), _choices(one)) for one in self.elastic]
+        return html_table([f"elastic in {self.model}", "where", "choices"], rows)
 
 
 def inspect(supernet: Supernet) -> Inspection:
@@ -175,9 +180,13 @@ def _title(found: Inspection) -> str:
 def _elastic_table(found: Inspection) -> Table:
     table = _table("elastic", "where", "choices")
     for one in found.elastic:
-        choices = ", ".join(f"{choice:g}" for choice in one.choices)
-        table.add_row(one.kind, spell_names(one.names), choices + (f", following {one.follows}" if one.follows else ""))
+        table.add_row(one.kind, spell_names(one.names), _choices(one))
     return table
+
+
+def _choices(one: ElasticKind) -> str:
+    choices = ", ".join(f"{choice:g}" for choice in one.choices)
+    return choices + (f", following {one.follows}" if one.follows else "")
 
 
 def _fixed_table(found: Inspection) -> Table:

@@ -24,7 +24,7 @@ from elastic.layout.recipe import Recipe
 from elastic.layout.sorting import sort_units
 from elastic.space.arch import Arch
 from elastic.space.sizes import Number
-from elastic.space.space import Archs, ManyArchs, Rows, SearchSpace
+from elastic.space.space import Archs, ManyArchs, OneArch, Rows, SearchSpace
 from elastic.supernet.model_tree import ModelTree
 from elastic.supernet.turns import OwnLock
 from elastic.support.inputs import Inputs
@@ -79,7 +79,7 @@ class Supernet(nn.Module):
         """True within `training_in_place`."""
         return self._aliasing
 
-    def activate(self, arch: Mapping[str, Number]) -> Arch:
+    def activate(self, arch: OneArch) -> Arch:
         """Make `arch` the active subnet; nothing is copied.
 
         Raises:
@@ -96,7 +96,7 @@ class Supernet(nn.Module):
             return chosen
 
     @contextmanager
-    def active(self, arch: Mapping[str, Number]) -> Iterator[Supernet]:
+    def active(self, arch: OneArch) -> Iterator[Supernet]:
         """Within the block, `arch` is the active subnet; afterwards the former one is again, whatever happened.
 
         Other threads that activate or run a subnet of this supernet wait until the block ends.
@@ -198,14 +198,14 @@ class Supernet(nn.Module):
 
     # --- cutting one out ------------------------------------------------------------------------------------
 
-    def extract(self, arch: Mapping[str, Number], share: bool = False) -> nn.Module:
+    def extract(self, arch: OneArch, share: bool = False) -> nn.Module:
         """The subnet as an ordinary module: upstream's classes, tensors of its own, nothing of this library.
 
         Computes exactly what the supernet computes with `arch` active (give it images of the arch's
         resolution). The supernet is left as it was.
 
         Args:
-            arch: which subnet.
+            arch: which subnet; `smallest` and `largest` are words for two of them.
             share: to run or export it and throw it away, or to hold many subnets in the memory of one: parameters are
                 views of the supernet's, wherever a view is what is active, so that training one trains the other
                 (`torch.save` would write the whole of what is viewed); buffers are its own.
@@ -232,7 +232,7 @@ class Supernet(nn.Module):
         return self._costs
 
     @overload
-    def macs(self, archs: Mapping[str, Number]) -> int: ...
+    def macs(self, archs: OneArch) -> int: ...
     @overload
     def macs(self, archs: ManyArchs) -> NDArray[np.int64]: ...
     def macs(self, archs: Archs) -> int | NDArray[np.int64]:
@@ -242,7 +242,8 @@ class Supernet(nn.Module):
         attention), halved.
 
         Args:
-            archs: one arch; or several, as a sequence or as encoded rows `(n, dims)`.
+            archs: one arch, or a word for it (`smallest`, `largest`); or several, as a sequence or as encoded rows
+                `(n, dims)`.
 
         Returns:
             An int for one arch, int64 `(n,)` for several.
@@ -254,7 +255,7 @@ class Supernet(nn.Module):
         return self._each(self.costs.macs, archs)
 
     @overload
-    def params(self, archs: Mapping[str, Number]) -> int: ...
+    def params(self, archs: OneArch) -> int: ...
     @overload
     def params(self, archs: ManyArchs) -> NDArray[np.int64]: ...
     def params(self, archs: Archs) -> int | NDArray[np.int64]:
@@ -262,7 +263,7 @@ class Supernet(nn.Module):
         return self._each(self.costs.params, archs)
 
     @overload
-    def memory(self, archs: Mapping[str, Number]) -> int: ...
+    def memory(self, archs: OneArch) -> int: ...
     @overload
     def memory(self, archs: ManyArchs) -> NDArray[np.int64]: ...
     def memory(self, archs: Archs) -> int | NDArray[np.int64]:
@@ -275,7 +276,7 @@ class Supernet(nn.Module):
 
     def _each(self, cost: Callable[[Rows], NDArray[np.int64]], archs: Archs) -> int | NDArray[np.int64]:
         found = cost(self.space.rows(archs))
-        return int(found[0]) if isinstance(archs, Mapping) else found
+        return int(found[0]) if isinstance(archs, (str, Mapping)) else found
 
     # --- order of importance --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from html import escape
 from typing import Any
 
@@ -151,11 +151,14 @@ def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
 
 
 def _alike(typed: str, plain: Mapping[str, str], most: int, cutoff: float) -> list[str]:
-    """The names whose spelling in `plain` resembles what was typed, best first; of one spelling shorter names first."""
-    by_spelling: dict[str, list[str]] = {}
+    """The names whose spelling in `plain` resembles what was typed, best first; of equals shorter ones first."""
+    compared = SequenceMatcher(b=typed)
+    near: list[tuple[float, str]] = []
     for name in sorted(plain, key=len):
-        by_spelling.setdefault(plain[name], []).append(name)
-    return [name for spelt in get_close_matches(typed, by_spelling, most, cutoff) for name in by_spelling[spelt]]
+        compared.set_seq1(plain[name])
+        if min(compared.real_quick_ratio(), compared.quick_ratio()) >= cutoff and compared.ratio() >= cutoff:
+            near.append((compared.ratio(), name))
+    return [name for _, name in sorted(near, key=lambda one: -one[0])][:most]
 
 
 def did_you_mean(word: str, names: Iterable[str] | Mapping[str, str], otherwise: str | None = None) -> str:

@@ -113,5 +113,6 @@ def test_a_folder_trains_with_one_short_line(tmp_path, splits, mode):
     short = "fit photos --model test_resnet --epochs 1 --size 32 --batch_size 4 --workers 0"
     status, printed = run_elastic(short.split(), tmp_path)
     assert status == 0, printed
+    assert f", on {12 if splits[1:] else 1} examples" in printed
     described = json.loads((tmp_path / "runs" / "photos" / "supernet.json").read_text())
     assert described["classes"] == sorted(place.name for place in (tmp_path / "photos" / splits[0]).iterdir())

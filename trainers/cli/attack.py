@@ -69,17 +69,19 @@ def attack(
         trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
     from elastic.support.files import write_json
+    from elastic.support.progress import waiting
     from elastic.support.text import names_in
     from trainers.jobs.words import check_data
 
     check_data(supernet, data)
 
-    from trainers.jobs.calibration import calibration_for  # PyTorch is imported from here on
-    from trainers.jobs.judge import held_out
-    from trainers.jobs.trained import open_trained
-    from trainers.robust.attacks import Threat, find_attack
-    from trainers.robust.examiner import Examiner
-    from trainers.robust.smoothing import Smoothing
+    with waiting("loading PyTorch"):
+        from trainers.jobs.calibration import calibration_for
+        from trainers.jobs.judge import held_out
+        from trainers.jobs.trained import open_trained
+        from trainers.robust.attacks import Threat, find_attack
+        from trainers.robust.examiner import Examiner
+        from trainers.robust.smoothing import Smoothing
 
     threat, names = Threat(norm, epsilon), list(dict.fromkeys(names_in(attacks)))
     for name in names:

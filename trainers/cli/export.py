@@ -42,23 +42,22 @@ def export(
     from dataclasses import replace
     from pathlib import Path
 
-    from elastic.errors import UsageError
-    from elastic.shipping.card import ModelCard
-    from elastic.shipping.example import made_up_batch
-    from elastic.shipping.export import export as export_subnet
-    from elastic.shipping.loading import open_subnet
-    from elastic.shipping.pushing import check_repo
-    from elastic.shipping.pushing import push as push_folder
-    from elastic.shipping.writing import check_formats
-    from elastic.support.console import show
+    from elastic.support.progress import waiting
     from elastic.support.text import names_in
-    from elastic.upstream.transformers import copy_tokenizer
-    from trainers.jobs.trained import check_device
+
+    with waiting("loading PyTorch"):
+        from elastic.shipping.card import ModelCard
+        from elastic.shipping.example import made_up_batch
+        from elastic.shipping.export import export as export_subnet
+        from elastic.shipping.loading import open_subnet
+        from elastic.shipping.pushing import check_repo
+        from elastic.shipping.pushing import push as push_folder
+        from elastic.shipping.writing import check_formats
+        from elastic.support.console import show
+        from elastic.upstream.transformers import copy_tokenizer
+        from trainers.jobs.trained import check_device
 
     check_device(device)
-    for option, number in (("images", images), ("threads", threads)):
-        if number < 1:
-            raise UsageError(f"--{option} {number}: wanted 1 or more")
     if push is not None:
         check_repo(push)
     check_formats(names_in(formats), calibration=True)
@@ -66,24 +65,25 @@ def export(
     subnet, config = opened.subnet, opened.config
     card = ModelCard(metrics=config.get("metrics", {}), **_facts(config.get("card", {})))
     inputs, labelled, name = _samples(opened, folder, data, images, trust_code)
-    written = export_subnet(
-        subnet,
-        out or folder,
-        # with the same weights beside them, the files that are there stay
-        names_in(formats) if out else ["safetensors", *names_in(formats)],
-        example=None
-        if inputs
-        else made_up_batch(subnet, config.get("input_size") or [], text=bool(config.get("inputs"))),
-        arch=opened.arch,
-        source=opened.source,
-        card=replace(card, data=card.data or name),
-        preprocessing=config.get("preprocessing") or None,
-        calibration=inputs,
-        validation=labelled,
-        latency=latency,
-        threads=threads,
-        device=device,
-    )
+    with waiting(f"writing {formats}"):
+        written = export_subnet(
+            subnet,
+            out or folder,
+            # with the same weights beside them, the files that are there stay
+            names_in(formats) if out else ["safetensors", *names_in(formats)],
+            example=None
+            if inputs
+            else made_up_batch(subnet, config.get("input_size") or [], text=bool(config.get("inputs"))),
+            arch=opened.arch,
+            source=opened.source,
+            card=replace(card, data=card.data or name),
+            preprocessing=config.get("preprocessing") or None,
+            calibration=inputs,
+            validation=labelled,
+            latency=latency,
+            threads=threads,
+            device=device,
+        )
     if Path(folder).resolve() != written.folder.resolve():
         copy_tokenizer(folder, written.folder)
     _show(written)

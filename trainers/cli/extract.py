@@ -32,13 +32,16 @@ def extract(
         device: that BatchNorm statistics are re-estimated on: cpu, cuda, cuda:1, mps.
         trust_code: run what the data section names: classes that aren't this project's, data sets that are fetched.
     """
-    from elastic.layers.batchnorm import has_batchnorm
-    from elastic.shipping.writing import check_formats, needs_inputs
+    from elastic.support.progress import waiting
     from elastic.support.text import names_in
-    from trainers.cli.arguments import choose_subnet
-    from trainers.jobs.calibration import calibrated
-    from trainers.jobs.trained import keep_statistics, open_trained
-    from trainers.jobs.write_subnet import write_subnet
+
+    with waiting("loading PyTorch"):
+        from elastic.layers.batchnorm import has_batchnorm
+        from elastic.shipping.writing import check_formats, needs_inputs
+        from trainers.cli.arguments import choose_subnet
+        from trainers.jobs.calibration import calibrated
+        from trainers.jobs.trained import keep_statistics, open_trained
+        from trainers.jobs.write_subnet import write_subnet
 
     check_formats(names_in(formats), calibration=True)
     trained = open_trained(supernet, device, trust_code)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from elastic.errors import UsageError
 from elastic.support.files import near_folder
+from elastic.support.progress import waiting
 from elastic.support.text import did_you_mean
 from trainers.class_paths import TRUST, refuse_foreign_classes
 from trainers.cli.commands import COMMANDS
@@ -95,7 +96,8 @@ def _run(name: str, words: list[str]) -> None:
     if name == "fit":
         refuse_former_run(named)
 
-    from trainers.lightning_cli import train
+    with waiting("loading PyTorch and Lightning"):
+        from trainers.lightning_cli import train
 
     train(named)
 

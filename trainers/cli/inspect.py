@@ -23,12 +23,15 @@ def inspect(
         options: the recipe's own options.
         couple: dims that follow another's choice, such as mid=depth.
     """
-    from elastic.supernet.inspection import inspect as inspect_supernet
-    from elastic.supernet.inspection import render
     from elastic.supernet.registry import is_place
-    from elastic.supernet.source import SupernetSource
-    from elastic.support.console import show
-    from trainers.jobs.trained import open_trained
+    from elastic.support.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from elastic.supernet.inspection import inspect as inspect_supernet
+        from elastic.supernet.inspection import render
+        from elastic.supernet.source import SupernetSource
+        from elastic.support.console import show
+        from trainers.jobs.trained import open_trained
 
     if is_place(model):
         supernet = open_trained(model).supernet

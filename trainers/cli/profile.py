@@ -44,11 +44,14 @@ def profile(
         seed: draws the subnets and the order of measuring.
         accept_noise: end well even if the measurement is noisy.
     """
-    from elastic.profiles.measuring import measure_profile
-    from elastic.timing.backends import check_setting
-    from elastic.timing.setting import Setting
-    from trainers.cli.arguments import parse_resolutions
-    from trainers.jobs.trained import open_trained
+    from elastic.support.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from elastic.profiles.measuring import measure_profile
+        from elastic.timing.backends import check_setting
+        from elastic.timing.setting import Setting
+        from trainers.cli.arguments import parse_resolutions
+        from trainers.jobs.trained import open_trained
 
     setting = Setting(runtime, device, threads, batch_size, precision)
     check_setting(setting)
@@ -85,9 +88,12 @@ def check(
 
     check_profiles(profile)
 
-    from elastic.profiles.measuring import check_profile  # PyTorch is imported from here on
-    from elastic.profiles.profile import DeviceProfile
-    from trainers.jobs.trained import open_trained
+    from elastic.support.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from elastic.profiles.measuring import check_profile
+        from elastic.profiles.profile import DeviceProfile
+        from trainers.jobs.trained import open_trained
 
     given = DeviceProfile.load(profile)
     trained = open_trained(supernet).supernet
@@ -122,11 +128,14 @@ def kit(
         resolutions: measure at these only, such as 160,192; at all by default.
         seed: draws the subnets and the order of measuring.
     """
-    from elastic.profiles.kit import write_kit
-    from elastic.support.console import show
-    from elastic.timing.setting import Setting
-    from trainers.cli.arguments import parse_resolutions
-    from trainers.jobs.trained import open_trained
+    from elastic.support.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from elastic.profiles.kit import write_kit
+        from elastic.support.console import show
+        from elastic.timing.setting import Setting
+        from trainers.cli.arguments import parse_resolutions
+        from trainers.jobs.trained import open_trained
 
     setting, sides = Setting("onnxruntime", "cpu", threads, batch_size), parse_resolutions(resolutions)
     folder = write_kit(
@@ -152,8 +161,11 @@ def import_(supernet: str, measured: str, out: str = "profile.json", *, accept_n
         out: the JSON file to write.
         accept_noise: end well even if the measurement is noisy.
     """
-    from elastic.profiles.kit import read_measured
-    from trainers.jobs.trained import open_trained
+    from elastic.support.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from elastic.profiles.kit import read_measured
+        from trainers.jobs.trained import open_trained
 
     trained = open_trained(supernet).supernet
     _save(read_measured(trained, measured), trained, out, accept_noise)

@@ -72,6 +72,7 @@ def search(
     """
     from elastic.searching.limits import parse_limits
     from elastic.support.packages import require_packages
+    from elastic.support.progress import waiting
     from elastic.support.text import names_in
     from trainers.cli.arguments import check_profiles, load_profiles, profile_paths
     from trainers.jobs.goals import Goals, check_names, metrics_on_offer
@@ -87,10 +88,11 @@ def search(
     check_profiles(profile)
     check_data(supernet, data)
 
-    from elastic.shipping.writing import check_formats  # PyTorch is imported from here on
-    from trainers.jobs.search import Effort, Judging, Outputs, find_best, write_results
-    from trainers.jobs.trained import open_trained
-    from trainers.robust.attacks import Threat
+    with waiting("loading PyTorch"):
+        from elastic.shipping.writing import check_formats
+        from trainers.jobs.search import Effort, Judging, Outputs, find_best, write_results
+        from trainers.jobs.trained import open_trained
+        from trainers.robust.attacks import Threat
 
     check_formats(names_in(formats), calibration=True)
     effort = Effort(algorithm, population, generations, predictor, again, again_seconds, threads, seed)

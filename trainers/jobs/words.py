@@ -27,7 +27,7 @@ def check_words(given: Mapping[str, Any]) -> None:
 
     Raises:
         ExportError: there is no such format.
-        UsageError: nor such a device.
+        UsageError: nor such a device, or a count below 1.
         BudgetError: a budget that can't be read.
         CheckpointError: a folder that isn't there, or holds something else; or data or a result that isn't there.
         ArchError: a misspelt arch, or a file that isn't there.
@@ -40,6 +40,9 @@ def check_words(given: Mapping[str, Any]) -> None:
     kind, colon, number = (device or DEVICES[0]).partition(":")
     if kind not in DEVICES or (colon and not number.isdecimal()):
         raise UsageError(f"--device {device}: PyTorch can't compute on that here; choose one of {', '.join(DEVICES)}")
+    for option in ("images", "threads"):
+        if given.get(option, 1) < 1:
+            raise UsageError(f"--{option} {given[option]}: wanted 1 or more")
     parse_limits(given.get("budget") or "")
     _check_places(given)
     check_given(given.get("data"))

@@ -17,6 +17,7 @@ from elastic.space.arch import Arch
 from elastic.supernet.evaluation import Batch, resized
 from elastic.support.console import show
 from elastic.support.inputs import Inputs
+from elastic.support.progress import waiting
 from elastic.support.text import names_in
 from elastic.upstream import library_of
 from trainers.data.text import fit_tokenizer, load_tokenizer, save_tokenizer
@@ -89,18 +90,19 @@ def export_prepared(
     preprocessing = _input_preparation(trained, subnet, data)
     if preprocessing and list(preprocessing.get("input_size", shape)) != list(shape):  # see `Supernet.resize`
         preprocessing["then_resized_to"] = {"size": list(shape[1:]), "interpolation": "bilinear", "antialias": True}
-    written = export(
-        subnet,
-        out,
-        formats,
-        example=None if inputs else made_up_batch(subnet, shape, text),
-        arch=arch,
-        source=trained.source,
-        card=card,
-        preprocessing=preprocessing or None,
-        calibration=inputs,
-        validation=labelled,
-    )
+    with waiting(f"writing {', '.join(dict.fromkeys(formats))}"):
+        written = export(
+            subnet,
+            out,
+            formats,
+            example=None if inputs else made_up_batch(subnet, shape, text),
+            arch=arch,
+            source=trained.source,
+            card=card,
+            preprocessing=preprocessing or None,
+            calibration=inputs,
+            validation=labelled,
+        )
     if data is not None:
         data.save_preprocessing(out)
     elif trained.tokenizer:

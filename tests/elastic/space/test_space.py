@@ -167,7 +167,7 @@ def test_an_exact_name_is_that_dim_alone():
     assert space.variant({"stem": 8}) == {"stem": 8, "stem.0": 16, "stem.1": 16, "mid.0": 16, "mid.1": 16}
 
 
-@pytest.mark.parametrize("given", [3, None, "largest", 1.5])
+@pytest.mark.parametrize("given", [3, None, "middle", 1.5])
 def test_what_is_no_arch_is_said_in_a_sentence(given):
     space = SearchSpace((Dim("mid", (8, 16)),))
     for asked in (space.arch, space.rows, lambda one: space.rows([one]), lambda one: space.encode([one])):
@@ -196,3 +196,12 @@ def test_a_gate_passes_for_the_depths_that_keep_its_index(keep, full):
         gate = Gate("depth", index, full, keep)
         kept = [index in kept_indices(full, int(depth), keep) for depth in depths]
         assert gate.passes(depths).tolist() == [gate.passes(int(depth)) for depth in depths] == kept
+
+
+def test_smallest_and_largest_are_words_for_archs():
+    space = small()
+    assert space.arch("smallest") == space.smallest
+    assert space.arch("largest") == space.largest
+    assert (space.rows("smallest") == space.encode([space.smallest])).all()
+    with pytest.raises(ArchError, match=r"wanted an arch, .* such as space.largest; got .middle."):
+        space.arch("middle")

@@ -77,6 +77,13 @@ def test_what_is_no_supernet_is_answered_with_how_to_make_one():
             inspect(model)
 
 
+def test_notebooks_show_what_is_elastic_as_a_table():
+    found = inspect(made_once("vit"))
+    shown = found._repr_html_()
+    assert shown.count("<tr>") == 1 + len(found.elastic)
+    assert f"elastic in {found.model}" in shown
+
+
 @pytest.mark.parametrize("part", ["layout", "recipe", "costs", "space"])
 def test_each_part_is_one_short_line(part):
     supernet = made_once("vit")

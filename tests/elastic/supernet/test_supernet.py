@@ -51,7 +51,16 @@ def test_notebooks_show_a_supernet_as_tables(family):
     assert f"<td>{upstream_class(supernet.model).__name__}</td>" in shown
 
 
-@pytest.mark.parametrize("given", [3, "largest", None])
+@families
+def test_smallest_and_largest_are_archs(family):
+    supernet = made_once(family)
+    for word, arch in (("smallest", supernet.space.smallest), ("largest", supernet.space.largest)):
+        assert supernet.params(word) == supernet.params(arch)
+        with supernet.active(word):
+            assert supernet.arch == arch
+
+
+@pytest.mark.parametrize("given", [3, "middle", None])
 def test_costs_of_what_is_no_arch_are_refused_in_a_sentence(given):
     supernet = made_once("mobilenet")
     for asked in (supernet.macs, supernet.params, supernet.memory, supernet.activate, supernet.extract):

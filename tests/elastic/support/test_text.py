@@ -2,7 +2,7 @@
 
 import pytest
 
-from elastic.support.text import spell_names
+from elastic.support.text import nearest, spell_names
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,7 @@ from elastic.support.text import spell_names
 )
 def test_only_an_unbroken_run_of_names_is_left_out(names, spelt):
     assert spell_names(names) == spelt
+
+
+def test_of_names_that_are_equally_near_the_first_is_meant():
+    assert nearest("depth.0", [f"depth.{number}" for number in range(1, 9)]) == ["depth.1", "depth.2", "depth.3"]
