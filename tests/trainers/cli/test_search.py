@@ -225,7 +225,7 @@ def test_a_metric_that_the_data_lacks_is_said_before_anything_is_measured(predic
 def test_a_table_of_once_for_all_is_a_profile(tmp_path, monkeypatch):
     (tmp_path / "tables").mkdir()
     asked = []
-    monkeypatch.setattr("trainers.cli.arguments.load_ofa_table", lambda *given: asked.append(given) or "profile")
+    monkeypatch.setattr("zoo.published.latency_tables.load_ofa_table", lambda *given: asked.append(given) or "profile")
     for place in (tmp_path / "tables", tmp_path / "note10.yaml"):
         assert load_profiles(str(place), "supernet") == {"": "profile"}
         assert asked.pop() == (str(place), "supernet", place.stem)
