@@ -20,6 +20,10 @@ def pytest_addoption(parser):
         metavar="all|PART/PARTS",
         help="all: run everything, on all examples; 3/16: one of sixteen parts of what runs in sweeps only",
     )
+    parser.addoption(
+        "--cover-every", type=int, default=1, metavar="N",
+        help="with --cov: follow every Nth test only; following all of them takes twice the time",
+    )  # fmt: skip
 
 
 def pytest_configure(config):
@@ -52,6 +56,9 @@ def pytest_collection_modifyitems(config, items):
         left_out = set(swept) if part is None else set(items) - set(one_part(swept, part))
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
         items[:] = [item for item in items if item not in left_out]
+    for at, item in enumerate(items):
+        if at % config.getoption("cover_every"):
+            item.add_marker("no_cover")
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

@@ -380,7 +380,7 @@ def test_a_setting_that_cannot_be_measured_is_refused(setting, message):
 
 def test_a_missing_gpu_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ProfileError, match="sees no GPU"):
+    with pytest.raises(ProfileError, match="device cuda: PyTorch can't compute on that here; choose cpu"):
         check_setting(Setting(device="cuda"))
 
 
