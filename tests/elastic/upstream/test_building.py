@@ -64,7 +64,7 @@ def test_what_cannot_be_made_is_said(name, args, message, monkeypatch):
 @pytest.mark.parametrize(
     ("own", "cure"),
     [
-        ("brt", "did you mean bert, bart or"),
+        ("brt", "did you mean bart, bert or"),
         ("lama", "did you mean .*llama"),
         ("./nowhere/at/all", "types are bert, llama and the like"),
         ("nowhere.yaml", "types are bert"),
