@@ -41,7 +41,7 @@ def test_the_command_writes_a_table_and_fails_where_something_is_not_elastic(tmp
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("transformers:brt", "no type of model 'brt', .*did you mean bert, bart or"),
+        ("transformers:brt", "no type of model 'brt', .*did you mean bart, bert or"),
         ("transformers:foo", "no type of model 'foo'"),
         ("transformers:vit", "no language model of the type 'vit'"),
         ("resnet1", "no model 'resnet1', .*did you mean resnet1"),
