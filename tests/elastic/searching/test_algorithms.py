@@ -100,7 +100,7 @@ def test_three_objectives_and_more():
 def test_measuring_asks_for_linas_and_predicting_for_nsga2():
     assert measured(None).algorithm == "linas"
     assert predicted(None).algorithm == "nsga2"
-    with pytest.raises(BudgetError, match="no algorithm is called 'nsga4'; did you mean nsga3 or nsga2"):
+    with pytest.raises(BudgetError, match="no algorithm is called 'nsga4'; did you mean nsga2 or nsga3"):
         predicted("nsga4")
 
 
