@@ -22,7 +22,7 @@ def pytest_addoption(parser):
     )
     parser.addoption(
         "--cover-every", type=int, default=1, metavar="N",
-        help="with --cov: follow every Nth test only; following all of them takes twice the time",
+        help="with --cov: follow every Nth test only; following all of them may take two thirds longer",
     )  # fmt: skip
 
 
