@@ -93,7 +93,7 @@ class RunFolder(Checkpoint):
         if self._is_best(trainer, module) and trainer.is_global_zero:
             data = getattr(trainer, "datamodule", None)
             names = getattr(data, "class_names", ())  # of whatever gives the batches
-            save_supernet(module.trained, module.source, self.folder, module.batchnorm, False, names)
+            save_supernet(module.trained, module.source, self.folder, module.batchnorm, finished=False, classes=names)
         self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

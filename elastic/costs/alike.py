@@ -134,10 +134,9 @@ class _Comparison:
         return False
 
     def _axes(self, axes: Sequence[TensorAxis], others: Sequence[TensorAxis]) -> bool:
-        pairs = list(zip(axes, others, strict=False))
         return len(axes) == len(others) and all(
             len(axis.factors) == len(twin.factors) and all(map(self._factors, axis.factors, twin.factors))
-            for axis, twin in pairs
+            for axis, twin in zip(axes, others, strict=True)
         )
 
     def _factors(self, factor: int | Size, other: int | Size) -> bool:

@@ -204,6 +204,9 @@ class _Survey:
                 places.setdefault(module, []).append(path)
         self.modules = {paths[0]: module for module, paths in places.items()}
         self.gates = {paths[0]: {self.twin.layout.gates_of(path) for path in paths} for paths in places.values()}
+        rules = self.twin.layout.rules
+        self.rules = [(self.twin.model.get_submodule(path), own) for path, own in rules.items()]
+        self.evaluator = SizeEvaluator(space, self.twin.layout)
         self.sizes = {path: self._sizes(module) for path, module in self.modules.items()}
         self.largest = {dim.name: dim.choices[-1] for dim in space.dims}
         self._signatures: dict[Any, tuple[str, str]] = {}
@@ -262,13 +265,13 @@ class _Survey:
 
     def _sizes(self, module: nn.Module) -> list[Any]:
         inside = set(module.modules())
-        rules = [own for path, own in self.twin.layout.rules.items() if self.twin.model.get_submodule(path) in inside]
+        rules = [own for one, own in self.rules if one in inside]
         return list({size.name: size for own in rules for rule in own.values() for size in sizes_of(rule)}.values())
 
     def _own_dims(self, path: str) -> set[str]:
         """The dims of a block's sizes, and of the depths that say how often it is called where its paths differ."""
         depths = [] if len(self.gates[path]) == 1 else [gate.depth for own in self.gates[path] for gate in own]
-        return set(SizeEvaluator(self.space, self.twin.layout).dims_of([*(s.name for s in self.sizes[path]), *depths]))
+        return set(self.evaluator.dims_of([*(size.name for size in self.sizes[path]), *depths]))
 
     def _common_gates(self, path: str) -> tuple[Gate, ...]:
         return next(iter(self.gates[path])) if len(self.gates[path]) == 1 else ()

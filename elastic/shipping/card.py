@@ -114,9 +114,7 @@ def _facts(name: str, card: ModelCard, config: Mapping[str, Any]) -> dict[str, s
         "input": " × ".join(str(length) for length in config["input_size"]),
         "arch": f"`{config['arch_id']}`" if config["arch_id"] else "",
         **{spell_name(key): spell_metric(key, value) for key, value in config["metrics"].items()},
-        "classes": ", ".join(card.classes)
-        if len(card.classes) <= _LISTED
-        else f"{len(card.classes)}, in `config.json`",
+        "classes": _classes(card.classes),
         "data": card.data,
         "license": card.license,
     }
@@ -124,7 +122,7 @@ def _facts(name: str, card: ModelCard, config: Mapping[str, Any]) -> dict[str, s
 
 
 def _classes(names: Sequence[str]) -> str:
-    return f"{len(names)}, named in `config.json`" if len(names) > _LISTED else ", ".join(names)
+    return f"{len(names)}, in `config.json`" if len(names) > _LISTED else ", ".join(names)
 
 
 def _known(facts: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from elastic.supernet.folder import (
     load_named,
     read_description,
 )
-from elastic.supernet.places import SUBNET
+from elastic.supernet.places import SUBNET, SUPERNET
 from elastic.supernet.registry import NamedSupernet, find_supernet, named_supernet
 from elastic.supernet.source import SupernetSource
 from elastic.supernet.subnet_folder import read_subnet_config
@@ -176,7 +176,7 @@ def _open(place: str) -> Trained:
     named = named_supernet(place)
     if named is not None:
         return _named(place, named)
-    exported = (Path(place) / SUBNET).is_file() and not (Path(place) / "supernet.json").exists()
+    exported = (Path(place) / SUBNET).is_file() and not (Path(place) / SUPERNET).exists()
     return _exported(place) if exported else _run(place)
 
 

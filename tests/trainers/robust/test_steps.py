@@ -281,7 +281,7 @@ def test_the_best_supernet_of_a_run_is_kept(tmp_path, capsys, monkeypatch):
     """Of three epochs, the second one's: its smallest subnet holds out best."""
     values, saved = iter([0.2, 0.6, 0.4]), []
     monkeypatch.setattr(run_folder.RunFolder, "_value", staticmethod(lambda trainer, name: next(values)))
-    monkeypatch.setattr(run_folder, "save_supernet", lambda net, *said: saved.append(net))
+    monkeypatch.setattr(run_folder, "save_supernet", lambda net, *_, **__: saved.append(net))
     assert main(FIT(runs=tmp_path).split()) == 0, capsys.readouterr().err
     assert len(saved) == 2
     assert "under attack" in capsys.readouterr().out
